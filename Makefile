@@ -1,0 +1,49 @@
+# Every target sets up what it needs: on a fresh clone `make demo` or `make test` is the only command to type.
+#
+#   PYTHON     the interpreter that makes the virtual environment (3.11 or newer)
+#   PIP_FLAGS  more flags for every pip install, for instance another package index
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
+
+DEMO_IMAGES ?= $(sort $(wildcard examples/images/*.png examples/images/*.jpg))
+DEMO_QUESTION ?= Which images show a mug, and what do you hold it by?
+DEMO_OUT ?= runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv and install Segue into it (does nothing when it is up to date)
+
+# The stamp is written last, so an interrupted installation is taken up again by the next `make`.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Segue needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make setup PYTHON=python3.11")'
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP_INSTALL) hatchling editables
+	$(PIP_INSTALL) --no-build-isolation -e ".[dev]"
+	@touch $@
+
+demo: setup  ## ask the embedded model a question about the example images
+	$(BIN)/segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)
+
+test: setup  ## the tests that a change must pass (minutes)
+	$(BIN)/python -m pytest
+
+test-all: setup  ## all tests, the slow ones too
+	$(BIN)/python -m pytest -m ""
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove caches, build output and .venv; keep runs/
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
