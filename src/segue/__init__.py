@@ -69,7 +69,7 @@ _PUBLIC: dict[str, str] = {
     "ModelError": "segue.errors",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
