@@ -1,0 +1,35 @@
+"""Fresh models of a preset: configuration, random weights and a processor that agree with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from segue.models.modeling_prima import PrimaModel
+from segue.models.presets import preset, streams_for
+from segue.models.processing_grounded import SHORT_TEMPLATE, PrimaProcessor
+
+
+def build_from_tokenizer(name: str, tokenizer: Any, *, seed: int = 0,
+                         **overrides: Any) -> tuple[PrimaModel, PrimaProcessor]:
+    """A model of a small preset around a tokenizer of `segue.training.tokenizer`.
+
+    Args:
+        name: `segue-mini` or `tiny`.
+        tokenizer: also serves as the Q-Former's, with its own embedding table.
+        seed: of the random weights.
+        **overrides: configuration fields.
+
+    Returns:
+        Model (in eval mode) and processor.
+    """
+    config = preset(name).config(**overrides)
+    config.text_config.vocab_size = config.qformer_config.vocab_size = len(tokenizer)
+    torch.manual_seed(seed)
+    model = PrimaModel(config).eval()
+    processor = PrimaProcessor(tokenizer, tokenizer, image_streams=streams_for(config),
+                               num_query_tokens=config.num_query_tokens,
+                               keep_text_outputs=config.keep_text_outputs, template=dict(SHORT_TEMPLATE),
+                               max_instruction_tokens=48)
+    return model, processor

@@ -1,0 +1,116 @@
+"""Loss terms with their reductions stated: text cross-entropy, mask BCE or focal, Dice."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORE_INDEX = -100
+"""Label of positions that carry no loss."""
+
+
+def text_loss(logits: Tensor, labels: Tensor, token_weights: Tensor | None = None) -> Tensor:
+    """Next-token cross-entropy: the weighted mean over all labelled tokens of the batch.
+
+    Args:
+        logits: `[B, L, V]`; position i predicts token i + 1.
+        labels: `[B, L]` token ids, `IGNORE_INDEX` where there is no loss.
+        token_weights: `[V]` weight of each target id; all 1 when None.
+
+    Returns:
+        Scalar; 0 (with a gradient path) when nothing is labelled.
+
+    Source: PRIMA section 3.2 (L_text); the token weights are ours.
+    """
+    targets = labels[:, 1:]
+    chosen = targets != IGNORE_INDEX
+    if not bool(chosen.any()):
+        return logits.sum() * 0.0
+    picked = targets[chosen]
+    losses = F.cross_entropy(logits[:, :-1][chosen].float(), picked, reduction="none")
+    if token_weights is None:
+        return losses.mean()
+    weights = token_weights.to(losses.device)[picked]
+    return (losses * weights).sum() / weights.sum()
+
+
+def dice_loss(mask_logits: Tensor, masks: Tensor, *, scale: float = 1000.0, eps: float = 1e-6) -> Tensor:
+    """One Dice loss per mask: 1 - 2|P.G| / (|P| + |G|), the sums divided by `scale` before `eps` is added.
+
+    Args:
+        mask_logits: `[K, ...]` logits.
+        masks: `[K, ...]` 0/1 targets of the same shape.
+
+    Returns:
+        `[K]` losses.
+
+    Source: GLaMM's and LISA's code (scale 1000 means an effective eps of 1e-3 pixels).
+    """
+    probs = mask_logits.float().sigmoid().flatten(1)
+    targets = masks.float().flatten(1)
+    overlap = 2 * (probs * targets).sum(-1) / scale
+    total = (probs.sum(-1) + targets.sum(-1)) / scale
+    return 1 - (overlap + eps) / (total + eps)
+
+
+def bce_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
+    """One binary cross-entropy per mask, the mean over its pixels; `[K, ...]` in, `[K]` out.
+
+    Source: GLaMM's and LISA's code.
+    """
+    losses = F.binary_cross_entropy_with_logits(mask_logits.float(), masks.float(), reduction="none")
+    return losses.flatten(1).mean(1)
+
+
+def focal_loss(mask_logits: Tensor, masks: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """One focal loss per mask, the mean over its pixels; `[K, ...]` in, `[K]` out.
+
+    `alpha < 0` leaves foreground and background unweighted; `gamma = 0, alpha < 0` is plain BCE.
+
+    Source: PRIMA section 3.2 (L_focal), after Lin et al. 2017.
+    """
+    logits, targets = mask_logits.float(), masks.float()
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    probs = logits.sigmoid()
+    right = probs * targets + (1 - probs) * (1 - targets)
+    losses = losses * (1 - right) ** gamma
+    if alpha >= 0:
+        losses = losses * (alpha * targets + (1 - alpha) * (1 - targets))
+    return losses.flatten(1).mean(1)
+
+
+def resize_logits(mask_logits: Tensor, resized_hw: tuple[int, int], original_hw: tuple[int, int],
+                  input_size: int) -> Tensor:
+    """Bring SAM's low-resolution logits to the photograph's size: enlarge, cut the padding, enlarge again.
+
+    Args:
+        mask_logits: `[K, h, w]` on the decoder's grid, padding included.
+        resized_hw: height and width of the photograph inside SAM's square, in SAM pixels.
+        original_hw: height and width of the photograph.
+        input_size: side of SAM's square, in pixels.
+
+    Returns:
+        `[K, H, W]` float32 logits.
+
+    Source: SAM's post-processing (bilinear, `align_corners=False`).
+    """
+    full = F.interpolate(mask_logits.float()[:, None], (input_size, input_size), mode="bilinear",
+                         align_corners=False)
+    cut = full[..., : resized_hw[0], : resized_hw[1]]
+    return F.interpolate(cut, tuple(original_hw), mode="bilinear", align_corners=False)[:, 0]
+
+
+def shrink_masks(masks: Tensor, resized_hw: tuple[int, int], grid: int, input_size: int) -> Tensor:
+    """Bring `[K, H, W]` masks to the decoder's `[K, grid, grid]` by area, zero in the padding.
+
+    The inverse of `resize_logits` for `mask_loss_resolution = "decoder"`; values are coverage in 0..1.
+
+    Source: paper silent; ours.
+    """
+    if masks.shape[0] == 0:
+        return masks.new_zeros((0, grid, grid), dtype=torch.float32)
+    height = max(1, round(resized_hw[0] * grid / input_size))
+    width = max(1, round(resized_hw[1] * grid / input_size))
+    small = F.interpolate(masks.float()[:, None], (height, width), mode="area")[:, 0]
+    return F.pad(small, (0, grid - width, 0, grid - height))

@@ -1,0 +1,108 @@
+"""PRIMA: EVA-CLIP x DINOv2 -> instruction-aware Q-Former -> projection, on the shared forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Dinov2WithRegistersModel, InstructBlipVisionModel
+from transformers import initialization as init
+
+from segue.models.configuration_grounded import PrimaConfig
+from segue.models.modeling_grounded import GroundedModel
+from segue.models.visual_tokens import (
+    FeatureFusion,
+    InstructionQueries,
+    ObjectSlotHeads,
+    RelationalQueries,
+    VisualTokens,
+)
+
+
+class PrimaModel(GroundedModel):
+    """PRIMA for grounded conversations over one or more images.
+
+    Source: PRIMA section 3.2.
+    """
+
+    config_class = PrimaConfig
+
+    def __init__(self, config: PrimaConfig) -> None:
+        super().__init__(config)
+        self.vision_model = InstructBlipVisionModel(config.vision_config)
+        self.aux_vision_model = Dinov2WithRegistersModel(config.aux_vision_config)
+        self.fusion = FeatureFusion(config)
+        self.reader = InstructionQueries(config)
+        self.image_projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
+        self.slot_heads = ObjectSlotHeads(config) if config.num_object_slots else None
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, InstructionQueries):
+            init.normal_(module.query_tokens, std=0.02)
+            if module.content is not None:
+                # Content must not be drowned by untrained cross-attention.
+                for layer in module.qformer.encoder.layer:
+                    if layer.has_cross_attention:
+                        init.zeros_(layer.crossattention.output.dense.weight)
+        elif isinstance(module, RelationalQueries):
+            init.normal_(module.queries, std=0.02)
+            reset_attention(module.attention)
+        elif isinstance(module, FeatureFusion):
+            reset_attention(module.attention)
+
+    def encode_towers(self, pixel_values: Tensor, pixel_values_aux: Tensor) -> tuple[Tensor, Tensor]:
+        """CLIP `[N, Lc, Dc]` and DINOv2 `[N, Ld, Dd]` features; without gradient while a tower is frozen."""
+        features = []
+        for tower, pixels in ((self.vision_model, pixel_values), (self.aux_vision_model, pixel_values_aux)):
+            trains = any(p.requires_grad for p in tower.parameters())
+            with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+                features.append(tower(pixels).last_hidden_state)
+        return features[0], features[1]
+
+    def encode_images(  # type: ignore[override]
+        self,
+        num_images: list[int],
+        qformer_input_ids: Tensor,
+        qformer_attention_mask: Tensor,
+        pixel_values: Tensor | None = None,
+        pixel_values_aux: Tensor | None = None,
+        vision_features: Tensor | None = None,
+        aux_features: Tensor | None = None,
+        **_: Any,
+    ) -> VisualTokens:
+        """Images and instructions to visual tokens.
+
+        Args:
+            num_images: B counts that sum to N.
+            qformer_input_ids: `[B, Lq]`, the instruction in the Q-Former's own vocabulary.
+            qformer_attention_mask: `[B, Lq]`.
+            pixel_values: `[N, 3, Hc, Wc]`; with `pixel_values_aux` `[N, 3, Hd, Wd]`.
+            vision_features: `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` in place of pixels where the frozen
+                towers' outputs are cached.
+        """
+        if vision_features is None or aux_features is None:
+            vision_features, aux_features = self.encode_towers(pixel_values, pixel_values_aux)
+        fused = self.fusion(vision_features, aux_features)
+        outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
+        tokens = self.image_projection(outputs)
+        if self.config.image_index_embedding:
+            indices = torch.cat([torch.arange(n) for n in num_images])
+            ids = torch.tensor(list(self.config.identifier_token_ids))[indices].to(tokens.device)
+            tokens = tokens + self.get_input_embeddings()(ids)[:, None]
+        return VisualTokens(tokens, mask, outputs[:, : self.config.num_query_tokens])
+
+
+def reset_attention(attention: nn.MultiheadAttention) -> None:
+    """Xavier inputs and a zero output projection: the block starts as the identity on its residual."""
+    for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        weight = getattr(attention, name, None)
+        if weight is not None:
+            init.xavier_uniform_(weight)
+    if attention.in_proj_bias is not None:
+        init.zeros_(attention.in_proj_bias)
+    init.zeros_(attention.out_proj.weight)
+    init.zeros_(attention.out_proj.bias)

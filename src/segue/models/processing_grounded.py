@@ -1,0 +1,277 @@
+"""Images to pixel streams, conversations to ids with expanded placeholders, logits back to masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import BatchFeature, ProcessorMixin
+
+from segue import protocol
+from segue.errors import AlignmentError, InputError
+from segue.models.losses import IGNORE_INDEX, resize_logits
+
+VICUNA_TEMPLATE = {
+    "system": "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
+              "helpful, detailed, and polite answers to the human's questions.",
+    "user": " USER: ", "assistant": " ASSISTANT:", "end": "</s>",
+}
+"""`llava_v1`, the template of LISA and GLaMM. Source: their code."""
+
+SHORT_TEMPLATE = {"system": "", "user": " USER: ", "assistant": " ASSISTANT:", "end": "</s>"}
+"""The same without a system sentence, for models trained from scratch. Source: ours."""
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """How one encoder wants its images.
+
+    Attributes:
+        size: side of the square, in pixels.
+        fit: `stretch` to the square; `pad` fits the longest side and pads bottom and right with zeros after
+            normalising (SAM); `crop` fits the shortest side and cuts the centre (CLIP).
+        mean, std: per channel, on the 0..1 scale.
+    """
+
+    size: int
+    fit: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def resized_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of a `hw` photograph inside the square."""
+        if self.fit == "stretch":
+            return self.size, self.size
+        scale = self.size / (max(hw) if self.fit == "pad" else min(hw))
+        return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """RGB image to `[3, size, size]` float32."""
+        height, width = self.resized_hw((image.height, image.width))
+        filter_ = Image.Resampling.BILINEAR if self.fit == "pad" else Image.Resampling.BICUBIC
+        if (image.height, image.width) != (height, width):
+            image = image.resize((width, height), filter_)
+        pixels = np.asarray(image, dtype=np.float32) / 255.0
+        pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+        if self.fit == "crop":
+            top, left = (height - self.size) // 2, (width - self.size) // 2
+            return tensor[:, top : top + self.size, left : left + self.size].contiguous()
+        if (height, width) == (self.size, self.size):
+            return tensor.contiguous()
+        square = tensor.new_zeros((3, self.size, self.size))
+        square[:, :height, :width] = tensor
+        return square
+
+
+class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
+    """Prepares conversations over several images for a grounded model.
+
+    Literal, for two images and three visual tokens each::
+
+        The <image> (IMAGE1) and <image> (IMAGE2) provide an overview of the pictures.
+        The <image><image><image> (IMAGE1) and <image><image><image> (IMAGE2) provide an overview ...
+
+    Args:
+        tokenizer: the LM's.
+        qformer_tokenizer: the Q-Former's own; None where the family has no Q-Former.
+        image_streams: name to `ImageStream` fields; `pixel_values_sam` is required.
+        num_query_tokens: visual tokens an image, before kept text outputs.
+        keep_text_outputs: the instruction's tokens become visual tokens too.
+        template: `system`, `user`, `assistant`, `end` pieces of the chat text.
+        image_wrap: text before and after each image's tokens (`<im_start>`, `<im_end>` in GLaMM).
+        max_instruction_tokens: the Q-Former reads at most so many tokens of the question.
+
+    Source: PRIMA section 3.2 (overview sentence, identifiers); template and wrapping GLaMM's code.
+    """
+
+    def __init__(self, tokenizer: Any = None, qformer_tokenizer: Any = None,
+                 image_streams: dict[str, dict[str, Any]] | None = None, num_query_tokens: int = 32,
+                 keep_text_outputs: bool = True, template: dict[str, str] | None = None,
+                 image_wrap: list[str] | None = None, max_instruction_tokens: int = 64, **kwargs: Any) -> None:
+        self.image_streams = image_streams or {}
+        self.num_query_tokens = num_query_tokens
+        self.keep_text_outputs = keep_text_outputs
+        self.template = template or dict(VICUNA_TEMPLATE)
+        self.image_wrap = image_wrap or ["", ""]
+        self.max_instruction_tokens = max_instruction_tokens
+        super().__init__(tokenizer, qformer_tokenizer)
+        self.streams = {name: ImageStream(**fields) for name, fields in self.image_streams.items()}
+
+    @property
+    def sam_stream(self) -> ImageStream:
+        """The stream in whose square masks are drawn."""
+        return self.streams["pixel_values_sam"]
+
+    def encode_pixels(self, images: list[Image.Image], names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+        """RGB images to `{stream: [N, 3, S, S]}`."""
+        chosen = names if names is not None else tuple(self.streams)
+        return {name: torch.stack([self.streams[name](image) for image in images]) for name in chosen}
+
+    def encode_instruction(self, question: str) -> list[int]:
+        """The question in the Q-Former's vocabulary, cut to `max_instruction_tokens`."""
+        ids = self.qformer_tokenizer(question, add_special_tokens=True)["input_ids"]
+        return list(ids[: self.max_instruction_tokens]) or [self.qformer_tokenizer.pad_token_id or 0]
+
+    def encode_turns(self, turns: list[tuple[str, str]], num_images: int,
+                     add_generation_prompt: bool = False) -> dict[str, list[int]]:
+        """Turns to ids and labels; the answers and their end tokens carry labels.
+
+        Args:
+            turns: `(role, text)`; user text is escaped, assistant text is markup.
+            num_images: how many images the conversation shows.
+            add_generation_prompt: end with the assistant's prefix.
+
+        Returns:
+            `input_ids`, `labels`, and `qformer_input_ids` where there is a Q-Former. The instruction is the first
+            question: the images keep one encoding for the whole conversation (paper silent; ours).
+
+        Raises:
+            InputError: no user turn.
+        """
+        questions = [text for role, text in turns if role == "user"]
+        if not questions:
+            raise InputError("nothing to ask", expected="at least one user turn", found="none",
+                             where="encode_turns", fix="give a question")
+        encoded: dict[str, list[int]] = {}
+        per_image = self.num_query_tokens
+        if self.qformer_tokenizer is not None:
+            encoded["qformer_input_ids"] = self.encode_instruction(questions[0])
+            per_image += len(encoded["qformer_input_ids"]) if self.keep_text_outputs else 0
+        text, answers = self.render_chat(turns, num_images, per_image, add_generation_prompt)
+        batch = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        labels = [IGNORE_INDEX] * len(batch["input_ids"])
+        for start, end in answers:
+            for i, (left, right) in enumerate(batch["offset_mapping"]):
+                if right > start and left < end:
+                    labels[i] = batch["input_ids"][i]
+        encoded["input_ids"] = bos + list(batch["input_ids"])
+        encoded["labels"] = [IGNORE_INDEX] * len(bos) + labels
+        return encoded
+
+    def render_chat(self, turns: list[tuple[str, str]], num_images: int, tokens_per_image: int,
+                    add_generation_prompt: bool) -> tuple[str, list[tuple[int, int]]]:
+        """The chat as one string, and the character range of each answer, its end token included."""
+        before, after = self.image_wrap
+        shown = protocol.overview(num_images).replace(
+            protocol.IMAGE_TOKEN, before + protocol.IMAGE_TOKEN * tokens_per_image + after)
+        text, answers, first = self.template["system"], [], True
+        for role, content in turns:
+            if role == "user":
+                text += self.template["user"] + (shown + "\n" if first else "")
+                text += protocol.escape_user_text(content)
+                first = False
+            elif role == "assistant":
+                text += self.template["assistant"]
+                start = len(text)
+                text += " " + content + self.template["end"]
+                answers.append((start, len(text)))
+        if add_generation_prompt:
+            text += self.template["assistant"]
+        return text, answers
+
+    def __call__(self, images: list[Image.Image] | None = None, turns: list[tuple[str, str]] | None = None,
+                 add_generation_prompt: bool = True, **kwargs: Any) -> BatchFeature:
+        """One conversation as tensors, ready for `generate_grounded` or `forward`.
+
+        Args:
+            images: RGB images.
+            turns: `(role, text)` in order.
+
+        Returns:
+            `input_ids`, `attention_mask`, `labels` `[1, L]`, `num_images` `[1]`, pixel streams `[N, 3, S, S]`,
+            `original_hw` and `resized_hw` `[N, 2]`, and the Q-Former's ids and mask.
+        """
+        images = images or []
+        item: dict[str, Any] = dict(self.encode_turns(turns or [], len(images), add_generation_prompt))
+        item |= self.encode_pixels(images)
+        hws = [(image.height, image.width) for image in images]
+        item["original_hw"] = torch.tensor(hws)
+        item["resized_hw"] = torch.tensor([self.sam_stream.resized_hw(hw) for hw in hws])
+        item["num_images"] = len(images)
+        return self.collate([item])
+
+    def collate(self, items: list[dict[str, Any]]) -> BatchFeature:
+        """Items of one conversation each to a right-padded batch; images are concatenated in order."""
+        pad = self.tokenizer.pad_token_id or 0
+        data: dict[str, Any] = {
+            "input_ids": pad_right([i["input_ids"] for i in items], pad),
+            "attention_mask": pad_right([[1] * len(i["input_ids"]) for i in items], 0),
+            "labels": pad_right([i["labels"] for i in items], IGNORE_INDEX),
+            "num_images": torch.tensor([i["num_images"] for i in items]),
+        }
+        if self.qformer_tokenizer is not None:
+            ids = [i["qformer_input_ids"] for i in items]
+            data["qformer_input_ids"] = pad_right(ids, self.qformer_tokenizer.pad_token_id or 0)
+            data["qformer_attention_mask"] = pad_right([[1] * len(i) for i in ids], 0)
+        for name in (*self.streams, "vision_features", "aux_features", "image_embeddings", "original_hw",
+                     "resized_hw"):
+            if name in items[0]:
+                data[name] = torch.cat([i[name] for i in items])
+        if "seg_image_index" in items[0]:
+            offsets = np.cumsum([0] + [i["num_images"] for i in items])
+            data["seg_image_index"] = torch.cat(
+                [torch.as_tensor(i["seg_image_index"], dtype=torch.long) + int(o)
+                 for i, o in zip(items, offsets, strict=False)])
+        if "mask_labels" in items[0]:
+            data["mask_labels"] = [masks for i in items for masks in i["mask_labels"]]
+        return BatchFeature(data)
+
+    def decode_markup(self, token_ids: Tensor | list[int]) -> str:
+        """Generated ids to markup, end token removed, spaces before tags restored."""
+        ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
+        skipped = {self.tokenizer.eos_token_id, self.tokenizer.bos_token_id, self.tokenizer.pad_token_id}
+        added = self.tokenizer.added_tokens_decoder
+        text, run = "", []
+        for token in [*ids, None]:
+            if token is not None and token not in added:
+                run.append(token)
+                continue
+            if run:
+                text += self.tokenizer.decode(run, clean_up_tokenization_spaces=False)
+                run = []
+            if token is not None and token not in skipped:
+                text += (" " if added[token].lstrip else "") + added[token].content
+        return text.strip()
+
+    def post_process_masks(self, mask_logits: Tensor, image_index: list[int], original_hw: Tensor,
+                           resized_hw: Tensor) -> list[tuple[np.ndarray, float]]:
+        """Logits to masks at the photographs' sizes, each with its score.
+
+        Args:
+            mask_logits: `[K, h, w]` on the decoder's grid.
+            image_index: K image indices.
+            original_hw: `[N, 2]`.
+            resized_hw: `[N, 2]`.
+
+        Returns:
+            K pairs: bool `[H, W]` (logit > 0) and the mean foreground probability (0 for an empty mask).
+
+        Source: SAM's post-processing; the score is ours.
+        """
+        if len(mask_logits) != len(image_index):
+            raise AlignmentError("masks and image indices do not match", expected=str(len(mask_logits)),
+                                 found=str(len(image_index)), where="post_process_masks", fix="address every mask")
+        results = []
+        for logits, index in zip(mask_logits, image_index, strict=True):
+            inside, outside = tuple(resized_hw[index].tolist()), tuple(original_hw[index].tolist())
+            full = resize_logits(logits[None], inside, outside, self.sam_stream.size)[0]
+            mask = full > 0
+            score = float(full[mask].sigmoid().mean()) if bool(mask.any()) else 0.0
+            results.append((mask.cpu().numpy(), score))
+        return results
+
+
+class PrimaProcessor(GroundedProcessor):
+    """Processor of the PRIMA family."""
+
+
+def pad_right(rows: list[list[int]], value: int) -> Tensor:
+    """Rows of ids to `[B, L]`, shorter rows filled with `value` on the right."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([row + [value] * (longest - len(row)) for row in rows], dtype=torch.long)

@@ -1,0 +1,78 @@
+"""Placeholder runs to visual tokens, and [SEG] positions to mask prompts; loud on any mismatch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segue.errors import AlignmentError
+
+
+def splice_visual_tokens(inputs_embeds: Tensor, input_ids: Tensor, image_token_id: int,
+                         visual_tokens: Tensor, visual_mask: Tensor) -> Tensor:
+    """Put visual tokens where the placeholders stand, in order.
+
+    Worked example: one conversation with two images of three tokens each::
+
+        ids     The <image> <image> <image> (IMAGE1) and <image> <image> <image> (IMAGE2)
+        becomes The  v0,0    v0,1    v0,2   (IMAGE1) and  v1,0    v1,1    v1,2   (IMAGE2)
+
+    Args:
+        inputs_embeds: `[B, L, D]` embedded text.
+        input_ids: `[B, L]`, with `image_token_id` once per visual token.
+        image_token_id: the placeholder.
+        visual_tokens: `[N, T, D]`, all images of the batch in the order of their conversations.
+        visual_mask: `[N, T]` bool, False where a token is padding (instructions differ in length).
+
+    Returns:
+        `[B, L, D]`.
+
+    Raises:
+        AlignmentError: the number of placeholders is not the number of visual tokens.
+
+    Source: architecture rule 2 (positions are literal); paper section 3.2.
+    """
+    placeholders = input_ids == image_token_id
+    expected, found = int(placeholders.sum()), int(visual_mask.sum())
+    if expected != found:
+        raise AlignmentError("placeholders and visual tokens do not match",
+                             expected=f"{expected} visual tokens, one per <image> placeholder",
+                             found=f"{found} from {visual_tokens.shape[0]} images", where="splice_visual_tokens",
+                             fix="build inputs with the model's own processor and pass every image that it names")
+    values = visual_tokens[visual_mask].to(inputs_embeds.dtype)
+    return inputs_embeds.masked_scatter(placeholders[..., None], values)
+
+
+def seg_predictor_positions(input_ids: Tensor, labels: Tensor, seg_token_id: int) -> tuple[Tensor, Tensor]:
+    """Row and column of the state that predicts each labelled `[SEG]`: one position before it.
+
+    Literal: in `the <p> mug </p> [SEG] (IMAGE1)` the prompt is the state at `</p>`.
+
+    Args:
+        input_ids: `[B, L]`.
+        labels: `[B, L]`; a `[SEG]` without a label (history, user text) asks for no mask.
+        seg_token_id: id of `[SEG]`.
+
+    Returns:
+        Two `[K]` index tensors, by conversation and then by position.
+
+    Source: GLaMM's and LISA's code (state before the token); architecture rule 3.
+    """
+    rows, columns = torch.nonzero((input_ids == seg_token_id) & (labels == seg_token_id), as_tuple=True)
+    return rows, columns - 1
+
+
+def check_seg_count(num_seg: int, num_masks: int, num_indices: int) -> None:
+    """Raise `AlignmentError` unless `[SEG]` tokens, masks and image indices are equally many."""
+    if not num_seg == num_masks == num_indices:
+        raise AlignmentError("[SEG] tokens and masks do not match", expected=f"{num_seg} masks and image indices",
+                             found=f"{num_masks} masks, {num_indices} image indices", where="forward",
+                             fix="give one mask per [SEG] of the answers, in text order")
+
+
+def check_image_indices(seg_image_index: Tensor, num_images: int) -> None:
+    """Raise `AlignmentError` when a mask is addressed to an image that is not in the batch."""
+    if seg_image_index.numel() and not (0 <= int(seg_image_index.min()) and int(seg_image_index.max()) < num_images):
+        raise AlignmentError("a mask names an image that is not there", expected=f"indices 0..{num_images - 1}",
+                             found=f"{seg_image_index.tolist()}", where="forward",
+                             fix="address images of this batch, counted over all its conversations")
