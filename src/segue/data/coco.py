@@ -1,0 +1,396 @@
+"""Read COCO instances and PACO-style `object:part` annotations, and say what had to be left out.
+
+Public files hold a few broken records each. A reader that raises on the first one is useless, and one that skips
+in silence lies about its counts: this one keeps what is sound and reports every record that it dropped, with the
+reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from segue.data.annotations import AnnotatedImage, AnnotatedRegion, Rle
+from segue.errors import RecordError
+
+_MAX_LISTED = 20
+# Folders under which COCO and PACO keep files that the JSON names without, or with another, folder.
+_SPLIT_FOLDERS = ("", "train2017", "val2017", "train", "val", "test", "images")
+
+
+@dataclass(frozen=True)
+class DroppedRecord:
+    """One record of the file that was left out, and why.
+
+    Attributes:
+        record: Where it is, for example `annotation 17` or `image 3`.
+        reason: Short fixed wording, fit for counting.
+        detail: What was found instead.
+    """
+
+    record: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass
+class CocoReport:
+    """What a reading kept and dropped.
+
+    Attributes:
+        source: The JSON file.
+        images: Number of images kept.
+        objects: Number of object regions kept.
+        parts: Number of part regions kept.
+        dropped: Every record that was left out.
+        repaired: Every record that was kept after a stated repair (a part given the object it overlaps most).
+    """
+
+    source: Path
+    images: int = 0
+    objects: int = 0
+    parts: int = 0
+    dropped: list[DroppedRecord] = field(default_factory=list)
+    repaired: list[DroppedRecord] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """Number of dropped records per reason."""
+        return dict(Counter(entry.reason for entry in self.dropped).most_common())
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: kept {self.images} images, {self.objects} objects, {self.parts} parts"]
+        for title, entries in (("dropped", self.dropped), ("repaired", self.repaired)):
+            for reason, count in Counter(entry.reason for entry in entries).most_common():
+                lines.append(f"  {title} {count}: {reason}")
+            lines += [
+                f"    {entry.record}: {entry.reason}. {entry.detail}" for entry in entries[:_MAX_LISTED]
+            ]
+            if len(entries) > _MAX_LISTED:
+                lines.append(f"    ... and {len(entries) - _MAX_LISTED} more")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class CocoAnnotations:
+    """The sound images of a file, and the report on the rest."""
+
+    images: tuple[AnnotatedImage, ...]
+    report: CocoReport
+
+    def __iter__(self) -> Iterator[AnnotatedImage]:
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class _Unusable(Exception):
+    """A record cannot be used: `(reason, detail)`; caught inside this module and turned into the report."""
+
+
+def run_lengths(counts: str) -> np.ndarray:
+    """Unpack COCO's compressed run lengths.
+
+    Each number is little-endian base 32 in characters 48..111: five bits, bit 6 = "more follows", the last
+    character's bit 5 = sign; from the fourth number on it is a difference to the number two before.
+
+    Args:
+        counts: The compressed string.
+
+    Returns:
+        Run lengths, int64 `[runs]`, background first. Empty for an empty string.
+
+    Raises:
+        ValueError: A character outside the alphabet, or a number that is cut off.
+
+    Source: `rleFrString` of pycocotools' maskApi.c, which checks neither and then writes past its buffer.
+    """
+    if not counts:
+        return np.zeros(0, dtype=np.int64)
+    codes = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
+    if codes.min() < 0 or codes.max() > 63:
+        raise ValueError("a character outside the alphabet of compressed run lengths")
+    last = (codes & 32) == 0
+    if not last[-1]:
+        raise ValueError("the last run length is cut off")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 7:  # 35 bits: larger than any image
+        raise ValueError("a run length of more than 35 bits")
+    position = np.arange(len(codes)) - np.repeat(starts, lengths)
+    values = np.add.reduceat((codes & 31) << (5 * position), starts)
+    negative = (codes[ends] & 16) != 0
+    values = np.where(negative, values - (np.int64(1) << (5 * lengths)), values)
+    for parity in (1, 2):  # undo the differences: runs 1, 3, 5, ... and 2, 4, 6, ...; run 0 stands alone
+        values[parity::2] = np.cumsum(values[parity::2])
+    return values
+
+
+def _checked_rle(counts: Any, size: Any, hw: tuple[int, int]) -> Rle:
+    if list(size or ()) != list(hw):
+        raise _Unusable("mask size differs from image size", f"mask {size}, image {list(hw)}")
+    try:
+        runs = run_lengths(counts) if isinstance(counts, str) else np.asarray(counts, dtype=np.int64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _Unusable("unreadable run lengths", str(error)) from None
+    if runs.ndim != 1 or (runs < 0).any() or int(runs.sum()) != hw[0] * hw[1]:
+        raise _Unusable("run lengths do not fill the image", f"sum {int(runs.sum())}, pixels {hw[0] * hw[1]}")
+    if isinstance(counts, str):
+        return {"size": list(hw), "counts": counts}
+    return _text_rle(coco_mask.frPyObjects({"size": list(hw), "counts": runs.tolist()}, *hw))
+
+
+def _text_rle(rle: Mapping[str, Any]) -> Rle:
+    counts = rle["counts"]
+    return {
+        "size": [int(n) for n in rle["size"]],
+        "counts": counts.decode() if isinstance(counts, bytes) else counts,
+    }
+
+
+def _polygon_rle(polygons: list[Any], hw: tuple[int, int]) -> Rle:
+    if polygons and not isinstance(polygons[0], (list, tuple)):
+        polygons = [polygons]  # one flat polygon instead of a list of polygons
+    sound = [p for p in polygons if isinstance(p, (list, tuple)) and len(p) >= 6 and len(p) % 2 == 0]
+    try:
+        arrays = [np.asarray(p, dtype=np.float64) for p in sound]
+    except (ValueError, TypeError) as error:
+        raise _Unusable("unreadable polygon", str(error)) from None
+    arrays = [p for p in arrays if p.ndim == 1 and np.isfinite(p).all() and np.abs(p).max() < 1e6]
+    if not arrays:
+        raise _Unusable("no usable polygon", "a polygon needs at least 3 points (x, y), finite")
+    return _text_rle(coco_mask.merge(coco_mask.frPyObjects([p.tolist() for p in arrays], *hw)))
+
+
+def to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
+    """Turn any COCO `segmentation` into compressed run lengths that are safe to decode.
+
+    Args:
+        segmentation: Polygons, or RLE with a string or a list of counts.
+        hw: Image size `(height, width)`.
+
+    Returns:
+        `{"size": [height, width], "counts": str}`.
+
+    Raises:
+        RecordError: The segmentation is empty or broken; the message says how.
+    """
+    try:
+        return _segmentation_rle(segmentation, hw)
+    except _Unusable as problem:
+        reason, detail = problem.args
+        raise RecordError(
+            f"Segmentation cannot be used: {reason}",
+            expected="COCO polygons or RLE of the image's size",
+            found=detail,
+        ) from None
+
+
+def _segmentation_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
+    if isinstance(segmentation, Mapping):
+        rle = _checked_rle(segmentation.get("counts"), segmentation.get("size"), hw)
+    elif isinstance(segmentation, list) and segmentation:
+        rle = _polygon_rle(segmentation, hw)
+    else:
+        raise _Unusable("no segmentation", repr(segmentation)[:60])
+    if int(coco_mask.area(rle)) == 0:
+        raise _Unusable("empty mask", "no pixel is set")
+    return rle
+
+
+def clean_name(name: str) -> str:
+    """Strip LVIS decorations: `car_(automobile)` -> `car`, `pool_table` -> `pool table`."""
+    return re.sub(r"_?\([^)]*\)", "", name).replace("_", " ").strip().lower()
+
+
+def _find_image(images_dir: Path, file_name: str) -> Path | None:
+    direct = images_dir / file_name
+    if direct.is_file():
+        return direct
+    for folder in _SPLIT_FOLDERS:
+        candidate = images_dir / folder / Path(file_name).name
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RecordError(
+            "Annotation file not found", expected="a COCO JSON file", found="nothing", where=str(path)
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RecordError(
+            "Annotation file is not JSON", expected="a COCO JSON file", found=str(error), where=str(path)
+        ) from None
+    missing = [
+        key for key in ("images", "annotations", "categories") if not isinstance(_get(data, key), list)
+    ]
+    if missing:
+        raise RecordError(
+            "Annotation file is not in COCO format",
+            expected="lists `images`, `annotations` and `categories`",
+            found=f"no list {', '.join(missing)}",
+            where=str(path),
+            fix="pass the instances file (not captions, not a single annotation)",
+        )
+    return dict(data)
+
+
+def _get(data: Any, key: str) -> Any:
+    return data.get(key) if isinstance(data, Mapping) else None
+
+
+def read_coco(
+    json_path: str | Path, images_dir: str | Path | None = None, *, check_files: bool = True
+) -> CocoAnnotations:
+    """Read a COCO instances or PACO-style file.
+
+    A category `object:part` makes a part, whose object is named by `obj_ann_id`. A part whose `obj_ann_id` is missing
+    or wrong goes to the object of the right class with the largest overlap (reported as repaired), or is dropped.
+    Crowd regions (`iscrowd` 1) are dropped: they outline a group, not an object. An image that keeps no region is
+    dropped.
+
+    Args:
+        json_path: The annotation file.
+        images_dir: Folder that `file_name` is relative to; by default the JSON's own folder.
+        check_files: Drop images whose file does not exist.
+
+    Returns:
+        The images that are sound, in file order, and the report.
+
+    Raises:
+        RecordError: The file is missing, not JSON or not COCO at all.
+    """
+    json_path = Path(json_path)
+    images_dir = json_path.parent if images_dir is None else Path(images_dir)
+    data = _load_json(json_path)
+    report = CocoReport(json_path)
+    names = {
+        entry["id"]: str(entry["name"]) for entry in data["categories"] if "id" in entry and "name" in entry
+    }
+    by_image = _group(data, report)
+    images = []
+    for entry in data["images"]:
+        try:
+            image_id, path, hw = _image_header(entry, images_dir, check_files)
+            annotations = by_image.pop(entry["id"], [])
+            if not annotations:
+                raise _Unusable("image without annotation", str(entry.get("file_name")))
+            regions = _regions(annotations, names, hw, report)
+            if not regions:
+                raise _Unusable("image without usable annotation", str(entry.get("file_name")))
+        except _Unusable as problem:
+            report.dropped.append(DroppedRecord(f"image {_get(entry, 'id')}", *problem.args))
+            by_image.pop(_get(entry, "id"), None)
+            continue
+        images.append(AnnotatedImage(image_id, path, *hw, regions))
+        report.objects += sum(region.kind == "object" for region in regions)
+        report.parts += sum(region.kind == "part" for region in regions)
+    for annotations in by_image.values():
+        for annotation in annotations:
+            found = f"image_id {annotation.get('image_id')}"
+            report.dropped.append(
+                DroppedRecord(f"annotation {annotation['id']}", "image not in the file", found)
+            )
+    report.images = len(images)
+    return CocoAnnotations(tuple(images), report)
+
+
+def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str, Any]]]:
+    """Sort annotations by image; a repeated or missing annotation id would make parents ambiguous."""
+    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    seen: set[Any] = set()
+    for position, annotation in enumerate(data["annotations"]):
+        identifier = _get(annotation, "id")
+        if identifier is None or identifier in seen:
+            reason = "annotation without id" if identifier is None else "repeated annotation id"
+            report.dropped.append(
+                DroppedRecord(f"annotation at position {position}", reason, f"id {identifier}")
+            )
+            continue
+        seen.add(identifier)
+        by_image[annotation.get("image_id")].append(annotation)
+    return by_image
+
+
+def _image_header(entry: Any, images_dir: Path, check_files: bool) -> tuple[str, Path, tuple[int, int]]:
+    file_name, height, width = (_get(entry, key) for key in ("file_name", "height", "width"))
+    if not isinstance(file_name, str) or _get(entry, "id") is None:
+        raise _Unusable("image without file_name or id", repr(entry)[:60])
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        raise _Unusable("image without size", f"height {height}, width {width}")
+    path = _find_image(images_dir, file_name) if check_files else images_dir / file_name
+    if path is None:
+        raise _Unusable("image file not found", str(images_dir / file_name))
+    return str(entry["id"]), path, (height, width)
+
+
+def _regions(
+    annotations: list[dict[str, Any]], names: Mapping[Any, str], hw: tuple[int, int], report: CocoReport
+) -> tuple[AnnotatedRegion, ...]:
+    decoded: list[tuple[dict[str, Any], str, Rle]] = []
+    for annotation in annotations:
+        try:
+            name = names.get(annotation.get("category_id"))
+            if name is None:
+                raise _Unusable("unknown category", f"category_id {annotation.get('category_id')}")
+            if annotation.get("iscrowd"):
+                raise _Unusable("crowd region", name)
+            decoded.append((annotation, name, _segmentation_rle(annotation.get("segmentation"), hw)))
+        except _Unusable as problem:
+            report.dropped.append(DroppedRecord(f"annotation {annotation['id']}", *problem.args))
+    objects = {
+        annotation["id"]: AnnotatedRegion(str(annotation["id"]), "object", clean_name(name), None, rle, name)
+        for annotation, name, rle in decoded
+        if ":" not in name
+    }
+    regions = []
+    for annotation, name, rle in decoded:
+        if ":" not in name:
+            regions.append(objects[annotation["id"]])
+            continue
+        parent = _parent(annotation, name, rle, objects, report)
+        if parent is not None:
+            part = clean_name(name.split(":", 1)[1])
+            regions.append(AnnotatedRegion(str(annotation["id"]), "part", part, parent, rle, name))
+    return tuple(regions)
+
+
+def _parent(
+    annotation: dict[str, Any],
+    name: str,
+    rle: Rle,
+    objects: Mapping[Any, AnnotatedRegion],
+    report: CocoReport,
+) -> str | None:
+    wanted = clean_name(name.split(":", 1)[0])
+    stated = objects.get(annotation.get("obj_ann_id"))
+    if stated is not None and stated.name == wanted:
+        return stated.rid
+    overlaps = {
+        region.rid: int(coco_mask.area(coco_mask.merge([rle, region.rle], intersect=True)))
+        for region in objects.values()
+        if region.name == wanted
+    }
+    best = max(overlaps, key=lambda rid: overlaps[rid], default=None)
+    record = f"annotation {annotation['id']}"
+    found = f"{name}, obj_ann_id {annotation.get('obj_ann_id')}"
+    if best is None or overlaps[best] == 0:
+        report.dropped.append(DroppedRecord(record, "part without parent", found))
+        return None
+    report.repaired.append(
+        DroppedRecord(record, "part given the object it overlaps most", f"{found} -> {best}")
+    )
+    return best

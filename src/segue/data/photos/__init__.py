@@ -1,0 +1,1 @@
+"""Real photographs of dressed persons: facts, questions and records."""
