@@ -1,0 +1,1 @@
+"""Data: annotated photographs, procedural scenes, and the conversations made from them."""

@@ -1,0 +1,132 @@
+"""Composes a grounded dialogue about one to three images from facts alone, without looking at a pixel."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from segue.data.scenes.kinds import SceneObject
+from segue.data.scenes.questions import FIRST, FOLLOW_UPS, LEVELS, QUESTION_KINDS, Answer, AnswerSpan, Draft, Exchange
+from segue.data.scenes.questions import Facts, Mention, Speaker, Template
+from segue.data.scenes.questions.comparison import contents
+from segue.data.scenes.questions.numerical import MOST
+
+PART_SHARE = 0.42
+"""Share of opening questions that are asked about parts."""
+
+TURNS = ((1, 0.35), (2, 0.55), (3, 0.10))
+"""Number of turns of a dialogue -> probability."""
+
+_WORD = re.compile(r"[a-z]+")
+
+
+def compose_dialogue(
+    objects_per_image: Sequence[Sequence[SceneObject]],
+    rng: np.random.Generator,
+    num_turns: int | None = None,
+    *,
+    wording: str = "seen",
+) -> list[Exchange]:
+    """Ask about a set of images, and answer: the answer is the only right one for these facts.
+
+    Args:
+        objects_per_image: what each of the 1 to 9 images shows.
+        rng: source of every choice; the same state gives the same dialogue.
+        num_turns: number of exchanges wished for; None draws 1 (35 %), 2 (55 %) or 3 (10 %). Fewer come back when
+            nothing more can be asked about what was said.
+        wording: ``"seen"``, ``"unseen"`` (wordings kept out of training) or ``"all"``.
+
+    Returns:
+        At least one exchange; all but the first refer back.
+
+    Source: paper silent; ours.
+    """
+    chance = random.Random(int(rng.integers(1 << 62)))
+    facts, say = Facts(objects_per_image), Speaker(chance, wording)
+    if num_turns is None:
+        num_turns = chance.choices([n for n, _ in TURNS], [p for _, p in TURNS])[0]
+    template, draft = _open(facts, say)
+    exchanges = [_exchange(template, draft, "", False)]
+    while len(exchanges) < num_turns:
+        said = " ".join(f"{e.question} {e.answer}" for e in exchanges)
+        found = _follow(facts, say, draft, {e.template for e in exchanges}, {e.answer for e in exchanges})
+        if found is None:
+            break
+        template, draft = found
+        exchanges.append(_exchange(template, draft, said, True))
+    return exchanges
+
+
+def _shuffled(templates: Sequence[Template], chance: random.Random) -> list[Template]:
+    """Order templates at random, heavy ones tending to the front."""
+    return sorted(templates, key=lambda t: -(chance.random() ** (1.0 / t.weight)))
+
+
+_FIRST_BY_CELL = {(k, v): [t for t in FIRST.values() if (t.kind, t.level) == (k, v)] for k in QUESTION_KINDS for v in LEVELS}
+
+
+def _open(facts: Facts, say: Speaker) -> tuple[Template, Draft]:
+    kinds = list(QUESTION_KINDS)
+    say.rng.shuffle(kinds)
+    levels = ("part", "object") if say.rng.random() < PART_SHARE else ("object", "part")
+    for level in levels:
+        for kind in kinds:
+            for template in _shuffled(_FIRST_BY_CELL[kind, level], say.rng):
+                draft = template.propose(facts, say)
+                if draft is not None and _is_sound(facts, draft):
+                    return template, draft
+    return FIRST["contents"], _fallback(facts, say)
+
+
+def _fallback(facts: Facts, say: Speaker) -> Draft:
+    """Describe an image with at most four things, or name the first four things of the first one."""
+    for i, things in enumerate(facts.images):
+        if len(things) <= 4:
+            draft = contents(facts, say, i)
+            if draft is not None:
+                return draft
+    question = say.ask("name four things {where}", "which four things are furthest left {where}", where=say.in_image(0, facts.num_images))
+    first_four = [Mention(thing) for thing in facts.images[0][:4]]
+    return Draft(question, Answer("In image 1, there is ").add_list(first_four, article="a ").add("."))
+
+
+def _follow(facts: Facts, say: Speaker, draft: Draft, used: set[str], said: set[str]) -> tuple[Template, Draft] | None:
+    for template in _shuffled(tuple(FOLLOW_UPS.values()), say.rng):
+        if template.name in used:
+            continue
+        proposal = template.propose(facts, say, draft)
+        if proposal is not None and _is_sound(facts, proposal) and proposal.answer.text not in said:
+            return template, proposal
+    return None
+
+
+def _is_sound(facts: Facts, draft: Draft) -> bool:
+    """Tell whether every phrase names exactly one thing of its image and there are not too many."""
+    mentions = draft.answer.mentions
+    return len(mentions) <= MOST and all(facts.is_unique(mention.thing) for mention in mentions)
+
+
+def _exchange(template: Template, draft: Draft, said: str, is_follow_up: bool) -> Exchange:
+    answer = draft.answer
+    return Exchange(
+        question=draft.question,
+        answer=answer.text,
+        spans=tuple(answer.spans),
+        kind=template.kind,
+        level=template.level,
+        needs_images=needs_images([m.thing.obj for m in answer.mentions], f"{said} {draft.question}"),
+        template=template.name,
+        is_follow_up=is_follow_up,
+    )
+
+
+def needs_images(named: Sequence[SceneObject], said: str) -> bool:
+    """Tell whether some named object's full phrase (colour and kind together) was not said before."""
+    text = f" {' '.join(_WORD.findall(said.lower()))} "
+    return any(f" {obj.phrase} " not in text and f" {obj.phrase} s " not in text for obj in named)
+
+
+__all__ = ["Answer", "AnswerSpan", "Draft", "Exchange", "compose_dialogue", "needs_images"]

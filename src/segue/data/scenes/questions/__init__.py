@@ -1,0 +1,28 @@
+"""Question templates for the scenes, in the four kinds of the task, and follow-ups."""
+
+from segue.data.scenes.questions import comparison, followups, functional, numerical, spatial
+from segue.data.scenes.questions.answers import Answer, AnswerSpan, Draft, Exchange, Mention
+from segue.data.scenes.questions.facts import Facts, Thing
+from segue.data.scenes.questions.registry import FIRST, FOLLOW_UPS, LEVELS, QUESTION_KINDS, Template
+from segue.data.scenes.questions.wording import Speaker
+
+__all__ = [
+    "FIRST",
+    "FOLLOW_UPS",
+    "LEVELS",
+    "QUESTION_KINDS",
+    "Answer",
+    "AnswerSpan",
+    "Draft",
+    "Exchange",
+    "Facts",
+    "Mention",
+    "Speaker",
+    "Template",
+    "Thing",
+    "comparison",
+    "followups",
+    "functional",
+    "numerical",
+    "spatial",
+]

@@ -1,0 +1,138 @@
+"""English for the scenes: choices between wordings, articles, plurals, numbers and names of images.
+
+Questions are phrased in many ways, answers in one: a small language model should understand free typing and
+needs to learn only one way to reply.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_UNSEEN = "~"
+
+
+def expand(rng: random.Random, pattern: str) -> str:
+    """Choose one alternative of every ``[a|b]``, inner brackets first.
+
+    ``"[show|find] the mug"`` -> ``"find the mug"``; ``"[the |]mugs"`` -> ``"mugs"``.
+    """
+    while "[" in pattern:
+        pattern = _CHOICE.sub(lambda found: rng.choice(found.group(1).split("|")), pattern)
+    return pattern
+
+
+class Speaker:
+    """Phrases the questions of one dialogue, with one set of wordings.
+
+    Args:
+        rng: source of every choice.
+        wording: ``"seen"`` uses the ordinary patterns, ``"unseen"`` those marked ``~`` (kept out of training, to
+            measure how well a model copes with new wordings), ``"all"`` both.
+
+    Source: paper silent; ours.
+    """
+
+    def __init__(self, rng: random.Random, wording: str = "seen") -> None:
+        self.rng = rng
+        self.wording = wording
+        self.noun = rng.choice(("image", "image", "image", "picture", "picture", "photo"))
+
+    def ask(self, *patterns: str, **slots: str) -> str:
+        """Phrase a question: choose a pattern, expand it, fill ``{slots}``, then vary its case and its end.
+
+        ``{image}`` and ``{images}`` are always filled with this dialogue's word ("picture", "pictures").
+        """
+        if self.wording == "all":
+            allowed = patterns
+        else:
+            unseen = self.wording == "unseen"
+            allowed = tuple(p for p in patterns if p.startswith(_UNSEEN) == unseen) or patterns
+        pattern = self.rng.choice(allowed).removeprefix(_UNSEEN)
+        text = expand(self.rng, pattern).format(image=self.noun, images=self.noun + "s", **slots)
+        return self._typed(" ".join(text.split()))
+
+    def pick(self, *options: str) -> str:
+        """Choose one of the options, each of which may hold ``[a|b]``."""
+        return expand(self.rng, self.rng.choice(options))
+
+    def in_image(self, image_index: int, num_images: int) -> str:
+        """Say where: "in image 2", "in the second photo", "in picture two"; "in the image" when there is one."""
+        if num_images == 1:
+            return self.pick(f"in [the|this] {self.noun}", f"in the {self.noun}", f"in {self.noun} 1", "here")
+        return f"in {self.image(image_index, num_images)}"
+
+    def image(self, image_index: int, num_images: int) -> str:
+        """Name an image: "image 2", "the second photo", "picture two", "the last image"."""
+        number = image_index + 1
+        names = [f"{self.noun} {number}", f"{self.noun} {number}", f"{self.noun} {number}",
+                 f"the {_ORDINALS[image_index]} {self.noun}", f"the {_ORDINALS[image_index]} {self.noun}",
+                 f"{self.noun} {NUMBER_WORDS[number]}"]
+        if number == num_images and num_images > 1:
+            names.append(f"the last {self.noun}")
+        return self.rng.choice(names)
+
+    def each_image(self, num_images: int) -> str:
+        """Say that every image is meant: "in each photo", "in both pictures"; "in the image" when there is one."""
+        noun = self.noun
+        if num_images == 1:
+            return self.in_image(0, 1)
+        options = [f"in each {noun}", f"in each {noun}", f"in every {noun}", f"in all {noun}s", f"in each of the {noun}s"]
+        if num_images == 2:
+            options[3] = f"in both {noun}s"
+        return self.rng.choice(options)
+
+    def all_images(self, num_images: int) -> str:
+        """Say that the images count as one: "in all images", "in the two photos together", "altogether"."""
+        noun = self.noun
+        if num_images == 1:
+            return self.in_image(0, 1)
+        return self.pick(f"in all [the |]{noun}s", f"in the {NUMBER_WORDS[num_images]} {noun}s", f"across [all |]the {noun}s",
+                         f"in the {noun}s [together|altogether|in total]", "altogether", "in total")
+
+    def _typed(self, text: str) -> str:
+        if self.rng.random() < 0.65:
+            text = text[0].upper() + text[1:]
+        is_request = text.split(" ", 1)[0].lower().strip(",") in _REQUESTS
+        if self.rng.random() < 0.3:
+            return text
+        return text + ("." if is_request else "?")
+
+
+_REQUESTS = frozenset("show find point mark segment compare list name describe outline highlight count tell".split())
+
+
+def article(phrase: str) -> str:
+    """Return "a" or "an" for a phrase whose first word is a colour, a kind or a part."""
+    return "an" if phrase[0].lower() in "aeiou" else "a"
+
+
+def is_plural_part(part: str) -> bool:
+    """Tell whether a part's name is a plural ("legs", "wheels") and takes "are"."""
+    return part.endswith("s") and not part.endswith("ss")
+
+
+def be(plural: bool) -> str:
+    """Return "are" or "is"."""
+    return "are" if plural else "is"
+
+
+def number(count: int) -> str:
+    """Write a small number as a word: 2 -> "two", 0 -> "no"."""
+    return NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else str(count)
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+    """Join words as English does: "a", "a and b", "a, b and c"."""
+    if len(words) <= 1:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def counted_images(num_images: int) -> str:
+    """Say "both images" for two and "all three images" for three."""
+    return "both images" if num_images == 2 else f"all {number(num_images)} images"
