@@ -164,11 +164,11 @@ def _umbrella(pen: Pen) -> None:
     y = -0.02
     for k in range(ribs):
         a, b = edge[k], edge[k + 1]
-        scallop = arc((a + b) / 2, y, (b - a) / 2, 0.11, 0, -180, 8)
-        left = arc(0, y, abs(a), rise, 180 if a < 0 else 0, 270, 10)[:: -1 if a else 1]
-        right = arc(0, y, abs(b), rise, 180 if b < 0 else 0, 270 if b < 0 else -90, 10)
-        left = left if a <= 0 else arc(0, y, a, rise, -90, 0, 10)
-        pen.poly("canopy", np.concatenate([left, scallop[::-1], right]), 1.0 if k % 2 else 1.25)
+        scallop = arc((a + b) / 2, y, (b - a) / 2, 0.11, -180, 0, 8)
+        # A panel: up its left rib to the apex, down its right rib, back along the scalloped edge.
+        left = arc(0, y, a, rise, 0, -90, 10)
+        right = arc(0, y, b, rise, -90, 0, 10)
+        pen.poly("canopy", np.concatenate([left, right, scallop[::-1]]), 1.0 if k % 2 else 1.25)
     pen.rect("canopy", -0.05, y - rise - 0.12, 0.05, y - rise + 0.04, 0.7)
 
 
@@ -192,9 +192,9 @@ def _scissors(pen: Pen) -> None:
                  (side * -0.1, 0.3)]
         pen.poly("blades", turned(blade, side * -spread), STEEL if side > 0 else (188, 194, 202))
     for side in (-1, 1):
-        cx, cy = turned([(side * -0.1, 0.62)], side * -spread * 1.35)[0]
+        cx, cy = turned([(side * -0.11, 0.64)], side * -spread * 1.35)[0]
         pen.stroke("handles", turned([(0, 0.16), (0, 0.36)], side * -spread), 0.18)
-        pen.ring("handles", cx, cy, 0.24, 0.31, 0.19, 1.0 if side > 0 else 0.86, side * -spread)
+        pen.ring("handles", cx, cy, 0.26, 0.33, 0.17, 1.0 if side > 0 else 0.86, side * -spread)
     pen.ellipse("blades", 0, 0.0, 0.08, 0.08, IRON)
 
 

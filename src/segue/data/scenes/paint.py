@@ -47,7 +47,7 @@ def lay(picture: NDArray[np.float32], raster: Raster, left: int, top: int, rng: 
     """Composites an object, with its soft shadow, onto the picture in place.
 
     Args:
-        picture: sRGB in 0..255, `float32 [size, size, 3]`.
+        picture: sRGB in 0..255, `float32 [3, size, size]`.
         raster: the object, with its margin.
         left: column of the raster's left edge, may be negative.
         top: row of the raster's top edge, may be negative.
@@ -56,8 +56,8 @@ def lay(picture: NDArray[np.float32], raster: Raster, left: int, top: int, rng: 
     Source: paper silent; ours.
     """
     height, width = raster.parts.shape
-    size = picture.shape[0]
-    rgba = raster.palette[raster.layer].view(np.uint8).reshape(height * 2, width * 2, 4)
+    size = picture.shape[1]
+    rgba = np.take(raster.palette, raster.layer)
     # Mode CMYK only names "four plain channels": reduce() must not undo the premultiplication.
     small = np.asarray(Image.frombuffer("CMYK", (width * 2, height * 2), rgba).reduce(SUPERSAMPLE))
     alpha8 = np.ascontiguousarray(small[:, :, 3])
@@ -77,6 +77,8 @@ def lay(picture: NDArray[np.float32], raster: Raster, left: int, top: int, rng: 
     drop = np.zeros_like(soft)
     drop[d:, d // 2 + 1 :] = soft[:-d, : -(d // 2 + 1)]
     keep = (1 - alpha8[window] * np.float32(1 / 255)) * (1 - np.float32(0.42) * drop[window])
-    target = picture[y0:y1, x0:x1]
-    target *= keep[:, :, None]
-    target += np.minimum(small[:, :, :3][window] * light[window][:, :, None], alpha8[window][:, :, None])
+    target = picture[:, y0:y1, x0:x1]
+    target *= keep
+    planes = small[window].transpose(2, 0, 1)
+    paint = planes[:3] * light[window]
+    target += np.minimum(paint, planes[3], out=paint)

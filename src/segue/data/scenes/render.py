@@ -116,10 +116,10 @@ def _fits(placed: list[_Placed], new: _Placed, owner: NDArray[np.uint8]) -> bool
     if np.count_nonzero(inside) < 0.93 * np.count_nonzero(mask):
         return False
     window = owner[y0:y1, x0:x1]
-    lost = np.bincount(window[inside], minlength=len(placed) + 1)
     for number, other in enumerate(placed, start=1):
-        if lost[number]:
-            visible = np.count_nonzero(owner == number) - lost[number]
+        lost = np.count_nonzero((window == number) & inside)
+        if lost:
+            visible = np.count_nonzero(owner == number) - lost
             if visible < LEAST_VISIBLE * np.count_nonzero(other.raster.parts):
                 return False
     window[inside] = len(placed) + 1
@@ -174,24 +174,24 @@ def _described(
         parts = item.raster.parts[y0 - item.top :, x0 - item.left :][: mine.shape[0], : mine.shape[1]] * mine
         part_map[window] += parts
         names = KINDS[item.kind].parts
-        areas = np.bincount(parts.ravel(), minlength=len(names) + 1)[1:]
+        areas = [np.count_nonzero(parts == k + 1) for k in range(len(names))]
         rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
         top, bottom, left, right = rows[0] + y0, rows[-1] + 1 + y0, columns[0] + x0, columns[-1] + 1 + x0
         shown = [k for k in range(len(names)) if areas[k] >= visible_part_pixels(size)]
         total = size * size
         thing = SceneObject(
             kind=item.kind, colour=item.colour, parts=tuple(names[k] for k in shown),
-            part_areas={names[k]: float(areas[k] / total) for k in shown},
+            part_areas={names[k]: areas[k] / total for k in shown},
             center=(float(left + right) / 2 / size, float(top + bottom) / 2 / size),
             box=tuple(float(v) / size for v in (left, top, right - left, bottom - top)),  # type: ignore[arg-type]
-            area=float(areas.sum() / total),
+            area=sum(areas) / total,
         )
         found.append((thing.center[0], number, thing))
     found.sort(key=lambda entry: entry[:2])
     renumber = np.zeros(len(placed) + 1, np.uint8)
     for position, (_, number, _) in enumerate(found, start=1):
         renumber[number] = position
-    return renumber[owner], part_map, tuple(thing for _, _, thing in found)
+    return np.take(renumber, owner), part_map, tuple(thing for _, _, thing in found)
 
 
 def _scene(
@@ -219,7 +219,7 @@ def _scene(
     for item in placed:
         lay(picture, item.raster, item.left, item.top, rng)
     object_map, part_map, objects = _described(placed, owner, size)
-    image = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
+    image = np.ascontiguousarray(np.clip(picture, 0, 255, out=picture).astype(np.uint8).transpose(1, 2, 0))
     return Scene(image, object_map, part_map, objects)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,10 +25,15 @@ EDGE_PAINTS = 128
 """Paint p + EDGE_PAINTS is paint p darkened, used along the outlines of parts."""
 
 
+@lru_cache(maxsize=1024)
+def _unit_arc(start: float, stop: float, n: int) -> Points:
+    t = np.linspace(np.radians(start), np.radians(stop), n)
+    return np.stack([np.cos(t), np.sin(t)], axis=1)
+
+
 def arc(cx: float, cy: float, rx: float, ry: float, start: float = 0, stop: float = 360, n: int = 28) -> Points:
     """Points `[n, 2]` on an ellipse, from `start` to `stop` degrees (0 is right, 90 is down)."""
-    t = np.linspace(np.radians(start), np.radians(stop), n)
-    return np.stack([cx + rx * np.cos(t), cy + ry * np.sin(t)], axis=1)
+    return _unit_arc(start, stop, n) * (rx, ry) + (cx, cy)
 
 
 def turned(points: ArrayLike, degrees: float, about: tuple[float, float] = (0, 0)) -> Points:
@@ -198,7 +204,7 @@ def rasterise(
         start += shape.size
     palette, part_of = _tables(pen, rgb)
     layer = np.array(image)
-    part = part_of[layer]
+    part = np.asarray(image.point(part_of.tolist()))
     dark = np.zeros(layer.shape, bool)
     rows, columns = part[edge:] != part[:-edge], part[:, edge:] != part[:, :-edge]
     dark[edge:] |= rows
