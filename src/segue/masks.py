@@ -1,0 +1,402 @@
+"""Binary masks and their three written forms: COCO RLE, boxes and polygons.
+
+A mask is a boolean array `[height, width]`; sizes are `(height, width)` everywhere. An RLE is the
+compressed form of the COCO tools, `{"size": [height, width], "counts": "..."}` with `counts` a plain
+string, so that it can go into JSON as it is. One rule for empty masks: area 0, box [0, 0, 0, 0], no
+polygons, and IoU 1 with another empty mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from typing_extensions import TypedDict
+
+from segue.errors import InputError
+
+__all__ = [
+    "MAX_PIXELS",
+    "RLE",
+    "Mask",
+    "area",
+    "box",
+    "check_rle",
+    "decode",
+    "encode",
+    "from_polygons",
+    "iou",
+    "polygons",
+    "union",
+]
+
+MAX_PIXELS = 100_000_000
+"""The largest image or mask that Segue decodes. A few bytes of RLE can claim any size, as can an image
+header.
+"""
+
+Mask = NDArray[np.bool_]
+"""Boolean array `[height, width]`."""
+
+
+class RLE(TypedDict):
+    """A mask in COCO's compressed run-length form; `size` is `[height, width]`."""
+
+    size: list[int]
+    counts: str
+
+
+def encode(mask: NDArray[Any]) -> RLE:
+    """Compress a mask.
+
+    Args:
+        mask: `[height, width]`, boolean, or integers where non-zero means inside.
+
+    Returns:
+        The COCO RLE, ready for JSON.
+
+    Raises:
+        InputError: Not two-dimensional, no pixels, or floating point (a probability is not a mask yet).
+    """
+    array = _as_mask(mask)
+    rle = coco_mask.encode(np.asfortranarray(array.view(np.uint8)))
+    return {"size": [int(array.shape[0]), int(array.shape[1])], "counts": rle["counts"].decode("ascii")}
+
+
+def decode(rle: Mapping[str, Any]) -> Mask:
+    """Expand an RLE into a mask.
+
+    Args:
+        rle: COCO RLE; `counts` may be a string, bytes, or COCO's uncompressed list of run lengths.
+
+    Returns:
+        The mask, `[height, width]`.
+
+    Raises:
+        InputError: The counts are damaged or do not add up to `height * width`.
+    """
+    height, width, runs = _runs(rle)
+    values = np.zeros(len(runs), dtype=np.bool_)
+    values[1::2] = True
+    return np.repeat(values, runs).reshape((width, height)).T.copy()
+
+
+def check_rle(rle: Mapping[str, Any]) -> None:
+    """Raise InputError unless `rle` is a sound COCO RLE; costs microseconds, decodes nothing."""
+    _runs(rle)
+
+
+def area(mask: NDArray[Any] | Mapping[str, Any]) -> int:
+    """Count the pixels of a mask or RLE."""
+    if isinstance(mask, Mapping):
+        return int(_runs(mask)[2][1::2].sum())
+    return int(np.count_nonzero(_as_mask(mask)))
+
+
+def box(mask: NDArray[Any] | Mapping[str, Any]) -> list[float]:
+    """Return the tight box `[x, y, width, height]` of a mask or RLE in pixels; [0, 0, 0, 0] when it is
+    empty.
+    """
+    array = decode(mask) if isinstance(mask, Mapping) else _as_mask(mask)
+    columns = np.flatnonzero(array.any(axis=0))
+    if not len(columns):
+        return [0.0, 0.0, 0.0, 0.0]
+    rows = np.flatnonzero(array.any(axis=1))
+    left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    return [float(left), float(top), float(right - left), float(bottom - top)]
+
+
+def union(masks: Sequence[NDArray[Any]]) -> Mask:
+    """Merge masks of one image.
+
+    Args:
+        masks: At least one, all `[height, width]` of the same size.
+
+    Returns:
+        A new mask, true where any of them is.
+
+    Raises:
+        InputError: No masks (the size would be unknown), or sizes differ.
+    """
+    if not len(masks):
+        raise InputError(
+            "The union of no masks has no size.",
+            expected="at least one mask",
+            found="an empty list",
+            where="segue.masks.union",
+            fix="start from np.zeros((height, width), bool) when there may be none",
+        )
+    merged = _as_mask(masks[0]).copy()
+    for mask in masks[1:]:
+        merged |= _same_size(merged, _as_mask(mask))
+    return merged
+
+
+def iou(a: NDArray[Any] | Mapping[str, Any], b: NDArray[Any] | Mapping[str, Any]) -> float:
+    """Return intersection over union of two masks (or RLEs) of one image.
+
+    Two empty masks agree completely: 1.0. One empty mask: 0.0.
+
+    Raises:
+        InputError: Sizes differ.
+    """
+    first = decode(a) if isinstance(a, Mapping) else _as_mask(a)
+    second = _same_size(first, decode(b) if isinstance(b, Mapping) else _as_mask(b))
+    total = np.count_nonzero(first | second)
+    return float(np.count_nonzero(first & second) / total) if total else 1.0
+
+
+def from_polygons(polygons: Sequence[Sequence[float]], hw: tuple[int, int]) -> Mask:
+    """Fill polygons with the COCO rasteriser; several are united.
+
+    Args:
+        polygons: Flat lists `[x0, y0, x1, y1, ...]` in pixels, at least 3 points each.
+        hw: `(height, width)` of the image.
+
+    Returns:
+        The mask, `[height, width]`; parts outside of the image are cut off.
+
+    Raises:
+        InputError: A polygon with fewer than 3 points, an odd number of values, or values that are not
+            finite.
+    """
+    height, width = hw
+    for number, polygon in enumerate(polygons):
+        if len(polygon) < 6 or len(polygon) % 2 or not np.isfinite(np.asarray(polygon, dtype=float)).all():
+            raise InputError(
+                "A polygon cannot be filled.",
+                expected="a flat list x0, y0, x1, y1, ... of at least 3 points with finite values",
+                found=f"{len(polygon)} values: {list(polygon)[:8]}",
+                where=f"polygon {number}",
+                fix="drop the polygon or repair its points",
+            )
+    if not len(polygons):
+        return np.zeros((height, width), dtype=np.bool_)
+    rles = coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width)
+    return np.ascontiguousarray(coco_mask.decode(coco_mask.merge(rles)).astype(np.bool_))
+
+
+def polygons(mask: NDArray[Any]) -> list[list[float]]:
+    """Trace the outline of a mask along its pixel edges, as COCO polygons.
+
+    One polygon for each 4-connected part. A hole is joined to its outline by a cut of width zero (there and
+    back along the same line), since COCO polygons know no holes. Exact: `from_polygons(polygons(m),
+    m.shape)` is `m`.
+
+    Args:
+        mask: `[height, width]`.
+
+    Returns:
+        Flat lists `[x0, y0, x1, y1, ...]` in pixels, ordered by their first pixel row by row; [] for an
+        empty mask.
+    """
+    array = _as_mask(mask)
+    return [_flatten(loop) for loop in _join_holes(array, _boundary_loops(array))]
+
+
+# ---- arrays and runs ---------------------------------------------------------------------------------------
+
+
+def _as_mask(mask: NDArray[Any]) -> Mask:
+    array = np.asarray(mask)
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "bui":
+        raise InputError(
+            "This array is not a mask.",
+            expected="a boolean (or integer) array [height, width] with at least one pixel",
+            found=f"shape {array.shape}, dtype {array.dtype}",
+            where="segue.masks",
+            fix="threshold probabilities first (probs > 0.5) and pass one mask at a time",
+        )
+    return np.ascontiguousarray(array if array.dtype == np.bool_ else array != 0)
+
+
+def _same_size(first: Mask, second: Mask) -> Mask:
+    if first.shape != second.shape:
+        raise InputError(
+            "Two masks have different sizes.",
+            expected=f"(height, width) {first.shape}",
+            found=f"{second.shape}",
+            where="segue.masks",
+            fix="resize the predicted mask to the size of its image, and compare masks of one image only",
+        )
+    return second
+
+
+def _damaged(rle: Mapping[str, Any], expected: str, found: str) -> InputError:
+    return InputError(
+        "An RLE mask is damaged.",
+        expected=expected,
+        found=found,
+        where=f"RLE of size {rle.get('size')!r}",
+        fix="encode the mask again with segue.masks.encode",
+    )
+
+
+def _runs(rle: Mapping[str, Any]) -> tuple[int, int, NDArray[np.int64]]:
+    """Read and check an RLE in numpy: the COCO tools' own C reader walks past the end of damaged strings."""
+    size, counts = rle.get("size"), rle.get("counts")
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) != 2
+        or not all(isinstance(n, (int, np.integer)) and n > 0 for n in size)
+    ):
+        raise _damaged(rle, "size [height, width], two integers above 0", repr(size))
+    height, width = int(size[0]), int(size[1])
+    if height * width > MAX_PIXELS:
+        raise _damaged(rle, f"at most {MAX_PIXELS:,} pixels", f"{height} * {width}")
+    if isinstance(counts, (str, bytes)):
+        runs = _read_counts(rle, counts.encode("utf-8") if isinstance(counts, str) else counts)
+    elif isinstance(counts, (list, tuple)) and all(isinstance(n, (int, np.integer)) for n in counts):
+        runs = np.asarray(counts, dtype=np.int64)
+    else:
+        raise _damaged(rle, "counts as a string", type(counts).__name__)
+    if len(runs) and (runs.min() < 0 or runs.max() > height * width):
+        raise _damaged(rle, "run lengths between 0 and height * width", f"{runs.min()} to {runs.max()}")
+    total = int(runs.sum())
+    if total != height * width:
+        raise _damaged(rle, f"runs that add up to {height} * {width} = {height * width}", str(total))
+    return height, width, runs
+
+
+def _read_counts(rle: Mapping[str, Any], counts: bytes) -> NDArray[np.int64]:
+    """Undo COCO's string form: 5 bits a character, little end first, from the third run on as differences.
+
+    Each character minus 48 holds 5 bits, bit 6 says that more follow, and bit 5 of a number's last
+    character is its sign. From index 3 on a number is the difference to the run two before.
+    """
+    digits = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
+    if not len(digits):
+        return np.zeros(0, dtype=np.int64)
+    if digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
+        raise _damaged(rle, "counts of the characters '0' to 'o', not cut off", repr(counts[:40]))
+    ends = np.flatnonzero((digits & 32) == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > 7:
+        raise _damaged(rle, "numbers of at most 7 characters in counts", f"{lengths.max()} characters")
+    place = np.arange(len(digits)) - np.repeat(starts, lengths)
+    numbers = np.add.reduceat((digits & 31) << (5 * place), starts)
+    numbers -= np.where(digits[ends] & 16, np.int64(1) << (5 * lengths), 0)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+# ---- outlines ----------------------------------------------------------------------------------------------
+
+_Point = tuple[int, int]
+# Directions 0 east, 1 south, 2 west, 3 north; on the screen y points down, so +1 is a turn to the right.
+_NORTH = 3
+_STEP = ((1, 0), (0, 1), (-1, 0), (0, -1))
+
+
+def _boundary_loops(mask: Mask) -> list[list[tuple[_Point, int]]]:
+    """Follow the pixel edges around the mask with its inside on the right hand.
+
+    Where two pixels touch at a corner only, the loop turns right, that is, it stays with its own pixel.
+
+    Returns:
+        Closed loops of unit edges, each ((x, y) of its first corner, direction).
+    """
+    height, width = mask.shape
+    padded = np.zeros((height + 2, width + 2), dtype=np.bool_)
+    padded[1:-1, 1:-1] = mask
+    here, above, left = padded[1:, 1:], padded[:-1, 1:], padded[1:, :-1]
+    found = (here & ~above, left & ~here, above & ~here, here & ~left)
+    first_corner = ((0, 0), (0, 0), (1, 0), (0, 1))
+    leaving: dict[_Point, list[int]] = {}
+    for direction in range(4):
+        dx, dy = first_corner[direction]
+        for y, x in np.argwhere(found[direction]).tolist():
+            leaving.setdefault((x + dx, y + dy), []).append(direction)
+    loops: list[list[tuple[_Point, int]]] = []
+    for start in sorted(leaving, key=lambda corner: (corner[1], corner[0])):
+        while leaving[start]:
+            loop: list[tuple[_Point, int]] = []
+            point, came = start, leaving[start][0] - 1
+            while leaving[point]:
+                direction = _rightmost(leaving[point], came)
+                leaving[point].remove(direction)
+                loop.append((point, direction))
+                point, came = (point[0] + _STEP[direction][0], point[1] + _STEP[direction][1]), direction
+            loops.append(loop)
+    return loops
+
+
+def _rightmost(choices: Sequence[int], came: int) -> int:
+    """Choose the edge that turns right, else goes straight on, else turns left."""
+    return min(choices, key=lambda direction: (came + 1 - direction) % 4)
+
+
+def _is_hole(loop: Sequence[tuple[_Point, int]]) -> bool:
+    """An outline runs clockwise on the screen (its area is positive with y downwards), a hole the other
+    way.
+    """
+    return sum(point[0] * _STEP[direction][1] for point, direction in loop) < 0
+
+
+def _join_holes(mask: Mask, loops: Sequence[Sequence[tuple[_Point, int]]]) -> list[list[_Point]]:
+    """Cut from each hole straight left to the loop that the cut meets first, and chain the two.
+
+    The holes are taken from left to right, so that a loop which is met has already been joined to an outline.
+    The loops are kept as one chain of corners, `following[node]`, to make each joint cost the same.
+    """
+    corners: list[_Point] = []
+    following: list[int] = []
+    first_node: list[int] = []
+    node_of_edge: dict[tuple[_Point, int], int] = {}
+    for loop in loops:
+        first = len(corners)
+        first_node.append(first)
+        for node, edge in enumerate(loop, start=first):
+            node_of_edge[edge] = node
+            corners.append(edge[0])
+            following.append(node + 1)
+        following[-1] = first
+    holes = [k for k, loop in enumerate(loops) if _is_hole(loop)]
+    anchors = {k: min(edge[0] for edge in loops[k]) for k in holes}
+    for k in sorted(holes, key=lambda hole: anchors[hole]):
+        x, y = anchors[k]
+        outside = np.flatnonzero(~mask[y, :x])
+        met = int(outside[-1]) + 1 if len(outside) else 0
+        # The edge met runs north, from (met, y + 1) to (met, y), where the cut begins.
+        before = node_of_edge[((met, y + 1), _NORTH)]
+        entry = next(
+            node for node in range(first_node[k], first_node[k] + len(loops[k])) if corners[node] == (x, y)
+        )
+        last = next(
+            node for node in range(first_node[k], first_node[k] + len(loops[k])) if following[node] == entry
+        )
+        cut, back = len(corners), len(corners) + 1
+        corners += [(met, y), (x, y)]
+        following += [entry, following[before]]
+        following[before], following[last] = cut, back
+    hole_set = set(holes)
+    return [_chain(corners, following, first_node[k]) for k in range(len(loops)) if k not in hole_set]
+
+
+def _chain(corners: Sequence[_Point], following: Sequence[int], first: int) -> list[_Point]:
+    """Read one closed chain, leaving out corners where nothing turns."""
+    points: list[_Point] = []
+    node = first
+    while True:
+        point = corners[node]
+        if not points or point != points[-1]:
+            if len(points) > 1 and _direction(points[-2], points[-1]) == _direction(points[-1], point):
+                points[-1] = point
+            else:
+                points.append(point)
+        node = following[node]
+        if node == first:
+            return points
+
+
+def _direction(a: _Point, b: _Point) -> tuple[int, int]:
+    return (b[0] > a[0]) - (b[0] < a[0]), (b[1] > a[1]) - (b[1] < a[1])
+
+
+def _flatten(loop: Sequence[_Point]) -> list[float]:
+    return [float(value) for point in loop for value in point]

@@ -1,0 +1,116 @@
+"""Render and parse grounded answers: text with ranges <-> the markup that a model reads and writes.
+
+    text    "the red mug is smaller", span (4, 11) with a mask in image 0
+    markup  "the <p> red mug </p> [SEG] (IMAGE1) is smaller"
+
+`render` is used for training targets, `parse` for what a model generated. A model's text is hostile input:
+`parse` never raises, runs in linear time, and says for each `[SEG]` what became of it. `DIALECTS` holds one
+object per way of writing; "prima" is the one of the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segue.errors import InputError
+from segue.protocol.answers import (
+    Dialect,
+    MarkedSpan,
+    Note,
+    ParsedAnswer,
+    ParsedGrounding,
+    Reason,
+    Source,
+    Unplaced,
+)
+from segue.protocol.prima import PrimaDialect
+from segue.protocol.tags import (
+    IMAGE_TOKEN,
+    PHRASE_END,
+    PHRASE_START,
+    SEG_TOKEN,
+    TAG_LITERALS,
+    contains_tag,
+    escape_user_text,
+    identifier,
+    overview,
+)
+
+__all__ = [
+    "DIALECTS",
+    "IMAGE_TOKEN",
+    "PHRASE_END",
+    "PHRASE_START",
+    "SEG_TOKEN",
+    "TAG_LITERALS",
+    "Dialect",
+    "MarkedSpan",
+    "Note",
+    "ParsedAnswer",
+    "ParsedGrounding",
+    "Reason",
+    "Source",
+    "Unplaced",
+    "contains_tag",
+    "escape_user_text",
+    "identifier",
+    "overview",
+    "parse",
+    "render",
+]
+
+DIALECTS: dict[str, Dialect] = {"prima": PrimaDialect()}
+"""Every known way of writing a grounded answer, by name. A model family adds its own object here."""
+
+
+def render(text: str, spans: Sequence[MarkedSpan], dialect: str = "prima") -> str:
+    """Write a tag-free text with the tags of its spans.
+
+    Args:
+        text: The clean answer; must not contain a tag literal (`TAG_LITERALS`).
+        spans: Ordered, not overlapping; each with at least one image index.
+        dialect: A key of `DIALECTS`.
+
+    Returns:
+        The markup; `parse(markup, n)` gives back `text` and, from `marked_spans()`, `spans`.
+
+    Raises:
+        InputError: Unknown dialect, a tag literal in `text`, or spans that cannot be written unambiguously.
+
+    Source: PRIMA section 3.2.
+    """
+    return _dialect(dialect).render(text, spans)
+
+
+def parse(markup: str, num_images: int, dialect: str = "prima", *, lenient: bool = False) -> ParsedAnswer:
+    """Take a model's answer apart. Never raises, whatever the string.
+
+    Args:
+        markup: What the model wrote (generated part only).
+        num_images: How many images the conversation has; identifiers beyond it are out of range.
+        dialect: A key of `DIALECTS`.
+        lenient: Place a `[SEG]` without a readable identifier by the last image named earlier in its
+            sentence, else by the image of the previous `[SEG]`. The default leaves it unplaced; evaluation
+            uses the default.
+
+    Returns:
+        The clean text, the placed and the unplaced `[SEG]`, and notes.
+
+    Raises:
+        InputError: Unknown dialect; nothing about `markup` itself raises.
+
+    Source: PRIMA section 3.2; the treatment of malformed answers is ours, paper silent.
+    """
+    return _dialect(dialect).parse(markup, num_images, lenient=lenient)
+
+
+def _dialect(name: str) -> Dialect:
+    if name not in DIALECTS:
+        raise InputError(
+            "Unknown dialect.",
+            expected="one of " + ", ".join(sorted(DIALECTS)),
+            found=repr(name),
+            where="segue.protocol",
+            fix="choose one of the names, or register the dialect in segue.protocol.DIALECTS",
+        )
+    return DIALECTS[name]
