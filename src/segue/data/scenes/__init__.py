@@ -13,7 +13,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605  (the function `build` stays in its module of the same name)
+__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

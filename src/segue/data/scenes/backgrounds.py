@@ -75,13 +75,17 @@ def _ground(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int, hori
     elif pattern == 1:
         vanish, y, gap = size * rng.random(), horizon, size * 0.05
         for k in range(-9, 10):
-            draw.line((vanish + k * size * 0.12, horizon, vanish + k * size * 0.34, size), fill=other, width=thin)
+            draw.line(
+                (vanish + k * size * 0.12, horizon, vanish + k * size * 0.34, size), fill=other, width=thin
+            )
         while y < size:
             draw.line((0, y, size, y), fill=other, width=thin)
             y, gap = y + gap, gap * 1.5
     if rng.random() < 0.7:
         band = size * (0.012 + 0.02 * rng.random())
-        draw.rectangle((0, horizon, size, horizon + band), fill=_scaled(base, 1.1 if rng.random() < 0.5 else 0.78))
+        draw.rectangle(
+            (0, horizon, size, horizon + band), fill=_scaled(base, 1.1 if rng.random() < 0.5 else 0.78)
+        )
 
 
 def _clutter(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None:

@@ -13,11 +13,13 @@ from segue.data.scenes.backgrounds import background
 from segue.data.scenes.kinds import COLOURS, HELD_OUT, KINDS, Scene, SceneObject, visible_part_pixels
 from segue.data.scenes.paint import lay, shade_of
 from segue.data.scenes.shapes import Pen, Raster, rasterise
+from segue.errors import InputError
 
 SPLITS = ("train", "val", "test", "heldout")
 LEAST_VISIBLE = 0.6
 """Fraction of each object's pixels that no other object and no frame may take away."""
 MOST_OBJECTS = 5
+SMALLEST_SIZE = 64
 
 _COUNT_WEIGHTS = {2: 0.22, 3: 0.3, 4: 0.28, 5: 0.2}
 _LONG_SIDES = {2: (0.44, 0.55), 3: (0.37, 0.48), 4: (0.33, 0.43), 5: (0.3, 0.38)}
@@ -25,12 +27,20 @@ _SAFE_SIDE = 0.27  # objects this long, at the slots without jitter, cannot touc
 _TRIES = 6
 _SLOTS: dict[int, tuple[tuple[tuple[float, float], ...], ...]] = {
     2: (((0.28, 0.52), (0.72, 0.52)), ((0.3, 0.34), (0.7, 0.66)), ((0.3, 0.66), (0.7, 0.34))),
-    3: (((0.24, 0.34), (0.5, 0.67), (0.76, 0.34)), ((0.24, 0.67), (0.5, 0.34), (0.76, 0.67)),
-        ((0.27, 0.3), (0.28, 0.73), (0.73, 0.52)), ((0.73, 0.3), (0.72, 0.73), (0.27, 0.52))),
-    4: (((0.27, 0.29), (0.73, 0.29), (0.27, 0.72), (0.73, 0.72)),
-        ((0.5, 0.24), (0.22, 0.5), (0.78, 0.5), (0.5, 0.77))),
-    5: (((0.2, 0.29), (0.5, 0.27), (0.8, 0.29), (0.33, 0.73), (0.68, 0.73)),
-        ((0.33, 0.27), (0.68, 0.27), (0.2, 0.71), (0.5, 0.73), (0.8, 0.71))),
+    3: (
+        ((0.24, 0.34), (0.5, 0.67), (0.76, 0.34)),
+        ((0.24, 0.67), (0.5, 0.34), (0.76, 0.67)),
+        ((0.27, 0.3), (0.28, 0.73), (0.73, 0.52)),
+        ((0.73, 0.3), (0.72, 0.73), (0.27, 0.52)),
+    ),
+    4: (
+        ((0.27, 0.29), (0.73, 0.29), (0.27, 0.72), (0.73, 0.72)),
+        ((0.5, 0.24), (0.22, 0.5), (0.78, 0.5), (0.5, 0.77)),
+    ),
+    5: (
+        ((0.2, 0.29), (0.5, 0.27), (0.8, 0.29), (0.33, 0.73), (0.68, 0.73)),
+        ((0.33, 0.27), (0.68, 0.27), (0.2, 0.71), (0.5, 0.73), (0.8, 0.71)),
+    ),
 }
 
 
@@ -45,9 +55,7 @@ class _Placed:
     top: int
 
 
-def _colour_for(
-    kind: str, taken: set[tuple[str, str]], rng: np.random.Generator, *, held_out: bool
-) -> str:
+def _colour_for(kind: str, taken: set[tuple[str, str]], rng: np.random.Generator, *, held_out: bool) -> str:
     """A colour that the kind may have and that no other object of this kind has."""
     choices = [
         colour
@@ -101,8 +109,13 @@ def _drawn(kind: str, colour: str, rng: np.random.Generator, size: int, side: fl
     mirrored = bool(rng.random() < 0.5)
     rgb = shade_of(colour, rng)
     return rasterise(
-        pen, rgb, long_side=size * min(0.58, side * slim), degrees=turn, mirrored=mirrored,
-        edge=max(1, round(size / 224)), pad=max(3, round(size * side * 0.07)),
+        pen,
+        rgb,
+        long_side=size * min(0.58, side * slim),
+        degrees=turn,
+        mirrored=mirrored,
+        edge=max(1, round(size / 224)),
+        pad=max(3, round(size * side * 0.07)),
     )
 
 
@@ -111,7 +124,12 @@ def _fits(placed: list[_Placed], new: _Placed, owner: NDArray[np.uint8]) -> bool
     mask = new.raster.parts > 0
     height, width = mask.shape
     size = owner.shape[0]
-    y0, x0, y1, x1 = max(new.top, 0), max(new.left, 0), min(new.top + height, size), min(new.left + width, size)
+    y0, x0, y1, x1 = (
+        max(new.top, 0),
+        max(new.left, 0),
+        min(new.top + height, size),
+        min(new.left + width, size),
+    )
     inside = mask[y0 - new.top : y1 - new.top, x0 - new.left : x1 - new.left]
     if np.count_nonzero(inside) < 0.93 * np.count_nonzero(mask):
         return False
@@ -180,7 +198,9 @@ def _described(
         shown = [k for k in range(len(names)) if areas[k] >= visible_part_pixels(size)]
         total = size * size
         thing = SceneObject(
-            kind=item.kind, colour=item.colour, parts=tuple(names[k] for k in shown),
+            kind=item.kind,
+            colour=item.colour,
+            parts=tuple(names[k] for k in shown),
             part_areas={names[k]: areas[k] / total for k in shown},
             center=(float(left + right) / 2 / size, float(top + bottom) / 2 / size),
             box=tuple(float(v) / size for v in (left, top, right - left, bottom - top)),  # type: ignore[arg-type]
@@ -194,18 +214,48 @@ def _described(
     return np.take(renumber, owner), part_map, tuple(thing for _, _, thing in found)
 
 
+def _check(size: int, split: str, asked: Sequence[str]) -> None:
+    """Refuses arguments that no scene can satisfy."""
+    if size < SMALLEST_SIZE:
+        raise InputError(
+            "The size of a scene is too small.",
+            expected=f"{SMALLEST_SIZE} pixels or more",
+            found=str(size),
+            where="argument size",
+            fix="use 128 to 768; the models look at 224 and more",
+        )
+    if split not in SPLITS:
+        raise InputError(
+            "Scenes have no such split.",
+            expected=" or ".join(SPLITS),
+            found=repr(split),
+            where="argument split",
+            fix="use one of these names",
+        )
+    for kind in asked:
+        if kind not in KINDS:
+            raise InputError(
+                "Scenes have no such kind.",
+                expected=", ".join(KINDS),
+                found=repr(kind),
+                where="argument include_kinds",
+                fix="use one of these names",
+            )
+    if len(asked) > MOST_OBJECTS or any(asked.count(kind) > 2 for kind in asked):
+        raise InputError(
+            "A scene cannot hold all these kinds.",
+            expected=f"at most {MOST_OBJECTS} kinds, each at most twice",
+            found=", ".join(asked),
+            where="argument include_kinds",
+            fix="ask for fewer",
+        )
+
+
 def _scene(
     rng: np.random.Generator, size: int, split: str, wanted: Sequence[tuple[str, str | None]]
 ) -> Scene:
     """Renders a scene that contains the wanted (kind, colour or None) pairs."""
-    if split not in SPLITS:
-        raise ValueError(f"unknown split: expected one of {SPLITS}, found {split!r}")
-    for kind, _ in wanted:
-        if kind not in KINDS:
-            raise ValueError(f"unknown kind: expected one of {tuple(KINDS)}, found {kind!r}")
-    asked = [kind for kind, _ in wanted]
-    if len(asked) > MOST_OBJECTS or any(asked.count(kind) > 2 for kind in asked):
-        raise ValueError(f"include_kinds: expected at most {MOST_OBJECTS} kinds, each at most twice, found {asked}")
+    _check(size, split, [kind for kind, _ in wanted])
     chosen = _choose(rng, split, wanted)
     arranged = None
     for attempt in range(4):
@@ -239,7 +289,7 @@ def render_scene(
         The image with its exact maps; every object keeps at least `LEAST_VISIBLE` of its pixels.
 
     Raises:
-        ValueError: on an unknown split or kind, or more kinds than a scene can hold.
+        InputError: on a size below 64, an unknown split or kind, or more kinds than a scene can hold.
 
     Source: paper silent; ours.
     """

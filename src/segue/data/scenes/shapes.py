@@ -31,7 +31,9 @@ def _unit_arc(start: float, stop: float, n: int) -> Points:
     return np.stack([np.cos(t), np.sin(t)], axis=1)
 
 
-def arc(cx: float, cy: float, rx: float, ry: float, start: float = 0, stop: float = 360, n: int = 28) -> Points:
+def arc(
+    cx: float, cy: float, rx: float, ry: float, start: float = 0, stop: float = 360, n: int = 28
+) -> Points:
     """Points `[n, 2]` on an ellipse, from `start` to `stop` degrees (0 is right, 90 is down)."""
     return _unit_arc(start, stop, n) * (rx, ry) + (cx, cy)
 
@@ -95,7 +97,9 @@ class Pen:
         points = arc(cx, cy, rx, ry, n=max(10, min(36, round(40 * max(rx, ry)))))
         self.poly(part, turned(points, turn, (cx, cy)) if turn else points, tone)
 
-    def rect(self, part: str, x0: float, y0: float, x1: float, y1: float, tone: Tone = 1.0, r: float = 0) -> None:
+    def rect(
+        self, part: str, x0: float, y0: float, x1: float, y1: float, tone: Tone = 1.0, r: float = 0
+    ) -> None:
         """A filled rectangle with corner radius r."""
         if r <= 0:
             self.poly(part, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], tone)
@@ -111,11 +115,19 @@ class Pen:
         normal *= width / 2 / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
         self.poly(part, np.concatenate([p + normal, (p - normal)[::-1]]), tone)
         if caps:
-            self.ellipse(part, *p[0], width / 2, width / 2, tone)
-            self.ellipse(part, *p[-1], width / 2, width / 2, tone)
+            for x, y in (p[0], p[-1]):
+                self.ellipse(part, x, y, width / 2, width / 2, tone)
 
     def ring(
-        self, part: str, cx: float, cy: float, rx: float, ry: float, width: float, tone: Tone = 1.0, turn: float = 0
+        self,
+        part: str,
+        cx: float,
+        cy: float,
+        rx: float,
+        ry: float,
+        width: float,
+        tone: Tone = 1.0,
+        turn: float = 0,
     ) -> None:
         """An elliptic ring with a hole; rx and ry reach to the middle of its band."""
         h = width / 2
@@ -173,8 +185,8 @@ def rasterise(
 ) -> Raster:
     """Draws the pen's shapes so that the longer side of their box is `long_side` output pixels.
 
-    A pixel of the part map is the supersample just right of and below the pixel's centre (a quarter of a pixel
-    off it, with a factor of two).
+    A pixel of the part map is the supersample just right of and below the pixel's centre (a quarter of a
+    pixel off it, with a factor of two).
 
     Args:
         pen: the drawn object.
