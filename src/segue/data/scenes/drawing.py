@@ -229,17 +229,10 @@ def _house(pen: Pen) -> None:
 def _flower(pen: Pen) -> None:
     n, y, reach = int(pen.rng.integers(5, 8)), -0.42, pen.vary(0.36, 0.42)
     pen.stroke("stem", smooth([(0, y), (pen.vary(-0.1, 0.1), 0.3), (0.0, 1.05)], closed=False), 0.15, STALK)
-    pen.poly(
-        "leaf",
-        (*turned(smooth([(0, 0), (0.25, -0.2), (0.62, -0.04), (0.28, 0.14)]), -28), 0.02, 0.74),
-        (92, 122, 72),
-    )
+    blade = smooth([(0, 0), (0.25, -0.2), (0.62, -0.04), (0.28, 0.14)])
+    pen.poly("leaf", np.add(turned(blade, -28), (0.02, 0.74)), (92, 122, 72))
     if pen.chance(0.5):
-        pen.poly(
-            "leaf",
-            (*turned(smooth([(0, 0), (-0.25, -0.2), (-0.6, -0.04), (-0.28, 0.14)]), 28), 0, 0.66),
-            (92, 122, 72),
-        )
+        pen.poly("leaf", np.add(turned(blade * (-1, 1), 28), (0, 0.66)), (92, 122, 72))
     spin = pen.vary(0, 360)
     for k in range(n):
         a = np.radians(spin + 360 * k / n)
