@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from segue import masks
+from segue.masks import RLE, Mask
 
 RegionKind = Literal["object", "part"]
-Rle = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,18 +30,18 @@ class AnnotatedRegion:
     kind: RegionKind
     name: str
     parent: str | None
-    rle: Rle
+    rle: RLE
     source_label: str
 
     @cached_property
-    def mask(self) -> np.ndarray:
+    def mask(self) -> Mask:
         """The mask, bool `[height, width]`, decoded on first use."""
         return masks.decode(self.rle)
 
     @cached_property
     def area(self) -> int:
         """Number of pixels in the mask."""
-        return int(masks.area(self.rle))
+        return masks.area(self.rle)
 
 
 @dataclass(frozen=True)

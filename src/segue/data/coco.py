@@ -1,8 +1,8 @@
 """Read COCO instances and PACO-style `object:part` annotations, and say what had to be left out.
 
-Public files hold a few broken records each. A reader that raises on the first one is useless, and one that skips
-in silence lies about its counts: this one keeps what is sound and reports every record that it dropped, with the
-reason.
+Public files hold a few broken records each. A reader that raises on the first one is useless, and one that
+skips in silence lies about its counts: this one keeps what is sound and reports every record that it dropped,
+with the reason.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pycocotools import mask as coco_mask
 
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion, Rle
-from segue.errors import RecordError
+from segue import masks
+from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.errors import InputError, RecordError
+from segue.masks import RLE
 
 _MAX_LISTED = 20
+_FARTHEST = 1e6  # pixels; also false for NaN
 # Folders under which COCO and PACO keep files that the JSON names without, or with another, folder.
 _SPLIT_FOLDERS = ("", "train2017", "val2017", "train", "val", "test", "images")
 
@@ -96,82 +98,40 @@ class _Unusable(Exception):
     """A record cannot be used: `(reason, detail)`; caught inside this module and turned into the report."""
 
 
-def run_lengths(counts: str) -> np.ndarray:
-    """Unpack COCO's compressed run lengths.
-
-    Each number is little-endian base 32 in characters 48..111: five bits, bit 6 = "more follows", the last
-    character's bit 5 = sign; from the fourth number on it is a difference to the number two before.
-
-    Args:
-        counts: The compressed string.
-
-    Returns:
-        Run lengths, int64 `[runs]`, background first. Empty for an empty string.
-
-    Raises:
-        ValueError: A character outside the alphabet, or a number that is cut off.
-
-    Source: `rleFrString` of pycocotools' maskApi.c, which checks neither and then writes past its buffer.
-    """
-    if not counts:
-        return np.zeros(0, dtype=np.int64)
-    codes = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
-    if codes.min() < 0 or codes.max() > 63:
-        raise ValueError("a character outside the alphabet of compressed run lengths")
-    last = (codes & 32) == 0
-    if not last[-1]:
-        raise ValueError("the last run length is cut off")
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > 7:  # 35 bits: larger than any image
-        raise ValueError("a run length of more than 35 bits")
-    position = np.arange(len(codes)) - np.repeat(starts, lengths)
-    values = np.add.reduceat((codes & 31) << (5 * position), starts)
-    negative = (codes[ends] & 16) != 0
-    values = np.where(negative, values - (np.int64(1) << (5 * lengths)), values)
-    for parity in (1, 2):  # undo the differences: runs 1, 3, 5, ... and 2, 4, 6, ...; run 0 stands alone
-        values[parity::2] = np.cumsum(values[parity::2])
-    return values
-
-
-def _checked_rle(counts: Any, size: Any, hw: tuple[int, int]) -> Rle:
-    if list(size or ()) != list(hw):
+def _checked_rle(segmentation: Mapping[str, Any], hw: tuple[int, int]) -> RLE:
+    size = segmentation.get("size")
+    if not isinstance(size, (list, tuple)) or list(size) != list(hw):
         raise _Unusable("mask size differs from image size", f"mask {size}, image {list(hw)}")
     try:
-        runs = run_lengths(counts) if isinstance(counts, str) else np.asarray(counts, dtype=np.int64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _Unusable("unreadable run lengths", str(error)) from None
-    if runs.ndim != 1 or (runs < 0).any() or int(runs.sum()) != hw[0] * hw[1]:
-        raise _Unusable("run lengths do not fill the image", f"sum {int(runs.sum())}, pixels {hw[0] * hw[1]}")
+        masks.check_rle(segmentation)
+    except InputError as error:
+        raise _Unusable("damaged run lengths", f"expected {error.expected}, found {error.found}") from None
+    counts = segmentation["counts"]
     if isinstance(counts, str):
         return {"size": list(hw), "counts": counts}
-    return _text_rle(coco_mask.frPyObjects({"size": list(hw), "counts": runs.tolist()}, *hw))
+    return masks.encode(masks.decode(segmentation))
 
 
-def _text_rle(rle: Mapping[str, Any]) -> Rle:
-    counts = rle["counts"]
-    return {
-        "size": [int(n) for n in rle["size"]],
-        "counts": counts.decode() if isinstance(counts, bytes) else counts,
-    }
-
-
-def _polygon_rle(polygons: list[Any], hw: tuple[int, int]) -> Rle:
-    if polygons and not isinstance(polygons[0], (list, tuple)):
+def _polygon_rle(polygons: list[Any], hw: tuple[int, int]) -> RLE:
+    if not isinstance(polygons[0], (list, tuple)):
         polygons = [polygons]  # one flat polygon instead of a list of polygons
-    sound = [p for p in polygons if isinstance(p, (list, tuple)) and len(p) >= 6 and len(p) % 2 == 0]
-    try:
-        arrays = [np.asarray(p, dtype=np.float64) for p in sound]
-    except (ValueError, TypeError) as error:
-        raise _Unusable("unreadable polygon", str(error)) from None
-    arrays = [p for p in arrays if p.ndim == 1 and np.isfinite(p).all() and np.abs(p).max() < 1e6]
-    if not arrays:
-        raise _Unusable("no usable polygon", "a polygon needs at least 3 points (x, y), finite")
-    return _text_rle(coco_mask.merge(coco_mask.frPyObjects([p.tolist() for p in arrays], *hw)))
+    sound = [polygon for polygon in polygons if _is_polygon(polygon)]
+    if not sound:
+        raise _Unusable("no usable polygon", "a polygon needs at least 3 points x, y, all finite")
+    return masks.encode(masks.from_polygons(sound, hw))
 
 
-def to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
+def _is_polygon(polygon: Any) -> bool:
+    """Two-point "polygons" and odd lengths occur in COCO and ADE20K; a region goes without them."""
+    return (
+        isinstance(polygon, (list, tuple))
+        and len(polygon) >= 6
+        and len(polygon) % 2 == 0
+        and all(isinstance(number, (int, float)) and abs(number) < _FARTHEST for number in polygon)
+    )
+
+
+def to_rle(segmentation: Any, hw: tuple[int, int]) -> RLE:
     """Turn any COCO `segmentation` into compressed run lengths that are safe to decode.
 
     Args:
@@ -195,14 +155,14 @@ def to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
         ) from None
 
 
-def _segmentation_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
+def _segmentation_rle(segmentation: Any, hw: tuple[int, int]) -> RLE:
     if isinstance(segmentation, Mapping):
-        rle = _checked_rle(segmentation.get("counts"), segmentation.get("size"), hw)
+        rle = _checked_rle(segmentation, hw)
     elif isinstance(segmentation, list) and segmentation:
         rle = _polygon_rle(segmentation, hw)
     else:
         raise _Unusable("no segmentation", repr(segmentation)[:60])
-    if int(coco_mask.area(rle)) == 0:
+    if masks.area(rle) == 0:
         raise _Unusable("empty mask", "no pixel is set")
     return rle
 
@@ -257,10 +217,10 @@ def read_coco(
 ) -> CocoAnnotations:
     """Read a COCO instances or PACO-style file.
 
-    A category `object:part` makes a part, whose object is named by `obj_ann_id`. A part whose `obj_ann_id` is missing
-    or wrong goes to the object of the right class with the largest overlap (reported as repaired), or is dropped.
-    Crowd regions (`iscrowd` 1) are dropped: they outline a group, not an object. An image that keeps no region is
-    dropped.
+    A category `object:part` makes a part, whose object is named by `obj_ann_id`. A part whose `obj_ann_id`
+    is missing or wrong goes to the object of the right class with the largest overlap (reported as
+    repaired), or is dropped. Crowd regions (`iscrowd` 1) are dropped: they outline a group, not an object.
+    An image that keeps no region is dropped.
 
     Args:
         json_path: The annotation file.
@@ -340,7 +300,7 @@ def _image_header(entry: Any, images_dir: Path, check_files: bool) -> tuple[str,
 def _regions(
     annotations: list[dict[str, Any]], names: Mapping[Any, str], hw: tuple[int, int], report: CocoReport
 ) -> tuple[AnnotatedRegion, ...]:
-    decoded: list[tuple[dict[str, Any], str, Rle]] = []
+    decoded: list[tuple[dict[str, Any], str, RLE]] = []
     for annotation in annotations:
         try:
             name = names.get(annotation.get("category_id"))
@@ -371,7 +331,7 @@ def _regions(
 def _parent(
     annotation: dict[str, Any],
     name: str,
-    rle: Rle,
+    rle: RLE,
     objects: Mapping[Any, AnnotatedRegion],
     report: CocoReport,
 ) -> str | None:

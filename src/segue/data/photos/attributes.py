@@ -46,8 +46,8 @@ def median_rgb(image: np.ndarray, mask: np.ndarray) -> tuple[int, int, int]:
 def colour_name(rgb: tuple[int, int, int]) -> str:
     """Name a colour with one of `COLOUR_NAMES`.
 
-    Dark comes first (a nearly black blue is called black), then unsaturated, then hue; dark or dull orange is brown,
-    light dull red is pink.
+    Dark comes first (a nearly black blue is called black), then unsaturated, then hue; dark or dull orange is
+    brown, light dull red is pink.
 
     Args:
         rgb: `(r, g, b)` in 0..255.

@@ -1,7 +1,8 @@
 """Compose questions and grounded answers about one to three photographs from facts alone.
 
-Only what a small model was measured to learn from such photographs is asked: trousers, coats, dresses and glasses in
-the first place; colours and brightness of large areas; never bags, belts, jewellery, subtypes or numbers.
+Only what a small model was measured to learn from such photographs is asked: trousers, coats, dresses and
+glasses in the first place; colours and brightness of large areas; never whether there is a bag or jewellery,
+never subtypes or numbers.
 """
 
 from __future__ import annotations
@@ -12,73 +13,45 @@ from typing import Literal
 
 import numpy as np
 
+from segue.data.photos.answers import (
+    AnswerText,
+    PhotoExchange,
+    absent,
+    append,
+    article,
+    be,
+    coloured,
+    exchange,
+    join,
+    the,
+    wears,
+    worn,
+)
 from segue.data.photos.facts import PhotoFacts
-from segue.data.photos.labels import LABELS, PLURAL_RAW, indefinite
-from segue.data.photos.wordings import IMAGE_WORDS, ORDINALS, WORDINGS
+from segue.data.photos.questions import Asker
 
-PhotoKind = Literal["presence", "attribute", "comparison", "location"]
-
-PRESENCE_WEIGHTS = {
-    "trousers": 4,
-    "coat": 4,
-    "dress": 4,
-    "glasses": 4,
-    "shorts": 1,
-    "tights": 1,
-    "hat": 1,
-    "skirt": 1,
+PRESENCE_WEIGHTS: dict[str, float] = {
+    **{"trousers": 4, "coat": 4, "dress": 4, "glasses": 4},
+    **{"shorts": 1, "tights": 1, "hat": 1, "skirt": 1},
 }
-COLOUR_WEIGHTS = {"trousers": 4, "hair": 4, "coat": 4, "dress": 3, "top": 1, "skirt": 1, "shoes": 1}
-SEGMENT_WEIGHTS = {
+COLOUR_WEIGHTS: dict[str, float] = {
+    **{"trousers": 4, "hair": 4, "coat": 4, "dress": 3, "top": 1, "skirt": 1, "shoes": 1},
+}
+SEGMENT_WEIGHTS: dict[str, float] = {
     **{"trousers": 3, "coat": 3, "dress": 3, "hair": 3, "skin": 2, "shoes": 3, "glasses": 2, "top": 2},
     **{"bag": 1, "skirt": 1, "shorts": 1, "tights": 1, "hat": 1},
 }
-BRIGHTNESS_WEIGHTS = {"hair": 4, "trousers": 3, "shoes": 2, "coat": 2, "dress": 2}
+BRIGHTNESS_WEIGHTS: dict[str, float] = {"hair": 4, "trousers": 3, "shoes": 2, "coat": 2, "dress": 2}
 LISTED = ("glasses", "coat", "dress", "skirt", "trousers", "shorts")  # top to bottom
 LUMINANCE_GAP = 20.0
 """Smallest difference (of 255) that a person sees without hesitation."""
 DISCRIMINATIVE = 0.8
-"""Share of "who wears X" questions whose X is taken from those that exactly one photo shows, where there is any."""
-
-
-@dataclass(frozen=True)
-class PhotoSpan:
-    """A grounded phrase: characters `[start, end)` of the answer are `label`, seen in one image (0-based)."""
-
-    start: int
-    end: int
-    image_index: int
-    label: str
-
-
-@dataclass(frozen=True)
-class PhotoExchange:
-    """A question and its answer.
-
-    Attributes:
-        question: What the user asks.
-        answer: Tag-free text.
-        spans: Grounded phrases, in the order of the text.
-        kind: `presence` (who wears X), `attribute` (colour), `comparison` (across images), `location` (show me X).
-        level: `object` when the person is grounded, otherwise `part`.
-        needs_images: False when conversation and question alone fix the answer (segment what is named).
-        template: Name in `WORDINGS`.
-        is_follow_up: The question makes sense only after the turn before.
-    """
-
-    question: str
-    answer: str
-    spans: tuple[PhotoSpan, ...]
-    kind: PhotoKind
-    level: Literal["object", "part"]
-    needs_images: bool
-    template: str
-    is_follow_up: bool = False
+"""Share of "who wears X" questions that take X from what exactly one photo shows, where there is any."""
 
 
 @dataclass(frozen=True)
 class _Made:
-    """An exchange and what a follow-up may refer to: one label in some images (`form` says what was told of it)."""
+    """An exchange, and what a follow-up may refer to: a label in some images, and what was told of it."""
 
     exchange: PhotoExchange
     label: str = ""
@@ -86,48 +59,10 @@ class _Made:
     form: Literal["colour", "mask", "worn", "list", ""] = ""
 
 
-class _Text:
-    """An answer under construction: plain text and grounded labels."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._length = 0
-        self.spans: list[PhotoSpan] = []
-
-    def say(self, text: str) -> _Text:
-        self._pieces.append(text)
-        self._length += len(text)
-        return self
-
-    def ground(self, label: str, image_index: int) -> _Text:
-        self.spans.append(PhotoSpan(self._length, self._length + len(label), image_index, label))
-        return self.say(label)
-
-    def __str__(self) -> str:
-        return "".join(self._pieces)
-
-
-class _Composer:
+class _Composer(Asker):
     def __init__(self, facts: Sequence[PhotoFacts], rng: np.random.Generator) -> None:
-        self.facts = facts
-        self.rng = rng
+        super().__init__(facts, rng)
         self.all = tuple(range(len(facts)))
-
-    # Choices -------------------------------------------------------------------------------------------------
-
-    def pick(self, options: Sequence[str]) -> str:
-        return options[int(self.rng.integers(len(options)))]
-
-    def weighted(self, weights: dict[str, float]) -> str | None:
-        total = float(sum(weights.values()))
-        if total <= 0:
-            return None
-        left = float(self.rng.random()) * total
-        for name, weight in weights.items():
-            left -= weight
-            if left < 0:
-                return name
-        return next(reversed(weights))
 
     def any_image(self) -> int:
         return int(self.rng.integers(len(self.facts)))
@@ -138,45 +73,7 @@ class _Composer:
     def certain(self, label: str) -> bool:
         return all(label not in facts.uncertain for facts in self.facts)
 
-    # Words ---------------------------------------------------------------------------------------------------
-
-    def image_words(self, image_index: int) -> str:
-        return self.pick(IMAGE_WORDS).format(n=image_index + 1, nth=ORDINALS[image_index])
-
-    def word(self, label: str, image_index: int | None = None) -> str:
-        """What the question calls a label: mostly its name, else a synonym, or the raw name of that very photo."""
-        entry = LABELS[label]
-        options = list(entry.synonyms) if label != "person" else []
-        if image_index is not None and self.facts[image_index].has(label):
-            raw = self.facts[image_index].labels[label].raw
-            if len(raw) == 1 and (raw[0] in PLURAL_RAW) == (entry.number == "plural"):
-                options += [raw[0], raw[0]]
-        if not options or self.rng.random() < 0.65:
-            return label
-        return self.pick(options)
-
-    def question(
-        self, template: str, label: str = "", k: int | None = None, other: str = "", named: str = ""
-    ) -> str:
-        entry = LABELS[label or "person"]
-        plural = entry.number == "plural"
-        x = named or (self.word(label, k) if label else "")
-        y = self.word(other) if other else ""
-        is_x = "are" if plural else "is"
-        return self.pick(WORDINGS[template]).format(
-            x=x,
-            a_x=indefinite(x, entry.number) if x else "",
-            y=y,
-            a_y=indefinite(y, LABELS[other].number) if other else "",
-            is_x=is_x,
-            Is_x=is_x.capitalize(),
-            do_x="do" if plural else "does",
-            they="they" if plural else "it",
-            their=self.pick(("their", "her", "his", "their")),
-            k=self.image_words(k) if k is not None else "",
-        )
-
-    # Templates: each returns None when the facts do not carry it -----------------------------------------------
+    # Templates: each returns None when the facts do not carry it.
 
     def which_wears(self) -> _Made | None:
         if len(self.facts) == 1:
@@ -184,18 +81,18 @@ class _Composer:
         weights = {label: weight for label, weight in PRESENCE_WEIGHTS.items() if self.certain(label)}
         single = {label: weight for label, weight in weights.items() if len(self.having(label)) == 1}
         use_single = bool(single) and self.rng.random() < DISCRIMINATIVE
-        label = self.weighted(dict(single if use_single else weights))
+        label = self.weighted(single if use_single else weights)
         return None if label is None else self._which(label)
 
     def _which(self, label: str) -> _Made:
         present = self.having(label)
-        text = _Text()
-        _join(text, [_wears(label, k) for k in present])
+        text = AnswerText()
+        join(text, [wears(label, k) for k in present])
         if present:
             text.say(".")
-        _absent(text, label, [k for k in self.all if k not in present])
-        exchange = _exchange(self.question("which_wears", label), text, "presence", "which_wears")
-        return _Made(exchange, label, present, "worn")
+        absent(text, label, [k for k in self.all if k not in present])
+        made = exchange(self.question("which_wears", label), text, "presence", "which_wears")
+        return _Made(made, label, present, "worn")
 
     def wears_yes_no(self) -> _Made | None:
         k = self.any_image()
@@ -210,13 +107,13 @@ class _Composer:
         if label is None:
             return None
         present = facts.has(label)
-        text = _Text().say("Yes, the person" if present else "No, there")
+        text = AnswerText().say("Yes, the person" if present else "No, there")
         if present:
-            text.say(f" in image {k + 1} wears {_article(label)}").ground(label, k).say(".")
+            text.say(f" in image {k + 1} wears {article(label)}").ground(label, k).say(".")
         else:
-            text.say(f" {_be(label)} no {label} in image {k + 1}.")
-        exchange = _exchange(self.question("wears_yes_no", label, k), text, "presence", "wears_yes_no")
-        return _Made(exchange, label, (k,) if present else (), "worn")
+            text.say(f" {be(label)} no {label} in image {k + 1}.")
+        made = exchange(self.question("wears_yes_no", label, k), text, "presence", "wears_yes_no")
+        return _Made(made, label, (k,) if present else (), "worn")
 
     def which_wears_two(self) -> _Made | None:
         singles = [x for x in PRESENCE_WEIGHTS if self.certain(x) and len(self.having(x)) == 1]
@@ -227,11 +124,11 @@ class _Composer:
             {str(i): PRESENCE_WEIGHTS[a] * PRESENCE_WEIGHTS[b] for i, (a, b) in enumerate(pairs)}
         )
         first, second = pairs[int(index or 0)]
-        text = _Text()
-        _join(text, [_wears(first, self.having(first)[0]), _wears(second, self.having(second)[0])])
+        text = AnswerText()
+        join(text, [wears(first, self.having(first)[0]), wears(second, self.having(second)[0])])
         text.say(".")
         question = self.question("which_wears_two", first, other=second)
-        return _Made(_exchange(question, text, "presence", "which_wears_two"))
+        return _Made(exchange(question, text, "presence", "which_wears_two"))
 
     def compare_colour(self) -> _Made | None:
         label = self.weighted(
@@ -240,23 +137,23 @@ class _Composer:
         if label is None:
             return None
         text = self._colours(label)
-        made = _exchange(self.question("compare_colour", label), text, "comparison", "compare_colour")
+        made = exchange(self.question("compare_colour", label), text, "comparison", "compare_colour")
         return _Made(made, label, self.having(label), "colour")
 
-    def _colours(self, label: str) -> _Text:
+    def _colours(self, label: str) -> AnswerText:
         present = self.having(label)
         colours = {k: self.facts[k].labels[label].colour for k in present}
-        text = _Text()
+        text = AnswerText()
         if len(set(colours.values())) == 1:
             self._alike(text, label, present)
         else:
-            _join(text, [_coloured(label, k, colours[k]) for k in present])
+            join(text, [coloured(label, k, colours[k]) for k in present])
         text.say(".")
-        _absent(text, label, [k for k in self.all if k not in present])
+        absent(text, label, [k for k in self.all if k not in present])
         return text
 
-    def _alike(self, text: _Text, label: str, images: Sequence[int]) -> None:
-        _join(text, [_the(label, k) for k in images])
+    def _alike(self, text: AnswerText, label: str, images: Sequence[int]) -> None:
+        join(text, [the(label, k) for k in images])
         colour = self.facts[images[0]].labels[label].colour
         text.say(f" are {'both' if len(images) == 2 else 'all'} {colour}")
 
@@ -264,33 +161,33 @@ class _Composer:
         options = {x: w for x, w in COLOUR_WEIGHTS.items() if len(self.having(x)) == len(self.facts)}
         if len(self.facts) == 3:
             options = {x: w for x, w in options.items() if len({f.labels[x].colour for f in self.facts}) == 2}
-        label = self.weighted(dict(options)) if len(self.facts) > 1 else None
+        label = self.weighted(options) if len(self.facts) > 1 else None
         if label is None:
             return None
         colours = [facts.labels[label].colour for facts in self.facts]
-        text = _Text()
+        text = AnswerText()
         if len(self.facts) == 2:
             template = "same_colour_pair"
             text.say("Yes, " if colours[0] == colours[1] else "No, ")
-            text = _append(text, self._colours(label), capital=False)
+            text = append(text, self._colours(label), capital=False)
         else:
             template = "same_colour_three"
             pair = [k for k in self.all if colours.count(colours[k]) == 2]
             odd = next(k for k in self.all if k not in pair)
             self._alike(text, label, pair)
             text.say(", while ")
-            _coloured(label, odd, colours[odd])(text)
+            coloured(label, odd, colours[odd])(text)
             text.say(".")
-        made = _exchange(self.question(template, label), text, "comparison", template)
+        made = exchange(self.question(template, label), text, "comparison", template)
         return _Made(made, label, self.all, "colour")
 
     def brightness(self) -> _Made | None:
         darker = bool(self.rng.random() < 0.6)
         options: dict[str, float] = {}
-        for label, weight in BRIGHTNESS_WEIGHTS.items():
-            order = self._by_luminance(label, darker)
-            if len(order) >= 2 and self.certain(label) and self._gap(label, order) > LUMINANCE_GAP:
-                options[label] = weight
+        for name, weight in BRIGHTNESS_WEIGHTS.items():
+            order = self._by_luminance(name, darker)
+            if len(order) >= 2 and self.certain(name) and self._gap(name, order) > LUMINANCE_GAP:
+                options[name] = weight
         label = self.weighted(options)
         if label is None:
             return None
@@ -298,13 +195,13 @@ class _Composer:
         rest = sorted(order[1:])
         comparative = "darker" if darker else "lighter"
         template = comparative if len(order) == 2 else ("darkest" if darker else "lightest")
-        text = _Text()
-        _the(label, order[0])(text, capital=True)
-        text.say(f" {_be(label)} {comparative} than ")
-        _join(text, [_the(label, k) for k in rest], capital=False)
+        text = AnswerText()
+        the(label, order[0])(text, capital=True)
+        text.say(f" {be(label)} {comparative} than ")
+        join(text, [the(label, k) for k in rest], capital=False)
         text.say(".")
-        _absent(text, label, [k for k in self.all if k not in order])
-        made = _exchange(self.question(template, label), text, "comparison", template)
+        absent(text, label, [k for k in self.all if k not in order])
+        made = exchange(self.question(template, label), text, "comparison", template)
         return _Made(made, label, (order[0],), "worn")
 
     def _by_luminance(self, label: str, darker: bool) -> list[int]:
@@ -323,13 +220,13 @@ class _Composer:
         return self._colour_answer(label, k, self.question("colour_of", label, k), "colour_of")
 
     def _colour_answer(self, label: str, k: int, question: str, template: str) -> _Made:
-        text = _Text()
+        text = AnswerText()
         if self.facts[k].has(label):
             text.say("The ").ground(label, k)
-            text.say(f" of the person in image {k + 1} {_be(label)} {self.facts[k].labels[label].colour}.")
+            text.say(f" of the person in image {k + 1} {be(label)} {self.facts[k].labels[label].colour}.")
         else:
-            _absent(text, label, [k])
-        made = _exchange(question, text, "attribute", template)
+            absent(text, label, [k])
+        made = exchange(question, text, "attribute", template)
         return _Made(made, label, (k,) if text.spans else (), "colour")
 
     def segment(self) -> _Made | None:
@@ -346,13 +243,13 @@ class _Composer:
     def _mask_answer(
         self, label: str, k: int, question: str, template: str, whose: str = "the person"
     ) -> _Made:
-        text = _Text()
+        text = AnswerText()
         if self.facts[k].has(label):
-            text.say(f"Here {_be(label)} the ").ground(label, k)
+            text.say(f"Here {be(label)} the ").ground(label, k)
             text.say(f" in image {k + 1}." if label == "person" else f" of {whose} in image {k + 1}.")
         else:
-            _absent(text, label, [k])
-        made = _exchange(question, text, "location", template, needs_images=not text.spans)
+            absent(text, label, [k])
+        made = exchange(question, text, "location", template, needs_images=not text.spans)
         return _Made(made, label, (k,) if text.spans else (), "mask")
 
     def find_person(self) -> _Made | None:
@@ -363,13 +260,11 @@ class _Composer:
             return self._mask_answer(
                 "person", k, self.question("find_person_single", k=k), "find_person_single"
             )
-        text = _Text().say("Here are ")
-        _join(text, [_the("person", k) for k in self.all], capital=False)
+        text = AnswerText().say("Here are ")
+        join(text, [the("person", k) for k in self.all], capital=False)
         text.say(".")
-        exchange = _exchange(
-            self.question("find_person"), text, "location", "find_person", needs_images=False
-        )
-        return _Made(exchange)
+        made = exchange(self.question("find_person"), text, "location", "find_person", needs_images=False)
+        return _Made(made)
 
     def wears_what(self) -> _Made | None:
         k = self.any_image()
@@ -377,15 +272,15 @@ class _Composer:
 
     def _list_answer(self, k: int, question: str, template: str) -> _Made | None:
         facts = self.facts[k]
-        worn = [label for label in LISTED if facts.has(label)][:4]
-        if not worn or any(label in facts.uncertain for label in LISTED):
+        listed = [label for label in LISTED if facts.has(label)][:4]
+        if not listed or any(label in facts.uncertain for label in LISTED):
             return None
-        text = _Text().say(f"The person in image {k + 1} wears ")
-        _join(text, [_worn(label, k) for label in worn], capital=False)
+        text = AnswerText().say(f"The person in image {k + 1} wears ")
+        join(text, [worn(label, k) for label in listed], capital=False)
         text.say(".")
-        return _Made(_exchange(question, text, "presence", template), "", (k,), "list")
+        return _Made(exchange(question, text, "presence", template), "", (k,), "list")
 
-    # Follow-ups ----------------------------------------------------------------------------------------------
+    # Follow-ups rest on what was told before.
 
     def follow_up(self, before: _Made) -> _Made | None:
         options = {
@@ -406,14 +301,14 @@ class _Composer:
         question = self.question("then_colour", before.label)
         if len(before.images) == 1:
             return self._colour_answer(before.label, before.images[0], question, "then_colour")
-        text = _Text()
+        text = AnswerText()
         colours = [self.facts[k].labels[before.label].colour for k in before.images]
         if len(set(colours)) == 1:
             self._alike(text, before.label, before.images)
         else:
-            _join(text, [_coloured(before.label, k, c) for k, c in zip(before.images, colours, strict=True)])
+            join(text, [coloured(before.label, k, c) for k, c in zip(before.images, colours, strict=True)])
         text.say(".")
-        made = _exchange(question, text, "attribute", "then_colour")
+        made = exchange(question, text, "attribute", "then_colour")
         return _Made(made, before.label, before.images, "colour")
 
     def _then_image(self, before: _Made) -> _Made | None:
@@ -449,86 +344,6 @@ class _Composer:
         return self._mask_answer("person", k, self.question("then_person"), "then_person")
 
 
-_Piece = Callable[..., None]
-
-
-def _be(label: str) -> str:
-    return "are" if LABELS[label].number == "plural" else "is"
-
-
-def _article(label: str) -> str:
-    return indefinite(label, LABELS[label].number)[: -len(label)]
-
-
-def _wears(label: str, k: int) -> _Piece:
-    def write(text: _Text, capital: bool = False) -> None:
-        text.say(f"{'The' if capital else 'the'} person in image {k + 1} wears {_article(label)}").ground(
-            label, k
-        )
-
-    return write
-
-
-def _worn(label: str, k: int) -> _Piece:
-    def write(text: _Text, capital: bool = False) -> None:
-        text.say(_article(label)).ground(label, k)
-
-    return write
-
-
-def _the(label: str, k: int) -> _Piece:
-    def write(text: _Text, capital: bool = False) -> None:
-        text.say("The " if capital else "the ").ground(label, k).say(f" in image {k + 1}")
-
-    return write
-
-
-def _coloured(label: str, k: int, colour: str) -> _Piece:
-    def write(text: _Text, capital: bool = False) -> None:
-        _the(label, k)(text, capital)
-        text.say(f" {_be(label)} {colour}")
-
-    return write
-
-
-def _join(text: _Text, pieces: Sequence[_Piece], capital: bool = True) -> None:
-    """Write `A`, `A and B` or `A, B, and C`; the first begins the sentence when `capital`."""
-    for position, piece in enumerate(pieces):
-        if position:
-            last = position == len(pieces) - 1
-            text.say((", and " if len(pieces) > 2 else " and ") if last else ", ")
-        piece(text, capital and position == 0)
-
-
-def _absent(text: _Text, label: str, images: Sequence[int]) -> None:
-    """Say which images lack the label: `There are no trousers in images 1 and 3.`"""
-    if not images:
-        return
-    numbers = [str(k + 1) for k in images]
-    if len(numbers) == 1:
-        where = f"image {numbers[0]}"
-    else:
-        where = f"images {', '.join(numbers[:-1])}{',' if len(numbers) > 2 else ''} and {numbers[-1]}"
-    text.say(f"{' ' if str(text) else ''}There {_be(label)} no {label} in {where}.")
-
-
-def _append(text: _Text, tail: _Text, capital: bool) -> _Text:
-    """Continue a sentence with another text; its first letter loses its capital unless `capital`."""
-    words = str(tail)
-    offset = len(str(text))
-    text.say(words if capital else words[0].lower() + words[1:])
-    text.spans += [replace(span, start=span.start + offset, end=span.end + offset) for span in tail.spans]
-    return text
-
-
-def _exchange(
-    question: str, text: _Text, kind: PhotoKind, template: str, needs_images: bool = True
-) -> PhotoExchange:
-    level: Literal["object", "part"] = "object" if any(s.label == "person" for s in text.spans) else "part"
-    question = question[0].upper() + question[1:]
-    return PhotoExchange(question, str(text), tuple(text.spans), kind, level, needs_images, template)
-
-
 _TEMPLATES: dict[str, tuple[float, Callable[[_Composer], _Made | None]]] = {
     "which_wears": (6, _Composer.which_wears),
     "wears_yes_no": (1, _Composer.wears_yes_no),
@@ -552,7 +367,7 @@ def compose_photo_dialogue(
     Args:
         facts_per_image: Facts of 1 to 9 photos, in the order in which they are shown.
         rng: Source of every choice; the same state gives the same conversation.
-        num_turns: Number of exchanges; by default 1 to 3. Fewer are returned only when the facts carry no more.
+        num_turns: Number of exchanges; by default 1 to 3. Fewer when the facts carry no more.
 
     Returns:
         Exchanges in order. No question is asked twice. Needs no pixels.

@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from segue.data.annotations import AnnotatedImage, Rle
+from segue import masks
+from segue.data.annotations import AnnotatedImage
 from segue.data.coco import CocoReport, read_coco
 from segue.data.photos.attributes import colour_name, luminance, median_rgb
 from segue.data.photos.labels import LABELS, MERGED
 from segue.errors import ImageError
 from segue.images import load_image
+from segue.masks import RLE, Mask
 
 MIN_AREA = 3e-4
-"""Smallest fraction of the photo that counts as seen: 40 pixels of 448 x 297. Smaller ones are neither there nor
-absent, because an annotator's slip and an object of that size look the same."""
+"""Smallest fraction of the photo that counts as seen: 40 pixels of 448 x 297. What is smaller is neither
+there nor absent, because a thing of that size and an annotator's slip look the same."""
 
 _CACHE_VERSION = 1
 _LOWER = frozenset({"trousers", "skirt", "dress", "shorts"})
@@ -82,14 +84,14 @@ class PhotoRecord:
     image_id: str
     path: Path
     hw: tuple[int, int]
-    rles: Mapping[str, Rle]
+    rles: Mapping[str, RLE]
     facts: PhotoFacts
 
-    def mask(self, label: str) -> np.ndarray:
+    def mask(self, label: str) -> Mask:
         """Mask of a label, bool `[height, width]`; all False where it is absent."""
         if label not in self.rles:
             return np.zeros(self.hw, dtype=bool)
-        return coco_mask.decode(dict(self.rles[label])).astype(bool)
+        return masks.decode(self.rles[label])
 
 
 @dataclass
@@ -115,8 +117,8 @@ def load_photo_facts(
     Args:
         coco_json: Annotation file with the object `person` and parts `person:<raw name>`.
         images_dir: Folder that its `file_name`s are relative to; by default the JSON's own folder.
-        cache: JSON file to keep the result in. It is used again only for the same annotation file (by content), the
-            same folder and the same version of the label table; otherwise it is written anew, atomically.
+        cache: JSON file to keep the result in. It is used again only for the same annotation file (by
+            content), the same folder and the same label table; otherwise it is written anew, atomically.
 
     Returns:
         A list of records in file order, with `.report` (None when read from the cache) and `.unreadable`, the
@@ -168,12 +170,12 @@ def photo_record(annotated: AnnotatedImage) -> PhotoRecord | None:
             found=str(image.shape[:2]),
             where=str(annotated.path),
         )
-    raw: dict[str, list[tuple[int, str, Rle]]] = {}
+    raw: dict[str, list[tuple[int, str, RLE]]] = {}
     for region in annotated.regions:
         label = MERGED.get(region.name)
         if label is not None and (region.kind == "part" or region.name == "person"):
             raw.setdefault(label, []).append((region.area, region.name, region.rle))
-    rles: dict[str, Rle] = {}
+    rles: dict[str, RLE] = {}
     labels: dict[str, LabelFacts] = {}
     uncertain: set[str] = set()
     for label in (name for name in LABELS if name in raw):

@@ -1,7 +1,7 @@
 """The label table of worn items and body parts: which raw names make one label, and how people call it.
 
-Subtypes (blouse or shirt, jeans or pants) cannot be told apart in the photographs that we train on, so a question may
-use the raw word but the answer says the merged one.
+Subtypes (blouse or shirt, jeans or pants) could not be told apart in the photographs that we train on, so a
+question may use the raw word but the answer says the merged one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PhotoLabel:
 
 
 _TABLE = (
-    PhotoLabel("person", "singular", ("person",), ("woman or man",)),
+    PhotoLabel("person", "singular", ("person",)),
     PhotoLabel("hair", "mass", ("hair",)),
     PhotoLabel("skin", "mass", ("skin",)),
     PhotoLabel(
@@ -70,13 +70,12 @@ LABELS: dict[str, PhotoLabel] = {label.name: label for label in _TABLE}
 """Merged labels by name; the 14 that are asked about, then the two that are only masks."""
 
 MERGED: dict[str, str] = {raw: label.name for label in _TABLE for raw in label.raw}
-"""Raw part name -> merged label. Names that are absent here (scarf, tie, jewellery, ...) are dropped on purpose."""
+"""Raw part name -> merged label. Names absent here (scarf, tie, jewellery, ...) are dropped on purpose."""
 
 PLURAL_RAW: frozenset[str] = frozenset(
-    ("shoes", "sandals", "boots", "loafers", "heels", "sneakers", "flats", "pumps", "wedges")
-    + ("pants", "jeans", "leggings", "sunglasses", "glasses", "shorts", "stockings", "tights", "socks")
+    raw for label in _TABLE if label.number == "plural" for raw in label.raw
 )
-"""Raw names that take a plural verb; a raw name is used in a question only where its number fits the label's."""
+"""Raw names that take a plural verb; a question uses a raw name only where its number fits the label's."""
 
 
 def indefinite(word: str, number: Number) -> str:

@@ -1,7 +1,8 @@
 """How the questions about photographs are phrased.
 
-Fields: `{x}` the thing ("trousers"), `{a_x}` with its article ("a coat"), `{is_x}`/`{they}` agreeing forms, `{k}` an
-image ("image 2"), `{y}`, `{a_y}` a second thing. Several wordings each, so that the model does not learn one sentence.
+Fields: `{x}` the thing ("trousers"), `{a_x}` with its article ("a coat"), `{is_x}`, `{do_x}`, `{has_x}` and
+`{they}` agreeing with it, `{y}` and `{a_y}` a second thing, `{k}` an image ("image 2"). Several wordings
+each, so that a model does not learn one sentence.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_colour_pair": (
         "Do these people have {x} of the same colour?",
         "{Is_x} the {x} the same colour?",
-        "Do the {x} in the images match in colour?",
+        "{Do_x} the {x} in the images match in colour?",
         "Is the colour of the {x} the same in both images?",
         "Do both people have the same colour of {x}?",
         "{Is_x} the {x} of both people equally coloured?",
@@ -56,9 +57,9 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Which two have {x} of the same colour?",
         "Which two people have the same colour of {x}?",
         "In which two images {is_x} the {x} the same colour?",
-        "Whose {x} share a colour?",
-        "Find the two images where the {x} have the same colour.",
-        "Which {x} match in colour?",
+        "Whose {x} {has_x} the same colour as another's?",
+        "Find the two images where the {x} {has_x} the same colour.",
+        "Which two images match in the colour of the {x}?",
         "Two of them have {x} of the same colour. Which ones?",
     ),
     "darker": (
