@@ -19,6 +19,7 @@ from segue.data.photos.facts import PhotoRecord, load_photo_facts
 from segue.data.photos.labels import LABELS
 from segue.errors import InputError
 from segue.records import Conversation, ImageRef, Region, Span, Turn, write_jsonl
+from segue.records.conversation import Split
 
 NUM_IMAGES_WEIGHTS = (0.2, 0.5, 0.3)
 """Share of sets of one, two and three photos."""
@@ -36,8 +37,8 @@ def sample_photo_set(
         num_images: Size of the set; by default 1 to 3 (`NUM_IMAGES_WEIGHTS`).
 
     Returns:
-        Positions in `records`, all different. Of several photos at least one wears something that no other one
-        does (tried a few times), so that "who wears X?" has a single answer.
+        Positions in `records`, all different. Something is worn in just one of several photos (tried a few
+        times), so that "who wears X?" has a single answer.
     """
     if num_images is None:
         num_images = int(np.searchsorted(np.cumsum(NUM_IMAGES_WEIGHTS), rng.random(), side="right")) + 1
@@ -60,7 +61,7 @@ def to_conversation(
     exchanges: Sequence[PhotoExchange],
     *,
     id: str,
-    split: str,
+    split: Split,
     paths: Sequence[str] | None = None,
     source: str = "photos",
 ) -> Conversation:
@@ -75,8 +76,8 @@ def to_conversation(
         source: Prefix of the image ids.
 
     Returns:
-        A conversation of task `photos` with every merged mask of every photo as a region; `meta["turns"]` describes
-        each answer (kind, level, needs_images, template, is_follow_up).
+        A conversation of task `photos` with every merged mask of every photo as a region; `meta["turns"]`
+        describes each answer (kind, level, needs_images, template, is_follow_up).
     """
     written = [str(record.path) for record in records] if paths is None else list(paths)
     images = [
@@ -127,14 +128,14 @@ def build(
     *,
     seed: int,
     count: int,
-    split: str,
+    split: Split,
     num_turns: int | None = None,
     cache: str | Path | None = None,
     copy_images: bool = False,
 ) -> Path:
     """Compose conversations and write `conversations.jsonl`.
 
-    Conversation `i` depends on `(seed, i)` alone, so a longer run begins with the shorter one's conversations.
+    Conversation `i` depends on `(seed, i)` alone: a longer run begins with the shorter one's conversations.
 
     Args:
         coco_json: PACO-style annotations of dressed persons.
@@ -145,8 +146,8 @@ def build(
         split: `train`, `val` or `test`, as written into the records.
         num_turns: Exchanges each; by default 1 to 3.
         cache: Where to keep the measured facts; see `load_photo_facts`.
-        copy_images: Copy the photographs used into `out_dir/images` and refer to them relatively. Off by default:
-            most photographs may not be redistributed.
+        copy_images: Copy the photographs used into `out_dir/images` and refer to them relatively. Off by
+            default: most photographs may not be redistributed.
 
     Returns:
         Path of the JSONL file.
@@ -180,7 +181,7 @@ def _conversations(
     records: Sequence[PhotoRecord],
     seed: int,
     count: int,
-    split: str,
+    split: Split,
     num_turns: int | None,
     copies: Path | None,
 ) -> Iterator[Conversation]:

@@ -70,8 +70,12 @@ class _Composer(Asker):
     def having(self, label: str) -> tuple[int, ...]:
         return tuple(k for k in self.all if self.facts[k].has(label))
 
+    def sure(self, label: str, k: int) -> bool:
+        """Presence or absence may be told; what annotators often overlook (bags, tops) is never denied."""
+        return self.facts[k].has(label) or (label in PRESENCE_WEIGHTS and self.facts[k].lacks(label))
+
     def certain(self, label: str) -> bool:
-        return all(label not in facts.uncertain for facts in self.facts)
+        return all(self.sure(label, k) for k in self.all)
 
     # Templates: each returns None when the facts do not carry it.
 
@@ -316,7 +320,7 @@ class _Composer(Asker):
         if not others:
             return None
         k = others[int(self.rng.integers(len(others)))]
-        if before.label and before.label in self.facts[k].uncertain:
+        if before.label and not self.sure(before.label, k):
             return None
         question = self.question("then_image", k=k)
         if before.form == "list":
