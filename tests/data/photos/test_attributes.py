@@ -25,6 +25,8 @@ from segue.data.photos.attributes import COLOUR_NAMES, colour_name, luminance, m
         ((128, 126, 130), "grey"),
         ((60, 75, 110), "blue"),  # denim
         ((200, 175, 140), "brown"),  # beige
+        ((150, 120, 115), "brown"),  # taupe
+        ((88, 96, 108), "grey"),  # grey cloth in the shade
     ],
 )
 def test_clear_colours(rgb: tuple[int, int, int], name: str) -> None:

@@ -63,7 +63,7 @@ def colour_name(rgb: tuple[int, int, int]) -> str:
     if degrees < 14 or degrees >= 345:
         if value > 0.75 and saturation < 0.5:
             return "pink"
-        return "brown" if value < 0.5 and saturation < 0.6 else "red"
+        return "brown" if saturation < 0.35 or (value < 0.5 and saturation < 0.6) else "red"
     if degrees < 45:
         if value > 0.78 and saturation < 0.22:
             return "white"
@@ -75,7 +75,7 @@ def colour_name(rgb: tuple[int, int, int]) -> str:
     if degrees < 170:
         return "green"
     if degrees < 258:
-        return "blue"
+        return "grey" if saturation < 0.2 and value < 0.6 else "blue"  # shade turns grey cloth bluish
     if degrees < 300:
         return "purple"
     return "pink" if value > 0.45 else "purple"

@@ -45,7 +45,7 @@ BRIGHTNESS_WEIGHTS: dict[str, float] = {"hair": 4, "trousers": 3, "shoes": 2, "c
 LISTED = ("glasses", "coat", "dress", "skirt", "trousers", "shorts")  # top to bottom
 LUMINANCE_GAP = 20.0
 """Smallest difference (of 255) that a person sees without hesitation."""
-DISCRIMINATIVE = 0.8
+DISCRIMINATIVE = 0.65
 """Share of "who wears X" questions that take X from what exactly one photo shows, where there is any."""
 
 

@@ -27,7 +27,8 @@ MIN_AREA = 3e-4
 """Smallest fraction of the photo that counts as seen: 40 pixels of 448 x 297. What is smaller is neither
 there nor absent, because a thing of that size and an annotator's slip look the same."""
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
+"""Raise it with every change of the colour rule or of what is measured."""
 _LOWER = frozenset({"trousers", "skirt", "dress", "shorts"})
 
 
