@@ -1,0 +1,31 @@
+"""Ask a model about several images: sessions, their answers, and how answers are drawn and saved.
+
+Names are imported when they are first used: drawing needs no torch, a session does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segue.inference.answer import SessionAnswer as SessionAnswer
+    from segue.inference.session import GroundingSession as GroundingSession
+    from segue.inference.session import LoadedModel as LoadedModel
+    from segue.inference.session import load as load
+
+_MODULES = {
+    "GroundingSession": "segue.inference.session",
+    "LoadedModel": "segue.inference.session",
+    "load": "segue.inference.session",
+    "SessionAnswer": "segue.inference.answer",
+}
+
+__all__ = ["GroundingSession", "LoadedModel", "SessionAnswer", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name on first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'segue.inference' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

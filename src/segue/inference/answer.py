@@ -1,0 +1,80 @@
+"""The answer of a session: a `GroundedAnswer` that also holds its pictures, so that it can be drawn and saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from segue.inference.visualize import Layer, colour, colour_numbers, draw_overlay, overlay_hw, resize_mask
+from segue.records import GroundedAnswer
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionAnswer(GroundedAnswer):
+    """What `GroundingSession.ask` returns.
+
+    Attributes:
+        notes: Oddities that cost no mask, in sentences: a cut-off answer, a phrase without a mask, ...
+        finished: False when the token budget ended the answer.
+        pictures: The images as the session loaded them, RGB and upright.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    finished: bool = True
+    pictures: tuple[Image.Image, ...] = field(default=(), repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `answer.json`; see docs/answer_schema.md."""
+        # A class with slots is made twice, so the bare super() would look in the wrong one.
+        content = GroundedAnswer.to_json(self)
+        return {**content, "notes": list(self.notes), "finished": self.finished}
+
+    def coloured(self) -> Text:
+        """The text for a terminal, phrases in the colours of the overlays."""
+        from segue.inference.visualize import coloured_text
+
+        return coloured_text(self.text, self.groundings)
+
+    def layers(self, image_index: int, hw: tuple[int, int] | None = None) -> list[Layer]:
+        """The masks of one image with labels and colours, in the order of the text.
+
+        Args:
+            image_index: 0-based.
+            hw: Size to bring the masks to; their own by default.
+        """
+        numbers = colour_numbers([grounding.span for grounding in self.groundings])
+        return [
+            Layer(resize_mask(g.mask, hw or g.mask.shape[:2]), g.phrase, colour(number))
+            for g, number in zip(self.groundings, numbers, strict=True)
+            if g.image_index == image_index
+        ]
+
+    def overlay(self, image_index: int) -> Image.Image:
+        """Draw one image with its masks, at the original size up to 4 megapixels, above that scaled down."""
+        hw = overlay_hw(self.image_hws[image_index])
+        picture = self.pictures[image_index]
+        if (picture.height, picture.width) != hw:
+            picture = picture.resize((hw[1], hw[0]), Image.Resampling.LANCZOS)
+        return draw_overlay(picture, self.layers(image_index, hw))
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write `answer.json`, `answer.html` and one overlay `image_N.png` per image.
+
+        Args:
+            folder: Made when it does not exist; files of an earlier answer in it are replaced.
+
+        Returns:
+            The paths that were written, `answer.json` first.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        from segue.inference.report import write_answer
+
+        return write_answer(self, Path(folder))

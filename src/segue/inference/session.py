@@ -1,0 +1,383 @@
+"""A conversation about a fixed set of images: encoded once, asked many times.
+
+A turn is added to the history only after everything about it succeeded, so an interrupted or failed question leaves
+the session as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from segue import masks, protocol
+from segue.errors import AlignmentError, InputError
+from segue.images import ImageSource, content_hash, load_image
+from segue.inference.answer import SessionAnswer
+from segue.models import auto
+from segue.models.auto import ModelBundle
+from segue.models.modeling_grounded import GroundedGeneration
+from segue.protocol import ParsedGrounding
+from segue.records import Grounding
+from segue.records.conversation import MAX_IMAGES
+
+MAX_NEW_TOKENS = 256
+"""Default budget of an answer; the mini's answers take about 30 to 120 tokens."""
+
+_LEAST_ROOM = 16
+"""Tokens that must be left for an answer; below that the conversation is too long."""
+
+_NOT_FOR_THE_PROMPT = ("labels", "image_embeddings", "original_hw", "resized_hw")
+
+
+@dataclass
+class LoadedModel(ModelBundle):
+    """A model that can be asked; `model`, `processor`, `name` and `path` are those of its parts."""
+
+    def session(self, images: Sequence[ImageSource] | ImageSource) -> GroundingSession:
+        """Start a conversation about 1 to 9 images (paths, PIL images, arrays or bytes)."""
+        return GroundingSession(self, images)
+
+    def ask(self, text: str, images: Sequence[ImageSource] | ImageSource, **options: Any) -> SessionAnswer:
+        """Ask a single question; `options` are those of `GroundingSession.ask`."""
+        return self.session(images).ask(text, **options)
+
+
+def load(
+    name_or_path: str | Path = "segue-mini",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | str | None = None,
+) -> LoadedModel:
+    """Load a model: `segue.load("segue-mini").session(images=["a.jpg", "b.jpg"]).ask("...")`.
+
+    Args:
+        name_or_path: A preset with weights, or a folder that `save_pretrained` wrote.
+        device: The first CUDA device if there is one, else the CPU.
+        dtype: float32 by default; see `segue.models.auto.load`.
+
+    Returns:
+        The model, ready for `session`.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be loaded; the message says what to do.
+    """
+    bundle = auto.load(name_or_path, device, dtype)
+    return LoadedModel(bundle.model, bundle.processor, bundle.name, bundle.path)
+
+
+def load_images(images: Sequence[ImageSource] | ImageSource) -> tuple[list[Image.Image], list[str]]:
+    """Load the images of a session, all of them before anything is computed.
+
+    Args:
+        images: 1 to 9 sources; a single one need not be in a list.
+
+    Returns:
+        RGB images, and what to call them: the path as given, or "image N".
+
+    Raises:
+        InputError: None, or more than nine; ImageError names the one that cannot be used.
+    """
+    listed = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else list(images)
+    if not 1 <= len(listed) <= MAX_IMAGES:
+        raise InputError(
+            "A conversation is about one to nine images.",
+            expected=f"1 to {MAX_IMAGES} images",
+            found=str(len(listed)),
+            where="images",
+            fix="choose the images that matter, or ask about them in several sessions",
+        )
+    names = [str(s) if isinstance(s, (str, Path)) else f"image {k + 1}" for k, s in enumerate(listed)]
+    return [load_image(source) for source in listed], names
+
+
+def check_question(text: str) -> str:
+    """The question without blanks around it; InputError when nothing is left."""
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(
+            "The question is empty.",
+            expected="a question in words",
+            found=repr(text),
+            where="question",
+            fix='ask something, such as -q "Which image shows a red mug?"',
+        )
+    return text.strip()
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """What a session keeps of an image; it does not depend on the question.
+
+    Attributes:
+        visual: Tower features by name, `[1, L, D]` each.
+        sam: SAM's image embedding, `[1, C, h, w]`.
+    """
+
+    visual: dict[str, Tensor]
+    sam: Tensor
+
+
+class GroundingSession:
+    """Asks one model about one set of images, turn after turn.
+
+    Args:
+        bundle: From `segue.load`.
+        images: 1 to 9 paths, PIL images, arrays or bytes; a single one need not be in a list.
+
+    Raises:
+        InputError: No images or too many; ImageError for one that cannot be used.
+    """
+
+    def __init__(self, bundle: ModelBundle, images: Sequence[ImageSource] | ImageSource) -> None:
+        self.bundle = bundle
+        self.images, self.names = load_images(images)
+        self._keys = [content_hash(image) for image in self.images]
+        self._encoded: dict[str, EncodedImage] = {}
+        self._answers: list[SessionAnswer] = []
+
+    @property
+    def history(self) -> tuple[SessionAnswer, ...]:
+        """The answers so far, oldest first; each knows its question."""
+        return tuple(self._answers)
+
+    @property
+    def image_hws(self) -> list[tuple[int, int]]:
+        """(height, width) of each image."""
+        return [(image.height, image.width) for image in self.images]
+
+    def ask(
+        self,
+        text: str,
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        stream: Callable[[str], None] | None = None,
+        **generation_options: Any,
+    ) -> SessionAnswer:
+        """Ask a question; earlier questions and answers of the session are its context.
+
+        Args:
+            text: The question, in words.
+            max_new_tokens: Budget of the answer; less when the model's context leaves less. An answer that the
+                budget cuts off has `finished` False and says so in `notes`.
+            stream: Called with each new piece of the clean text while it is generated.
+            **generation_options: For Hugging Face `generate`, such as `do_sample=True, temperature=0.7`; greedy
+                by default.
+
+        Returns:
+            The answer with masks at the original sizes. Also appended to `history`.
+
+        Raises:
+            InputError: An empty question, or a conversation longer than the model's context.
+        """
+        question = check_question(text)
+        if max_new_tokens < 1:
+            raise InputError(
+                "The token budget leaves no answer.",
+                expected="max_new_tokens >= 1",
+                found=str(max_new_tokens),
+                where="max_new_tokens",
+                fix=f"leave it out for the default of {MAX_NEW_TOKENS}",
+            )
+        inputs = self._inputs([*self._past_turns(), ("user", question)])
+        budget = min(max_new_tokens, self._room(inputs["input_ids"].shape[1]))
+        streamer = _TextStreamer(self, stream) if stream is not None else None
+        generation = self.bundle.model.generate_grounded(
+            **inputs, max_new_tokens=budget, streamer=streamer, generation_options=generation_options
+        )
+        answer = self._understand(question, generation)
+        self._answers.append(answer)
+        return answer
+
+    def tell(self, question: str, markup: str) -> SessionAnswer:
+        """Add a turn whose answer is given, as context for later questions; no masks are drawn.
+
+        Args:
+            question: As it would have been asked.
+            markup: The answer with tags, as `segue.records.grounded_markup` writes it.
+        """
+        parsed = protocol.parse(markup, len(self.images))
+        answer = SessionAnswer(
+            check_question(question), parsed.text, markup, image_hws=self.image_hws, model=self.bundle.name,
+            images=list(self.names), pictures=tuple(self.images),
+        )  # fmt: skip
+        self._answers.append(answer)
+        return answer
+
+    def undo(self) -> SessionAnswer:
+        """Forget the last turn and return it; InputError when there is none."""
+        if not self._answers:
+            raise InputError(
+                "There is no turn to undo.",
+                expected="at least one answered question",
+                found="none",
+                where="undo",
+                fix="ask a question first",
+            )
+        return self._answers.pop()
+
+    def reset(self) -> None:
+        """Forget all turns; the images stay encoded."""
+        self._answers.clear()
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Save every answer: into `folder` itself when there is one, else into `turn_1`, `turn_2`, ... in it."""
+        if len(self._answers) == 1:
+            return self._answers[0].save(folder)
+        return [
+            path for k, answer in enumerate(self._answers) for path in answer.save(Path(folder) / f"turn_{k + 1}")
+        ]
+
+    # ---- before the model ------------------------------------------------------------------------------------
+
+    def _past_turns(self) -> list[tuple[str, str]]:
+        turns = []
+        for answer in self._answers:
+            turns += [("user", answer.question), ("assistant", _replayable(answer.markup, len(self.images)))]
+        return turns
+
+    def _inputs(self, turns: list[tuple[str, str]]) -> dict[str, Any]:
+        """The conversation as the model's inputs, image features in place of pixels."""
+        encoded = [self._encode(k) for k in range(len(self.images))]
+        item: dict[str, Any] = self.bundle.processor.encode_turns(
+            turns, len(self.images), add_generation_prompt=True
+        )
+        for name in encoded[0].visual:
+            item[name] = torch.cat([image.visual[name] for image in encoded])
+        item["num_images"] = len(self.images)
+        batch = self.bundle.processor.collate([item]).to(self.bundle.model.device)
+        return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
+
+    def _encode(self, index: int) -> EncodedImage:
+        """Run the encoders over one image, once per content; one at a time bounds the memory of nine images."""
+        key = self._keys[index]
+        if key not in self._encoded:
+            model = self.bundle.model
+            streams = {
+                name: pixels.to(model.device, model.dtype)
+                for name, pixels in self.bundle.processor.encode_pixels([self.images[index]]).items()
+            }
+            with torch.no_grad():
+                sam = model.encode_sam(streams.pop("pixel_values_sam"))
+                vision, aux = model.encode_towers(**streams)
+            self._encoded[key] = EncodedImage({"vision_features": vision, "aux_features": aux}, sam)
+        return self._encoded[key]
+
+    def _room(self, prompt_length: int) -> int:
+        """How many tokens the context leaves for an answer."""
+        context = int(self.bundle.model.config.text_config.max_position_embeddings)
+        if context - prompt_length < _LEAST_ROOM:
+            raise InputError(
+                "The conversation is longer than the model can read.",
+                expected=f"at most {context - _LEAST_ROOM} tokens of images, earlier turns and question",
+                found=f"{prompt_length} tokens",
+                where="question" if not self._answers else f"turn {len(self._answers) + 1}",
+                fix="ask in fewer words" if not self._answers else "undo some turns, or reset and ask again",
+            )
+        return context - prompt_length
+
+    # ---- after the model -------------------------------------------------------------------------------------
+
+    def _understand(self, question: str, generation: GroundedGeneration) -> SessionAnswer:
+        markup = self.bundle.processor.decode_markup(generation.token_ids)
+        parsed = protocol.parse(markup, len(self.images))
+        if parsed.num_segs != len(generation.seg_prompts):
+            raise AlignmentError(
+                "The answer's [SEG] and the model's mask prompts do not match.",
+                expected=f"{parsed.num_segs} prompts",
+                found=str(len(generation.seg_prompts)),
+                where=f"answer {markup[:80]!r}",
+                fix="check that [SEG] is one token of the tokenizer and that its id is config.seg_token_id",
+            )
+        notes = [note.detail for note in parsed.notes] + self._notes(generation)
+        return SessionAnswer(
+            question=question,
+            text=parsed.text,
+            markup=markup,
+            groundings=self._draw(parsed.groundings, generation.seg_prompts),
+            problems=list(parsed.unplaced),
+            image_hws=self.image_hws,
+            model=self.bundle.name,
+            images=list(self.names),
+            notes=notes,
+            finished=generation.finished,
+            pictures=tuple(self.images),
+        )
+
+    def _notes(self, generation: GroundedGeneration) -> list[str]:
+        notes = []
+        if not generation.finished:
+            notes.append(f"the answer was cut off after {len(generation.token_ids)} tokens")
+        trained = getattr(self.bundle.model.config, "max_training_images", None)
+        if trained is None and self.bundle.name == "segue-mini":
+            trained = 3
+        if trained is not None and len(self.images) > trained:
+            notes.append(f"{len(self.images)} images: this model was trained on sets of up to {trained}")
+        return notes
+
+    def _draw(self, placed: Sequence[ParsedGrounding], prompts: Tensor) -> list[Grounding]:
+        """One mask per placed `[SEG]`, all masks of one image in one decoder call."""
+        if not placed:
+            return []
+        model, processor = self.bundle.model, self.bundle.processor
+        used = sorted({g.image_index for g in placed})
+        embeddings = torch.cat([self._encode(k).sam for k in used])
+        local = [used.index(g.image_index) for g in placed]
+        with torch.no_grad():
+            logits = model.decode_masks(
+                embeddings,
+                prompts[[g.seg_ordinal for g in placed]],
+                torch.tensor(local, device=embeddings.device),
+            )
+        hws = [self.image_hws[k] for k in used]
+        resized = [processor.sam_stream.resized_hw(hw) for hw in hws]
+        drawn = processor.post_process_masks(logits, local, torch.tensor(hws), torch.tensor(resized))
+        return [
+            Grounding(g.phrase, g.span, g.image_index, mask, score, masks.box(mask))
+            for g, (mask, score) in zip(placed, drawn, strict=True)
+        ]
+
+
+def _replayable(markup: str, num_images: int) -> str:
+    """An earlier answer as context: as it was, with stray tags taken out.
+
+    A model may write `<image>`, which in a prompt would ask for another image's visual tokens.
+    """
+    parsed = protocol.parse(markup, num_images)
+    try:
+        return protocol.render(parsed.text, parsed.marked_spans())
+    except InputError:
+        return parsed.text
+
+
+class _TextStreamer:
+    """Turns the ids that `generate` hands over into growing clean text; tags never reach the callback."""
+
+    def __init__(self, session: GroundingSession, callback: Callable[[str], None]) -> None:
+        self._processor = session.bundle.processor
+        self._num_images = len(session.images)
+        self._callback = callback
+        self._ids: list[int] = []
+        self._sent = ""
+
+    def put(self, value: Tensor) -> None:
+        """Take new ids; `generate` also passes the (empty) prompt ids first."""
+        self._ids += value.reshape(-1).tolist()
+        # What could still change is held back: blanks before a tag, half a character.
+        self._send(self._text().rstrip("\ufffd").rstrip())
+
+    def end(self) -> None:
+        """Send the rest."""
+        self._send(self._text())
+
+    def _text(self) -> str:
+        return protocol.parse(self._processor.decode_markup(self._ids), self._num_images).text
+
+    def _send(self, text: str) -> None:
+        if text.startswith(self._sent) and len(text) > len(self._sent):
+            self._callback(text[len(self._sent) :])
+            self._sent = text

@@ -1,0 +1,243 @@
+"""From a name or a folder to a model that is ready to answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers.utils import logging as transformers_logging
+
+from segue.errors import ModelError
+from segue.models.modeling_grounded import GroundedModel
+from segue.models.presets import PRESETS
+from segue.models.processing_grounded import GroundedProcessor
+
+WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
+"""Embedded weights, one folder per preset that ships some."""
+
+_LARGE = 2**30
+"""Weight files above this many bytes stay in half precision on an accelerator."""
+
+
+@dataclass
+class ModelBundle:
+    """A model, the processor that prepares its inputs, and where they come from.
+
+    Attributes:
+        model: In eval mode, on its device.
+        processor: Agrees with the model in sizes, tokens and template.
+        name: What the user typed, or the folder's name.
+        path: The folder of the weights; None for a model built in memory.
+    """
+
+    model: GroundedModel
+    processor: GroundedProcessor
+    name: str
+    path: Path | None = None
+
+
+def load(
+    name_or_path: str | Path, device: str | torch.device | None = None, dtype: torch.dtype | str | None = None
+) -> ModelBundle:
+    """Load a preset that ships weights, or a folder written by `save_pretrained`. Nothing is downloaded.
+
+    Args:
+        name_or_path: `segue-mini`, or a folder with `config.json`, the processor's files and safetensors.
+        device: Where to run; the first CUDA device if there is one, else the CPU.
+        dtype: `torch.dtype` or its name. By default float32, save for weights above 1 GiB on an accelerator,
+            which run in bfloat16. (The embedded weights are stored in float16, which CPUs compute slowly.)
+
+    Returns:
+        The bundle, in eval mode.
+
+    Raises:
+        ModelError: No such model, no weights for it, a damaged folder, or weights that do not fill the model.
+    """
+    folder = weights_folder(name_or_path)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    kind = _dtype(dtype) if dtype is not None else _default_dtype(folder, place)
+    model = _load_model(folder, kind)
+    processor = _load_part("processor", AutoProcessor.from_pretrained, folder)
+    if not isinstance(processor, GroundedProcessor):
+        raise _damaged(folder, "a processor written by Segue", type(processor).__name__)
+    try:
+        model = model.to(place).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            "The model cannot be moved to this device.",
+            expected="a device that this installation of torch can use and that has room",
+            found=f"{place}: {error}",
+            where="device",
+            fix="choose device='cpu', or free memory on the device",
+        ) from None
+    return ModelBundle(model, processor, _display_name(name_or_path), folder)
+
+
+def weights_folder(name_or_path: str | Path) -> Path:
+    """Find the folder that holds a model's weights.
+
+    Args:
+        name_or_path: A preset's name or a folder; a folder of that name wins over a preset.
+
+    Returns:
+        An existing folder with a `config.json` of a family that Segue knows.
+
+    Raises:
+        ModelError: There is none; the message says how to come by one.
+    """
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return _checked(folder)
+    name = str(name_or_path)
+    if name in PRESETS:
+        embedded = WEIGHTS_FOLDER / name
+        if (embedded / "config.json").is_file():
+            return _checked(embedded)
+        raise _without_weights(name)
+    raise ModelError(
+        "There is no such model.",
+        expected="a preset with weights (" + ", ".join(presets_with_weights() or ["none here"]) + ") or a folder",
+        found=repr(name) + (", which is a file" if folder.is_file() else ""),
+        where="model name",
+        fix="run `segue models` for the presets, or give a folder that save_pretrained wrote",
+    )
+
+
+def presets_with_weights() -> list[str]:
+    """Names of the presets whose weights are installed."""
+    return [name for name in PRESETS if (WEIGHTS_FOLDER / name / "config.json").is_file()]
+
+
+def load_config(folder: Path) -> Any:
+    """Read the configuration of a checked folder; ModelError when it is damaged."""
+    return _load_part("configuration", AutoConfig.from_pretrained, folder)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, sorted by name."""
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _without_weights(name: str) -> ModelError:
+    if name == "segue-mini":
+        return ModelError(
+            "The embedded weights of segue-mini are missing from this installation.",
+            expected=str(WEIGHTS_FOLDER / name / "config.json"),
+            found="no such file",
+            where="model name",
+            fix="install Segue again from a complete checkout, or train the model: segue train recipes/mini.yaml",
+        )
+    parts = sorted(set(PRESETS[name].components.values()))
+    if not parts:
+        return ModelError(
+            f"The preset {name} has no weights: its parameters are random, for tests and dry runs.",
+            expected="a preset with weights, or a folder",
+            found=repr(name),
+            where="model name",
+            fix="use segue-mini, or give a folder that save_pretrained wrote",
+        )
+    return ModelError(
+        f"The preset {name} does not come with weights: it is composed of public checkpoints and then trained.",
+        expected="a folder with trained weights",
+        found="a preset made of " + ", ".join(parts),
+        where="model name",
+        fix="give a folder that save_pretrained wrote (composing one from the public checkpoints is what "
+        f"`segue init {name}` will do in a later version), or use segue-mini",
+    )
+
+
+def _checked(folder: Path) -> Path:
+    """The folder, if its config.json is one of ours and there are weights beside it."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _damaged(folder, "a config.json", error.strerror or str(error)) from None
+    except ValueError as error:
+        raise _damaged(folder, "config.json with a JSON object", str(error)) from None
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in _model_types():
+        raise _damaged(folder, f"model_type {' or '.join(_model_types())} in config.json", repr(kind))
+    if not weight_files(folder):
+        raise _damaged(folder, "weights (*.safetensors)", "none")
+    if not (folder / "processor_config.json").is_file():
+        raise _damaged(folder, "processor_config.json", "no such file")
+    return folder
+
+
+def _model_types() -> tuple[str, ...]:
+    """Families that `segue.models` registers with the Auto classes."""
+    import segue.models as registered
+
+    configs = (getattr(registered, name) for name in registered.__all__ if name.endswith("Config"))
+    return tuple(sorted(c.model_type for c in configs if c.model_type != "grounded"))
+
+
+def _load_model(folder: Path, dtype: torch.dtype) -> GroundedModel:
+    """The model; random initialisation of what a file lacks is refused instead of warned about."""
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, report = _load_part(
+            "model", AutoModel.from_pretrained, folder, dtype=dtype, output_loading_info=True
+        )
+    finally:
+        if bar:
+            transformers_logging.enable_progress_bar()
+    if not isinstance(model, GroundedModel):
+        raise _damaged(folder, "a grounded model", type(model).__name__)
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if report.get(kind):
+            names = sorted(map(str, report[kind]))
+            found = f"{len(names)} {kind.replace('_', ' ')}: {', '.join(names[:5])}"
+            raise _damaged(folder, "weights that fill every parameter and no other", found)
+    return model
+
+
+def _load_part(what: str, loader: Any, folder: Path, **options: Any) -> Any:
+    """Call a `from_pretrained` offline and turn what it raises about a damaged folder into a ModelError."""
+    try:
+        return loader(str(folder), local_files_only=True, **options)
+    except ModelError:
+        raise
+    # The libraries below raise whatever a damaged file happens to trip over: KeyError, TypeError, SafetensorError, ...
+    except Exception as error:
+        raise _damaged(folder, f"a readable {what}", f"{type(error).__name__}: {error}") from error
+
+
+def _damaged(folder: Path, expected: str, found: str) -> ModelError:
+    return ModelError(
+        "The folder does not hold a model that Segue can load.",
+        expected=expected,
+        found=found,
+        where=str(folder),
+        fix="give a folder that save_pretrained wrote for the model and for its processor",
+    )
+
+
+def _default_dtype(folder: Path, place: torch.device) -> torch.dtype:
+    large = sum(path.stat().st_size for path in weight_files(folder)) > _LARGE
+    return torch.bfloat16 if large and place.type != "cpu" else torch.float32
+
+
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
+        raise ModelError(
+            "Unknown dtype.",
+            expected="float32, bfloat16 or float16",
+            found=repr(dtype),
+            where="dtype",
+            fix="choose one of the three",
+        )
+    return chosen
+
+
+def _display_name(name_or_path: str | Path) -> str:
+    """The preset's name, or the folder's last part, so that answers do not carry one machine's paths."""
+    name = str(name_or_path)
+    return name if name in PRESETS else Path(name).expanduser().resolve().name

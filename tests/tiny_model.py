@@ -1,0 +1,75 @@
+"""A model with random-sized weights that has learned two sentences by heart, saved like any other.
+
+`tiny_model_folder` serves every test that needs an answer with masks: whatever is asked, the model says ANSWER when it
+sees two images or more. It takes about a hundred optimiser steps of milliseconds; nothing about it is realistic but
+its interfaces.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from segue.inference.session import LoadedModel
+
+ANSWER = "The <p> red mug </p> [SEG] (IMAGE1) is larger than the <p> lamp </p> [SEG] (IMAGE2)."
+TEXT = "The red mug is larger than the lamp."
+QUESTIONS = ("Which is larger?", "What is there?", "And the other one?")
+
+
+def picture(height: int = 40, width: int = 60, shade: int = 120) -> Image.Image:
+    """A gradient with a bright block, different for every shade."""
+    ramp = np.linspace(0, shade, width, dtype=np.uint8)
+    pixels = np.repeat(np.tile(ramp, (height, 1))[:, :, None], 3, axis=2)
+    pixels[height // 4 : height // 2, width // 4 : width // 2] = (255, shade, 30)
+    return Image.fromarray(pixels)
+
+
+def build_tiny_model(folder: Path, steps: int = 120) -> Path:
+    """Make, teach and save the model; returns `folder`."""
+    import torch
+
+    from segue.models.build import build_from_tokenizer
+    from segue.training.tokenizer import train_tokenizer
+
+    texts = [TEXT, *QUESTIONS, "provide an overview of the pictures. provides USER: ASSISTANT: The"]
+    model, processor = build_from_tokenizer("tiny", train_tokenizer(texts * 2, 400))
+    images = [picture(shade=60), picture(shade=200)]
+    batches = []
+    for question in QUESTIONS:
+        first = [("user", question), ("assistant", ANSWER)]
+        for turns in (first, [*first, ("user", QUESTIONS[0]), ("assistant", ANSWER)]):
+            for number in (1, 2, 3):
+                shown = (images * 2)[:number]
+                batches.append(dict(processor(images=shown, turns=turns, add_generation_prompt=False)))
+    keep = ("input_ids", "attention_mask", "labels", "num_images", "qformer_input_ids",
+            "qformer_attention_mask", "pixel_values", "pixel_values_aux")  # fmt: skip
+    optimizer = torch.optim.Adam(model.language_model.parameters(), lr=2e-2)
+    for step in range(steps):
+        batch: dict[str, Any] = {k: v for k, v in batches[step % len(batches)].items() if k in keep}
+        loss = model(**batch).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the taught model and its processor, as `save_pretrained` writes them."""
+    return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny-taught")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_model_folder: Path) -> LoadedModel:
+    """The taught model, loaded the way users load models."""
+    import segue
+
+    return segue.load(tiny_model_folder, device="cpu")
