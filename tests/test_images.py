@@ -322,7 +322,8 @@ def test_a_huge_png_costs_little_memory_and_time(tmp_path: Path) -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b""))
     script = (
-        "import sys, time, resource\nfrom segue.images import load_image\nfrom segue.errors import ImageError\n"
+        "import sys, time, resource\nfrom segue.images import load_image\n"
+        "from segue.errors import ImageError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; begin = time.monotonic()\n"
         "try: load_image(sys.argv[1])\n"
         "except ImageError as error: assert '400,000,000 pixels' in str(error)\n"

@@ -226,7 +226,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_deep_grey_to_8_bit(np.asarray(image))).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    layer = image.convert("RGBA")
+    # PIL has no direct way from premultiplied grey.
+    layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
 
 
