@@ -380,18 +380,17 @@ def _join_holes(mask: Mask, loops: Sequence[Sequence[tuple[_Point, int]]]) -> li
 
 def _chain(corners: Sequence[_Point], following: Sequence[int], first: int) -> list[_Point]:
     """Read one closed chain, leaving out corners where nothing turns."""
-    points: list[_Point] = []
-    node = first
+    points = [corners[first]]
+    node = following[first]
     while True:
         point = corners[node]
-        if not points or point != points[-1]:
-            if len(points) > 1 and _direction(points[-2], points[-1]) == _direction(points[-1], point):
-                points[-1] = point
-            else:
-                points.append(point)
-        node = following[node]
+        if len(points) > 1 and _direction(points[-2], points[-1]) == _direction(points[-1], point):
+            points[-1] = point
+        elif point != points[-1]:
+            points.append(point)
         if node == first:
-            return points
+            return points[:-1]
+        node = following[node]
 
 
 def _direction(a: _Point, b: _Point) -> tuple[int, int]:
