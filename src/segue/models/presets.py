@@ -73,7 +73,7 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
     return PrimaConfig(**({
         "vision_config": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4,
                           "num_attention_heads": 4, "image_size": 240, "patch_size": 30} | init,
-        "aux_vision_config": {"hidden_size": 160, "num_hidden_layers": 5, "num_attention_heads": 5,
+        "aux_vision_config": {"hidden_size": 144, "num_hidden_layers": 5, "num_attention_heads": 4,
                               "image_size": 240, "patch_size": 15, "num_register_tokens": 2, "mlp_ratio": 4,
                               "layerscale_value": 1.0},
         "qformer_config": {"vocab_size": 1536, "hidden_size": 192, "num_hidden_layers": 2,
@@ -85,10 +85,10 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
                         "rms_norm_eps": 1e-5, "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2,
                         "pad_token_id": 0, "initializer_range": 0.05},
         "sam_config": {
-            "vision_config": {"hidden_size": 144, "output_channels": 128, "num_hidden_layers": 5,
-                              "num_attention_heads": 4, "image_size": 240, "patch_size": 12, "window_size": 10,
-                              "global_attn_indexes": [1, 3, 4], "num_pos_feats": 64} | init,
-            "prompt_encoder_config": {"hidden_size": 128, "image_size": 240, "patch_size": 12},
+            "vision_config": {"hidden_size": 128, "output_channels": 128, "num_hidden_layers": 5,
+                              "num_attention_heads": 4, "image_size": 240, "patch_size": 15, "window_size": 8,
+                              "global_attn_indexes": [1, 3, 4], "num_pos_feats": 64, "use_rel_pos": False} | init,
+            "prompt_encoder_config": {"hidden_size": 128, "image_size": 240, "patch_size": 15},
             "mask_decoder_config": {"hidden_size": 128, "mlp_dim": 256, "num_attention_heads": 4,
                                     "iou_head_hidden_dim": 64, "num_multimask_outputs": 1,
                                     "layer_norm_eps": 1e-5}},

@@ -1,0 +1,135 @@
+"""Training recipes: YAML files, validated, with dotted overrides; the resolved copy goes into the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segue.errors import InputError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TokenizerRecipe(_Strict):
+    """The subword vocabulary, learned from dialogues when the folder does not hold one yet."""
+
+    folder: str = "tokenizer"
+    vocab_size: int = 1536
+    dialogues: int = 12000
+
+
+class InitRecipe(_Strict):
+    """Weights to start from: a saved model, and the parts to take from it (all when empty)."""
+
+    folder: str
+    parts: list[str] = Field(default_factory=list)
+
+
+class ModelRecipe(_Strict):
+    """Which model is trained and what it starts from."""
+
+    preset: str = "segue-mini"
+    seed: int = 0
+    tokenizer: TokenizerRecipe = Field(default_factory=TokenizerRecipe)
+    init: list[InitRecipe] = Field(default_factory=list)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+
+class ScenesRecipe(_Strict):
+    """Procedural scenes, rendered once into `folder`."""
+
+    seed: int = 1
+    count: int = 16384
+    size: int = 240
+    split: str = "train"
+    folder: str = "scenes"
+
+
+class PhotosRecipe(_Strict):
+    """Photographs with PACO-style annotations."""
+
+    coco: str
+    images: str
+    size: int = 320
+
+
+class DataRecipe(_Strict):
+    """What the batches are drawn from."""
+
+    scenes: ScenesRecipe = Field(default_factory=ScenesRecipe)
+    photos: PhotosRecipe | None = None
+    photo_share: float = 0.25
+    seed: int = 0
+    workers: int = 0
+
+
+class OptimiserRecipe(_Strict):
+    """AdamW with warm-up and a cosine down to `floor` of the peak."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.03
+    grad_clip: float = 1.0
+    warmup_steps: int = 100
+    max_steps: int = 1000
+    floor: float = 0.03
+    slow: dict[str, float] = Field(default_factory=dict)
+    """Parameter prefix to learning-rate factor."""
+
+
+class Recipe(_Strict):
+    """One stage of training."""
+
+    stage: Literal["masks", "vision", "conversation"]
+    model: ModelRecipe = Field(default_factory=ModelRecipe)
+    data: DataRecipe = Field(default_factory=DataRecipe)
+    optimiser: OptimiserRecipe = Field(default_factory=OptimiserRecipe)
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the stage's objective (batch_size, prompts, ...)."""
+    trainable: list[str] = Field(default_factory=list)
+    """Parameter prefixes that train; the objective's own list when empty."""
+    log_every: int = 25
+    save_every: int = 250
+    keep: int = 2
+    report_to: list[str] = Field(default_factory=list)
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply `a.b=value` overrides (values are YAML).
+
+    Raises:
+        InputError: missing file, bad YAML, unknown field or bad value.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError("cannot read the recipe", expected="a YAML file", found=str(error), where=str(path),
+                         fix="give the path of a recipe, e.g. recipes/mini_masks.yaml") from error
+    except yaml.YAMLError as error:
+        raise InputError("the recipe is not YAML", expected="YAML", found=str(error), where=str(path),
+                         fix="mend the file") from error
+    if not isinstance(data, dict):
+        raise InputError("the recipe is not a mapping", expected="keys such as stage, model, data",
+                         found=type(data).__name__, where=str(path), fix="see recipes/mini_masks.yaml")
+    for override in overrides or []:
+        key, found, value = override.partition("=")
+        if not found:
+            raise InputError("bad override", expected="a.b=value", found=override, where="--set", fix="add =value")
+        node = data
+        *parents, last = key.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = yaml.safe_load(value)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError("bad recipe", expected=first["msg"], found=repr(first.get("input")),
+                         where=f"{path}: {'.'.join(str(p) for p in first['loc'])}",
+                         fix="mend this field (all fields: segue/training/recipe.py)") from error

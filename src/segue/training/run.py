@@ -1,0 +1,178 @@
+"""Run a recipe: build model and data, train, resume, export."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from segue.errors import InputError
+from segue.models.build import build_from_tokenizer
+from segue.models.modeling_prima import PrimaModel
+from segue.models.processing_grounded import PrimaProcessor
+from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
+from segue.training.recipe import InitRecipe, Recipe, load_recipe
+from segue.training.trainer import Batches, Objective, StageTrainer, set_trainable
+from segue.training.vocabulary import SLOT_CLASSES
+
+
+def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None = None, dry_run: bool = False,
+          resume: bool = True) -> Path:
+    """Train one stage.
+
+    Args:
+        recipe_path: YAML, see `segue.training.recipe`.
+        out: run folder; holds the resolved recipe, checkpoints, and at the end `final/`.
+        overrides: `a.b=value`.
+        dry_run: write the resolved recipe and the parameter counts, then stop.
+        resume: go on from the last checkpoint in `out`.
+
+    Returns:
+        The folder of the final model (of the run in a dry run).
+    """
+    recipe, out = load_recipe(recipe_path, overrides), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    scenes, photos = open_data(recipe)
+    tokenizer = open_tokenizer(recipe, scenes, photos)
+    model, processor = build_from_tokenizer(recipe.model.preset, tokenizer, seed=recipe.model.seed,
+                                            slot_classes=SLOT_CLASSES, **recipe.model.overrides)
+    for init in recipe.model.init:
+        load_parts(model, init)
+    objective = make_objective(recipe, model, processor, scenes, photos, out)
+    trainable = set_trainable(model, tuple(recipe.trainable) or objective.trainable)
+    write_facts(out, recipe, model, trainable)
+    if dry_run:
+        return out
+    started = time.time()
+    trainer = make_trainer(recipe, out, model, objective)
+    checkpoint = get_last_checkpoint(str(out)) if resume else None
+    if checkpoint is not None:
+        trainer.train_dataset.start = int(Path(checkpoint).name.split("-")[-1])
+    trainer.train(resume_from_checkpoint=checkpoint)
+    final = save_final(out / "final", model, processor)
+    facts = json.loads((out / "run.json").read_text())
+    facts["seconds"] = facts.get("seconds", 0) + round(time.time() - started)
+    (out / "run.json").write_text(json.dumps(facts, indent=1))
+    return final
+
+
+def open_data(recipe: Recipe) -> tuple[ScenePool, PhotoPool | None]:
+    """The image pools of a recipe; scenes are rendered on first use."""
+    s = recipe.data.scenes
+    scenes = scene_pool(Path(s.folder), seed=s.seed, count=s.count, size=s.size, split=s.split,
+                        workers=os.cpu_count() or 1)
+    p = recipe.data.photos
+    if p is None or recipe.data.photo_share == 0:
+        return scenes, None
+    if not Path(p.coco).exists():
+        raise InputError("no photographs", expected="a COCO file", found="nothing there", where=p.coco,
+                         fix="set data.photos.coco, or data.photos=null to train on scenes alone")
+    return scenes, photo_pool(Path(p.coco), Path(p.images), size=p.size,
+                              cache=Path(s.folder).parent / "photo_facts.json")
+
+
+def open_tokenizer(recipe: Recipe, scenes: ScenePool, photos: PhotoPool | None) -> PreTrainedTokenizerFast:
+    """The recipe's tokenizer; learned from dialogues when its folder is empty."""
+    folder = Path(recipe.model.tokenizer.folder)
+    if (folder / "tokenizer.json").exists():
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    from segue.training.dialogues import dialogue_texts
+    from segue.training.tokenizer import train_tokenizer
+
+    texts = dialogue_texts(scenes, photos, recipe.model.tokenizer.dialogues)
+    tokenizer = train_tokenizer(texts, recipe.model.tokenizer.vocab_size)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def make_objective(recipe: Recipe, model: PrimaModel, processor: PrimaProcessor, scenes: ScenePool,
+                   photos: PhotoPool | None, out: Path) -> Objective:
+    """The objective that the recipe's stage names."""
+    shared: dict[str, Any] = {"seed": recipe.data.seed, "photo_share": recipe.data.photo_share} | recipe.options
+    if recipe.stage == "masks":
+        from segue.training.mask_objective import MaskObjective
+
+        return MaskObjective(model, scenes, photos, **shared)
+    from segue.training.dialogues import instruction_bank
+
+    if recipe.stage == "vision":
+        from segue.training.vision_objective import VisionObjective
+
+        return VisionObjective(model, scenes, photos, instruction_bank(processor, scenes, photos), **shared)
+    from segue.training.conversations import ConversationObjective
+
+    return ConversationObjective(model, processor, scenes, photos, cache=out.parent / "features", **shared)
+
+
+def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Objective) -> StageTrainer:
+    """A `StageTrainer` with the recipe's optimiser."""
+    o = recipe.optimiser
+    arguments = TrainingArguments(
+        output_dir=str(out), max_steps=o.max_steps, learning_rate=o.learning_rate, weight_decay=o.weight_decay,
+        adam_beta1=o.betas[0], adam_beta2=o.betas[1], max_grad_norm=o.grad_clip, warmup_steps=o.warmup_steps,
+        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": o.floor},
+        per_device_train_batch_size=1, logging_steps=recipe.log_every, save_steps=recipe.save_every,
+        save_total_limit=recipe.keep, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
+        dataloader_num_workers=recipe.data.workers, remove_unused_columns=False, ignore_data_skip=True,
+        report_to=recipe.report_to or "none", seed=recipe.data.seed, disable_tqdm=False)
+    return StageTrainer(objective, o.slow, model=model, args=arguments,
+                        train_dataset=Batches(objective, o.max_steps))
+
+
+def load_parts(model: PrimaModel, init: InitRecipe) -> list[str]:
+    """Copy weights of a saved model into the parts that the recipe names.
+
+    Raises:
+        InputError: no such model, a part without weights, or shapes that differ.
+    """
+    path = Path(init.folder) / "model.safetensors"
+    if not path.exists():
+        raise InputError("no weights to start from", expected="model.safetensors", found="nothing", where=str(path),
+                         fix="train the stage before, or mend model.init")
+    source, target = load_file(path), model.state_dict()
+    names = [n for n in source if n in target and (not init.parts or n.startswith(tuple(init.parts)))]
+    wrong = [n for n in names if source[n].shape != target[n].shape]
+    if not names or wrong:
+        raise InputError("weights do not fit", expected=f"parameters of {init.parts or 'the model'}",
+                         found=f"{len(names)} of them, other shapes: {wrong[:3]}", where=str(path),
+                         fix="use the same preset and tokenizer in all stages")
+    model.load_state_dict({n: source[n].to(target[n].dtype) for n in names}, strict=False)
+    return names
+
+
+def save_final(folder: Path, model: PrimaModel, processor: PrimaProcessor,
+               dtype: torch.dtype = torch.float32) -> Path:
+    """Save model and processor for `segue.load`; heads that only training needs stay behind."""
+    state = {n: p.detach().to(dtype) for n, p in model.state_dict().items() if not n.startswith("training_heads")}
+    model.save_pretrained(folder, state_dict=state)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def write_facts(out: Path, recipe: Recipe, model: PrimaModel, trainable: list[str]) -> None:
+    """Write `run.json`: versions, machine, commit and parameter counts, once per run."""
+    if (out / "run.json").exists():
+        return
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
+                            cwd=Path(__file__).parent, check=False).stdout.strip()
+    import transformers
+
+    sizes = dict(model.named_parameters())
+    (out / "run.json").write_text(json.dumps({
+        "stage": recipe.stage, "commit": commit, "torch": torch.__version__,
+        "transformers": transformers.__version__, "python": platform.python_version(),
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+                   f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}",
+        "parameters": sum(p.numel() for p in sizes.values()),
+        "trainable": sum(sizes[n].numel() for n in trainable)}, indent=1))

@@ -1,0 +1,126 @@
+"""Targets and losses of the object slots: what the visual tokens must be able to name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segue.data.photos.facts import MIN_AREA, PhotoFacts
+from segue.data.scenes.kinds import SceneObject
+from segue.models.visual_tokens import ObjectSlotHeads
+from segue.training.vocabulary import CLASS_INDEX, COLOUR_INDEX, IGNORED, NOTHING, PHOTO_LABELS
+
+
+@dataclass(frozen=True)
+class SlotTargets:
+    """What one image's slots should say.
+
+    Attributes:
+        classes, colours: `[slots]`; slot k is the k-th object from the left, `NOTHING` after the last one.
+        geometry: `[slots, 3]` x, y of the centre and log10 of the area.
+        presence: `[labels]` 1 / 0 / -1 (not known) for photographs' labels, all -1 for scenes.
+        label_colours: `[labels]`.
+    """
+
+    classes: NDArray[np.int64]
+    colours: NDArray[np.int64]
+    geometry: NDArray[np.float32]
+    presence: NDArray[np.int64]
+    label_colours: NDArray[np.int64]
+
+    def without_colours(self) -> SlotTargets:
+        """The same, naming no colour."""
+        return replace(self, colours=np.full_like(self.colours, IGNORED),
+                       label_colours=np.full_like(self.label_colours, IGNORED))
+
+
+def scene_targets(things: Sequence[SceneObject], slots: int, mirrored: bool = False) -> SlotTargets:
+    """Targets of a scene; a mirrored one counts from the other side."""
+    ordered = list(reversed(things)) if mirrored else list(things)
+    classes, colours = np.full(slots, NOTHING), np.full(slots, IGNORED)
+    geometry = np.full((slots, 3), np.nan, np.float32)
+    for k, thing in enumerate(ordered[:slots]):
+        classes[k], colours[k] = CLASS_INDEX[thing.kind], COLOUR_INDEX[thing.colour]
+        x = 1 - thing.center[0] if mirrored else thing.center[0]
+        geometry[k] = x, thing.center[1], np.log10(max(thing.area, 1e-4))
+    empty = np.full(len(PHOTO_LABELS), -1)
+    return SlotTargets(classes, colours, geometry, empty, np.full(len(PHOTO_LABELS), IGNORED))
+
+
+def photo_targets(facts: PhotoFacts, label_map: NDArray[np.uint8] | None, slots: int) -> SlotTargets:
+    """Targets of a photograph: which labels are there, and their colours; slots themselves are free.
+
+    Args:
+        facts: of the whole photograph.
+        label_map: labels of the part of it that is shown; None when all of it is.
+    """
+    presence, colours = np.full(len(PHOTO_LABELS), -1), np.full(len(PHOTO_LABELS), IGNORED)
+    areas = None if label_map is None else np.bincount(label_map.ravel(), minlength=len(PHOTO_LABELS) + 1)[1:]
+    for k, name in enumerate(PHOTO_LABELS):
+        shown = areas is None or label_map is None or areas[k] >= MIN_AREA * label_map.size
+        if facts.lacks(name):
+            presence[k] = 0
+        elif facts.has(name) and shown:
+            presence[k], colours[k] = 1, COLOUR_INDEX.get(facts.labels[name].colour, IGNORED)
+    return SlotTargets(np.full(slots, IGNORED), np.full(slots, IGNORED), np.full((slots, 3), np.nan, np.float32),
+                       presence, colours)
+
+
+def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
+    """Targets of several images as tensors."""
+    names = ("classes", "colours", "geometry", "presence", "label_colours")
+    return {name: torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in names}
+
+
+def slot_losses(heads: ObjectSlotHeads, queries: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """Losses and readings of the slots.
+
+    Scenes: cross-entropy of class and colour and smooth L1 of the geometry, slot by slot. Photographs: a label is
+    there if any query says so (log-sum-exp), and its colour is told by the queries that say so.
+
+    Args:
+        heads: the model's auxiliary heads.
+        queries: `[N, Q, C]`; the last ones are the slots.
+        targets: of `stack_targets`.
+
+    Returns:
+        The loss, and `slot_class`, `slot_colour`, `presence` accuracies.
+    """
+    classes, colours, geometry = heads(queries)
+    n = targets["classes"].shape[1]
+    loss, readings = queries.sum() * 0.0, {}
+    for name, logits in (("classes", classes[:, -n:]), ("colours", colours[:, -n:])):
+        wanted = targets[name]
+        if bool((wanted != IGNORED).any()):
+            loss = loss + F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
+            real = (wanted != IGNORED) & (wanted != NOTHING) if name == "classes" else wanted != IGNORED
+            readings[f"slot_{name}"] = float((logits.argmax(-1) == wanted)[real].float().mean()) if real.any() else 0.0
+    known = ~targets["geometry"].isnan()
+    if bool(known.any()):
+        loss = loss + F.smooth_l1_loss(geometry[:, -n:][known], targets["geometry"][known], beta=0.1)
+    presence, readings_photo = presence_losses(classes, colours, targets)
+    return loss + presence, readings | readings_photo
+
+
+def presence_losses(classes: Tensor, colours: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """The photographs' part of `slot_losses`."""
+    known = targets["presence"] >= 0
+    if not bool(known.any()):
+        return classes.sum() * 0.0, {}
+    first = CLASS_INDEX[PHOTO_LABELS[0]]
+    labels = classes[..., first : first + len(PHOTO_LABELS)]
+    there = labels.logsumexp(1) - float(np.log(labels.shape[1]))
+    wanted = targets["presence"][known].float()
+    loss = F.binary_cross_entropy_with_logits(there[known], wanted)
+    readings = {"presence": float(((there[known] > 0).float() == wanted).float().mean())}
+    coloured = targets["label_colours"] != IGNORED
+    if bool(coloured.any()):
+        mixed = torch.einsum("nql,nqc->nlc", labels.softmax(1), colours)
+        loss = loss + F.cross_entropy(mixed[coloured], targets["label_colours"][coloured])
+    return loss, readings

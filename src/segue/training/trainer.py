@@ -1,0 +1,86 @@
+"""The project's trainer: Hugging Face `Trainer` over objectives whose batch i depends on (seed, i) alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer
+
+
+class Objective(Protocol):
+    """What a stage trains on."""
+
+    trainable: tuple[str, ...]
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """The batch of a step; the same for the same step, whoever asks and whenever."""
+
+    def loss(self, model: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        """Loss and readings to be logged."""
+
+
+class Batches(Dataset):  # type: ignore[type-arg]
+    """The batches of an objective from `start` to `steps`; a resumed run starts where it stopped."""
+
+    def __init__(self, objective: Objective, steps: int) -> None:
+        self.objective, self.steps, self.start = objective, steps, 0
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.objective.batch(self.start + index)
+
+
+class StageTrainer(Trainer):  # type: ignore[misc]
+    """Trains one stage; readings of the objective are averaged between logs."""
+
+    def __init__(self, objective: Objective, slow: dict[str, float] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.objective, self.slow = objective, slow or {}
+        self.readings: dict[str, list[float]] = defaultdict(list)
+
+    def get_train_dataloader(self) -> DataLoader:  # type: ignore[type-arg]
+        return DataLoader(self.train_dataset, batch_size=None, shuffle=False,
+                          num_workers=self.args.dataloader_num_workers, persistent_workers=False)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
+                     num_items_in_batch: Any = None) -> Tensor:
+        loss, readings = self.objective.loss(model, inputs)
+        for name, value in readings.items():
+            self.readings[name].append(value)
+        return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        for name, values in self.readings.items():
+            logs[name] = round(sum(values) / len(values), 4)
+        self.readings.clear()
+        super().log(logs, *args, **kwargs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with weight decay on matrices only and a lower rate for the prefixes in `slow`."""
+        if self.optimizer is None:
+            groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    factor = next((f for prefix, f in self.slow.items() if name.startswith(prefix)), 1.0)
+                    decay = self.args.weight_decay if parameter.ndim > 1 else 0.0
+                    groups[factor, decay].append(parameter)
+            self.optimizer = torch.optim.AdamW(
+                [{"params": p, "lr": self.args.learning_rate * f, "weight_decay": d} for (f, d), p in groups.items()],
+                betas=(self.args.adam_beta1, self.args.adam_beta2), eps=1e-8)
+        return self.optimizer
+
+
+def set_trainable(model: nn.Module, prefixes: tuple[str, ...]) -> list[str]:
+    """Let exactly the parameters with these prefixes train; returns their names."""
+    chosen = []
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(prefixes))
+        if parameter.requires_grad:
+            chosen.append(name)
+    return chosen

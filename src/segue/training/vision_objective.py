@@ -1,0 +1,156 @@
+"""Stage "vision": towers, fusion and Q-Former learn what is where, before any language.
+
+A supervised stand-in for the pretraining of CLIP and DINOv2, and the object slots' auxiliary loss.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from segue.data.scenes.kinds import KINDS
+from segue.models.modeling_prima import PrimaModel
+from segue.training.augmentation import flip, jitter, permute_channels, random_crop, resize_pair
+from segue.training.pools import PhotoPool, ScenePool
+from segue.training.slots import SlotTargets, photo_targets, scene_targets, slot_losses, stack_targets
+from segue.training.streams import normalise
+from segue.training.vocabulary import (
+    CLASS_INDEX,
+    COLOUR_INDEX,
+    IGNORED,
+    NOTHING,
+    PART_INDEX,
+    PARTS,
+    PHOTO_LABELS,
+)
+
+
+class DenseHeads(nn.Module):
+    """Linear readouts of patch tokens, used in training only."""
+
+    def __init__(self, clip_width: int, dino_width: int) -> None:
+        super().__init__()
+        self.clip_classes = nn.Linear(clip_width, NOTHING + 1)
+        self.clip_colours = nn.Linear(clip_width, len(COLOUR_INDEX))
+        self.dino_classes = nn.Linear(dino_width, NOTHING + 1)
+        self.dino_colours = nn.Linear(dino_width, len(COLOUR_INDEX))
+        self.dino_parts = nn.Linear(dino_width, len(PARTS) + 1)
+
+
+class VisionObjective:
+    """Batches of single images with dense labels and slot targets.
+
+    Args:
+        instructions: tokenised questions `[M, Lq]` (padded) and their mask; the Q-Former reads one at random, so
+            that it meets instructions before language training.
+        recolour: share of the images whose colour channels are permuted; they teach shape only.
+    """
+
+    trainable = ("vision_model", "aux_vision_model", "fusion", "reader", "slot_heads", "training_heads")
+
+    def __init__(self, model: PrimaModel, scenes: ScenePool, photos: PhotoPool | None,
+                 instructions: tuple[Tensor, Tensor], *, batch_size: int = 24, photo_share: float = 0.3,
+                 recolour: float = 0.3, seed: int = 0) -> None:
+        self.scenes, self.photos, self.instructions = scenes, photos, instructions
+        self.batch_size, self.photo_share = batch_size, photo_share if photos else 0.0
+        self.recolour, self.seed = recolour, seed
+        vision, aux = model.config.vision_config, model.config.aux_vision_config
+        self.size = vision.image_size
+        self.clip_grid, self.dino_grid = vision.image_size // vision.patch_size, aux.image_size // aux.patch_size
+        self.slots = model.config.num_object_slots
+        if not hasattr(model, "training_heads"):
+            model.training_heads = DenseHeads(vision.hidden_size, aux.hidden_size)
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """Pixels, instructions, dense class / colour / part labels, slot targets."""
+        rng = np.random.default_rng([self.seed, step, 2])
+        pictures, dense, targets = [], [], []
+        for _ in range(self.batch_size):
+            draw = self.photo if rng.random() < self.photo_share else self.scene
+            image, maps, target = draw(rng)
+            if rng.random() < self.recolour:
+                image = permute_channels(image, rng)
+                maps, target = (maps[0], np.full_like(maps[1], IGNORED), maps[2]), target.without_colours()
+            pictures.append(jitter(image, rng))
+            dense.append(np.stack(maps))
+            targets.append(target)
+        stacked = np.stack(pictures)
+        chosen = rng.integers(len(self.instructions[0]), size=self.batch_size)
+        return {"pixel_values": normalise(stacked, "pixel_values"),
+                "pixel_values_aux": normalise(stacked, "pixel_values_aux"),
+                "qformer_input_ids": self.instructions[0][chosen],
+                "qformer_attention_mask": self.instructions[1][chosen],
+                "dense": torch.from_numpy(np.stack(dense)), "slots": stack_targets(targets)}
+
+    def scene(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
+        """Picture, (class, colour, part) maps at full size, slot targets."""
+        i = int(rng.integers(len(self.scenes)))
+        arrays = [np.asarray(a[i]) for a in (self.scenes.images, self.scenes.object_maps, self.scenes.part_maps)]
+        mirrored = rng.random() < 0.5
+        image, objects, parts = flip(*arrays) if mirrored else arrays
+        if image.shape[0] != self.size:
+            hw = (self.size, self.size)
+            (image, objects), (_, parts) = resize_pair(image, objects, hw), resize_pair(image, parts, hw)
+        things = self.scenes.objects[i]
+        classes = np.array([NOTHING] + [CLASS_INDEX[t.kind] for t in things])
+        colours = np.array([IGNORED] + [COLOUR_INDEX[t.colour] for t in things])
+        table = np.full((len(things) + 1, 8), len(PARTS))
+        for k, thing in enumerate(things):
+            names = KINDS[thing.kind].parts
+            table[k + 1, 1 : len(names) + 1] = [PART_INDEX[f"{thing.kind}:{p}"] for p in names]
+        return image, (classes[objects], colours[objects], table[objects, parts]), scene_targets(
+            things, self.slots, mirrored)
+
+    def photo(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
+        """The same for a cropped photograph; labels have no parts."""
+        assert self.photos is not None
+        i = int(rng.integers(len(self.photos)))
+        image, labels = random_crop(self.photos.images[i], self.photos.label_maps[i], rng)
+        if rng.random() < 0.5:
+            image, labels = flip(image, labels)
+        image, labels = resize_pair(np.ascontiguousarray(image), np.ascontiguousarray(labels), (self.size, self.size))
+        facts = self.photos.records[i].facts
+        classes = np.array([NOTHING] + [CLASS_INDEX[n] for n in PHOTO_LABELS])
+        colours = np.array([IGNORED] + [COLOUR_INDEX[facts.labels[n].colour] if facts.has(n) and n != "person"
+                                        else IGNORED for n in PHOTO_LABELS])
+        return image, (classes[labels], colours[labels], np.full(labels.shape, len(PARTS))), photo_targets(
+            facts, labels, self.slots)
+
+    def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        """Dense cross-entropies of both towers plus the slot losses."""
+        clip, dino = model.encode_towers(batch["pixel_values"], batch["pixel_values_aux"])
+        visual = model.encode_images([1] * len(clip), batch["qformer_input_ids"], batch["qformer_attention_mask"],
+                                     vision_features=clip, aux_features=dino)
+        heads = model.training_heads
+        prefix = 1 + model.config.aux_vision_config.num_register_tokens
+        dense_dino = centres(batch["dense"], self.dino_grid)
+        dense_clip = centres(batch["dense"], self.clip_grid)
+        patches, cells = dino[:, prefix:], clip[:, 1:]
+        terms = {
+            "dino_class": cross_entropy(heads.dino_classes(patches), dense_dino[:, 0]),
+            "dino_colour": cross_entropy(heads.dino_colours(patches), dense_dino[:, 1]),
+            "dino_part": cross_entropy(heads.dino_parts(patches), dense_dino[:, 2]),
+            "clip_class": cross_entropy(heads.clip_classes(cells), dense_clip[:, 0]),
+            "clip_colour": cross_entropy(heads.clip_colours(cells), dense_clip[:, 1]),
+        }
+        slots, readings = slot_losses(model.slot_heads, visual.queries, batch["slots"])
+        loss = sum(terms.values(), start=torch.zeros(())) * 0.5 + 1.5 * slots
+        return loss, {k: float(v) for k, v in terms.items()} | readings
+
+
+def centres(maps: Tensor, grid: int) -> Tensor:
+    """Labels at the centre pixels of a grid: `[N, 3, S, S]` to `[N, 3, grid * grid]`."""
+    places = ((torch.arange(grid) + 0.5) * maps.shape[-1] / grid).long()
+    return maps[:, :, places][..., places].flatten(2)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over targets that apply; 0 when none does."""
+    if not bool((targets != IGNORED).any()):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
