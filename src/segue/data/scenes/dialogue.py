@@ -8,17 +8,40 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segue.data.scenes.kinds import SceneObject
-from segue.data.scenes.questions import FIRST, FOLLOW_UPS, LEVELS, QUESTION_KINDS, Answer, AnswerSpan, Draft, Exchange
-from segue.data.scenes.questions import Facts, Mention, Speaker, Template
+from segue.data.scenes.kinds import KINDS, SceneObject
+from segue.data.scenes.questions import (
+    FIRST,
+    FOLLOW_UPS,
+    LEVELS,
+    QUESTION_KINDS,
+    AnswerSpan,
+    Draft,
+    Exchange,
+    Facts,
+    Mention,
+    Speaker,
+    Template,
+)
 from segue.data.scenes.questions.comparison import contents
-from segue.data.scenes.questions.numerical import MOST
+from segue.data.scenes.questions.replies import in_one
 
 PART_SHARE = 0.42
 """Share of opening questions that are asked about parts."""
 
+PART_SHARE_LATER = 0.5
+"""Share of follow-ups that are asked about parts, where one can be."""
+
+OPENINGS_TRIED = 4
+"""How many opening questions are tried when a follow-up is wanted and the first ones leave nothing to ask."""
+
+MOST = 6
+"""No answer names more."""
+
 TURNS = ((1, 0.35), (2, 0.55), (3, 0.10))
 """Number of turns of a dialogue -> probability."""
+
+_NOT_AFTER = {"what_else": "how_many_others", "how_many_others": "what_else"}
+"""Follow-up -> the follow-up that has already answered it."""
 
 _WORD = re.compile(r"[a-z]+")
 
@@ -35,8 +58,8 @@ def compose_dialogue(
     Args:
         objects_per_image: what each of the 1 to 9 images shows.
         rng: source of every choice; the same state gives the same dialogue.
-        num_turns: number of exchanges wished for; None draws 1 (35 %), 2 (55 %) or 3 (10 %). Fewer come back when
-            nothing more can be asked about what was said.
+        num_turns: number of exchanges wished for; None draws 1 (35 %), 2 (55 %) or 3 (10 %). Fewer come back
+            when nothing more can be asked about what was said.
         wording: ``"seen"``, ``"unseen"`` (wordings kept out of training) or ``"all"``.
 
     Returns:
@@ -48,6 +71,14 @@ def compose_dialogue(
     facts, say = Facts(objects_per_image), Speaker(chance, wording)
     if num_turns is None:
         num_turns = chance.choices([n for n, _ in TURNS], [p for _, p in TURNS])[0]
+    for _ in range(OPENINGS_TRIED if num_turns > 1 else 1):
+        exchanges = _dialogue(facts, say, num_turns)
+        if len(exchanges) >= num_turns:
+            break
+    return exchanges
+
+
+def _dialogue(facts: Facts, say: Speaker, num_turns: int) -> list[Exchange]:
     template, draft = _open(facts, say)
     exchanges = [_exchange(template, draft, "", False)]
     while len(exchanges) < num_turns:
@@ -65,7 +96,9 @@ def _shuffled(templates: Sequence[Template], chance: random.Random) -> list[Temp
     return sorted(templates, key=lambda t: -(chance.random() ** (1.0 / t.weight)))
 
 
-_FIRST_BY_CELL = {(k, v): [t for t in FIRST.values() if (t.kind, t.level) == (k, v)] for k in QUESTION_KINDS for v in LEVELS}
+_FIRST_BY_CELL = {
+    (k, v): [t for t in FIRST.values() if (t.kind, t.level) == (k, v)] for k in QUESTION_KINDS for v in LEVELS
+}
 
 
 def _open(facts: Facts, say: Speaker) -> tuple[Template, Draft]:
@@ -82,20 +115,23 @@ def _open(facts: Facts, say: Speaker) -> tuple[Template, Draft]:
 
 
 def _fallback(facts: Facts, say: Speaker) -> Draft:
-    """Describe an image with at most four things, or name the first four things of the first one."""
+    """Describe an image with at most four things, or name the four leftmost things of the first one."""
     for i, things in enumerate(facts.images):
         if len(things) <= 4:
             draft = contents(facts, say, i)
             if draft is not None:
                 return draft
-    question = say.ask("name four things {where}", "which four things are furthest left {where}", where=say.in_image(0, facts.num_images))
+    question = say.ask("which four things are furthest left {where}", where=say.in_image(0, facts.num_images))
     first_four = [Mention(thing) for thing in facts.images[0][:4]]
-    return Draft(question, Answer("In image 1, there is ").add_list(first_four, article="a ").add("."))
+    return Draft(question, in_one(0, first_four, "there (is)"))
 
 
-def _follow(facts: Facts, say: Speaker, draft: Draft, used: set[str], said: set[str]) -> tuple[Template, Draft] | None:
-    for template in _shuffled(tuple(FOLLOW_UPS.values()), say.rng):
-        if template.name in used:
+def _follow(
+    facts: Facts, say: Speaker, draft: Draft, used: set[str], said: set[str]
+) -> tuple[Template, Draft] | None:
+    level = "part" if say.rng.random() < PART_SHARE_LATER else "object"
+    for template in sorted(_shuffled(tuple(FOLLOW_UPS.values()), say.rng), key=lambda t: t.level != level):
+        if template.name in used or _NOT_AFTER.get(template.name) in used:
             continue
         proposal = template.propose(facts, say, draft)
         if proposal is not None and _is_sound(facts, proposal) and proposal.answer.text not in said:
@@ -124,9 +160,15 @@ def _exchange(template: Template, draft: Draft, said: str, is_follow_up: bool) -
 
 
 def needs_images(named: Sequence[SceneObject], said: str) -> bool:
-    """Tell whether some named object's full phrase (colour and kind together) was not said before."""
+    """Tell whether the colour and kind of some named object were not said together before.
+
+    "red mug", "red mug's handle" and "red mugs" all give away a red mug.
+    """
     text = f" {' '.join(_WORD.findall(said.lower()))} "
-    return any(f" {obj.phrase} " not in text and f" {obj.phrase} s " not in text for obj in named)
+    return any(
+        f" {obj.phrase} " not in text and f" {obj.colour} {KINDS[obj.kind].plural} " not in text
+        for obj in named
+    )
 
 
-__all__ = ["Answer", "AnswerSpan", "Draft", "Exchange", "compose_dialogue", "needs_images"]
+__all__ = ["AnswerSpan", "Exchange", "compose_dialogue", "needs_images"]

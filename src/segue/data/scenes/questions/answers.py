@@ -23,8 +23,8 @@ class AnswerSpan:
 class Exchange:
     """One question with its only right answer.
 
-    ``needs_images`` is true when at least one phrase of the answer (its colour or its kind) was not yet given in the
-    question or in the turns before, so that a reader who sees no image cannot know it.
+    ``needs_images`` is true when at least one phrase of the answer (its colour or its kind) was not yet given in
+    the question or in the turns before, so that a reader who sees no image cannot know it.
     """
 
     question: str
@@ -82,7 +82,9 @@ class Answer:
             start, thing = len(self.text), piece.thing
             self.text += piece.phrase
             self.mentions.append(piece)
-            self.spans.append(AnswerSpan(start, len(self.text), thing.image_index, thing.object_index, piece.part))
+            self.spans.append(
+                AnswerSpan(start, len(self.text), thing.image_index, thing.object_index, piece.part)
+            )
         return self
 
     def extend(self, other: Answer) -> Answer:
@@ -90,7 +92,9 @@ class Answer:
         offset = len(self.text)
         self.text += other.text
         self.mentions += other.mentions
-        self.spans += [replace(span, start=span.start + offset, end=span.end + offset) for span in other.spans]
+        self.spans += [
+            replace(span, start=span.start + offset, end=span.end + offset) for span in other.spans
+        ]
         return self
 
     def add_list(self, mentions: Sequence[Mention], *, article: str = "the ") -> Answer:
@@ -110,15 +114,11 @@ class Draft:
         question: as typed.
         answer: with its mentions.
         topic: the question put in terms of facts, which "what about image 2?" repeats elsewhere; e.g.
-            ``("kind", "mug")`` or ``("leftmost",)``. Empty when nothing can be repeated.
-        topic_image: the image to which the question was confined, None when it covered the set.
+            ``("kind", "mug")``. Empty when nothing can be repeated.
+        topic_image: the image to which the topic was confined, None when it covered the set.
     """
 
     question: str
     answer: Answer
     topic: tuple[str, ...] = ()
     topic_image: int | None = None
-
-    def about(self, *topic: str, image: int | None = None) -> Draft:
-        """Return the draft with its topic set."""
-        return replace(self, topic=topic, topic_image=image)

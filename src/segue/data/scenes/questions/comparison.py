@@ -2,77 +2,112 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import combinations
+
 from segue.data.scenes.kinds import COLOURS, KINDS
 from segue.data.scenes.questions.answers import Answer, Draft, Mention
-from segue.data.scenes.questions.facts import AREA_RATIO, Facts, Thing
-from segue.data.scenes.questions.functional import ABSENT_SHARE
+from segue.data.scenes.questions.facts import AREA_RATIO, VAGUE_PARTS, Facts, Thing
+from segue.data.scenes.questions.functional import scope, things_in
 from segue.data.scenes.questions.numerical import choose_kind, choose_part
 from segue.data.scenes.questions.registry import opening
-from segue.data.scenes.questions.replies import everywhere, here, in_each, mentions, no_such, one, part_name, placed
+from segue.data.scenes.questions.replies import (
+    agree,
+    everywhere,
+    in_each,
+    in_one,
+    mentions,
+    no_such,
+    one,
+    part_name,
+    placed,
+)
 from segue.data.scenes.questions.topics import resolve
-from segue.data.scenes.questions.wording import Speaker, be, is_plural_part
+from segue.data.scenes.questions.wording import Speaker, be, is_plural_part, plural_of_part
 
 
+@opening("comparison", "object", 0.5)
 def contents(facts: Facts, say: Speaker, image_index: int | None = None) -> Draft | None:
-    """Ask what an image shows: the question that is always possible."""
+    """What is in image 1? Always possible where an image shows at most four things."""
     i = say.rng.randrange(facts.num_images) if image_index is None else image_index
     question = say.ask(
-        "what is {where}", "what [can|do] you see {where}", "[describe|list|name] [the things|the objects|everything|what is] {where}", "which [things|objects] are [there |]{where}",
-        "what does {image_i} show", "[tell me|say] what is {where}", "~give me an account of {image_i}",
-        where=say.in_image(i, facts.num_images), image_i=say.image(i, facts.num_images),
+        "what is {where}",
+        "what [can|do] you see {where}",
+        "[describe|list|name] [the things|the objects|everything|what is] {where}",
+        "which [things|objects] are [there |]{where}",
+        "what does {image_i} show",
+        "[tell me|say] what is {where}",
+        "~give me an account of {image_i}",
+        where=say.in_image(i, facts.num_images),
+        image_i=say.image(i, facts.num_images),
     )
     answer = resolve(facts, ("contents",), i)
     return None if answer is None else Draft(question, answer, ("contents",), i)
 
 
-opening("comparison", "object", 0.5)(contents)
+def _in_all(facts: Facts, kind: str, part: str | None = None) -> Answer:
+    found = [(i, mentions(facts.of_kind(kind, i), part)) for i in range(facts.num_images)]
+    return in_each(found, "there (is)" if part is None else "you can see", no_such(kind))
 
 
 @opening("comparison", "object", 1.6)
 def compare_kind(facts: Facts, say: Speaker) -> Draft | None:
+    """How do the mugs differ?"""
     shared = [kind for kind in facts.kinds if len(facts.of_kind(kind)) > 1]
     if not shared:
         return None
     kind = say.rng.choice(shared)
-    found = mentions(facts.of_kind(kind))
-    if len(found) > 4:
-        return None
     question = say.ask(
-        "compare the {kinds}", "how do the {kinds} differ", "what is the difference between the {kinds}", "compare the {kinds} {where}",
-        "are the {kinds} {where} [alike|the same]", "[do|are] the {kinds} {where} of the same colour".replace("[do|are]", "are"), "how are the {kinds} {where} different",
-        "do the {kinds} have the same colour", "~what sets the {kinds} apart", "~tell the {kinds} apart", kinds=KINDS[kind].plural,
-        where=say.all_images(facts.num_images),
+        "compare the {kinds}",
+        "how do the {kinds} differ",
+        "what is the difference between the {kinds} {where}",
+        "compare the {kinds} {where}",
+        "are the {kinds} {where} [alike|the same|of the same colour]",
+        "how are the {kinds} {where} different",
+        "do the {kinds} have the same colour",
+        "~what sets the {kinds} apart",
+        "~tell the {kinds} {where} apart",
+        kinds=KINDS[kind].plural,
+        where=say.among(facts.num_images),
     )
-    colours = {mention.thing.colour for mention in found}
-    same = len(colours) == 1
-    answer = Answer("There are ").extend(placed(found))
-    end = f"they are {'both' if len(found) == 2 else 'all'} {next(iter(colours))}" if same else "their colours differ"
-    return Draft(question, answer.add(f"; {end}."), ("kind", kind))
+    colours = {thing.colour for thing in facts.of_kind(kind)}
+    every = "both" if len(facts.of_kind(kind)) == 2 else "all"
+    end = f"They are {every} {next(iter(colours))}." if len(colours) == 1 else "They differ in colour."
+    return Draft(question, _in_all(facts, kind).add(f" {end}"), ("kind", kind))
 
 
 @opening("comparison", "object", 1.4)
 def shared_kinds(facts: Facts, say: Speaker) -> Draft | None:
+    """What do the images have in common?"""
     if facts.num_images < 2:
         return None
     shared = [kind for kind in facts.kinds if all(facts.of_kind(kind, i) for i in range(facts.num_images))]
-    if len(shared) > 2 or (not shared and say.rng.random() < 0.75):
+    if len(shared) > 2 or (not shared and say.rng.random() < 0.85):
         return None
+    every = "both" if facts.num_images == 2 else "all"
     question = say.ask(
-        "what do the {images} have in common", "which kind of [thing|object] is in every {image}", "what [appears|is shown|is] in {all_images}",
-        "what do {all_images} show", "what is the same in the {images}", "[find|name|show] what the {images} [have in common|share]", "what can you find in every {image}",
-        "~what links the {images}", "~what keeps coming back from {image} to {image}",
-        all_images="both " + say.noun + "s" if facts.num_images == 2 else "all " + say.noun + "s",
+        "what do the {images} have in common",
+        "which kind of [thing|object] is in every {image}",
+        f"what [appears|is shown|is] in {every} {{images}}",
+        f"what do {every} {{images}} show",
+        "what kind of [thing|object] do the {images} share",
+        "[find|name|show] what the {images} [have in common|share]",
+        "what can you find in every {image}",
+        "~what links the {images}",
+        "~what keeps coming back from {image} to {image}",
     )
     if not shared:
         return Draft(question, Answer("No kind of thing is in every image."))
     answer = Answer()
     for position, kind in enumerate(shared):
-        answer.add(" " if position else "", f"{everywhere(facts)} show {one(kind)}: ").extend(placed(mentions(facts.of_kind(kind)))).add(".")
-    return Draft(question, answer)
+        answer.add(" " if position else "", f"{everywhere(facts)} show {one(kind)}: ")
+        answer.extend(placed(mentions(facts.of_kind(kind)))).add(".")
+    return Draft(question, answer, ("kind", shared[0]) if len(shared) == 1 else ())
 
 
-@opening("comparison", "object", 1.0)
+@opening("comparison", "object")
 def only_in_one(facts: Facts, say: Speaker) -> Draft | None:
+    """What is in image 1 but not in image 2?"""
     if facts.num_images < 2:
         return None
     i, other = say.rng.sample(range(facts.num_images), 2)
@@ -81,34 +116,45 @@ def only_in_one(facts: Facts, say: Speaker) -> Draft | None:
     if not 1 <= len(found) <= 3:
         return None
     question = say.ask(
-        "what is in {this} but not in {that}", "which [things|objects|kinds of things] in {this} are missing [in|from] {that}", "what does {this} show that {that} does not",
-        "what can you find in {this} but not in {that}", "compare {this} with {that}: what is only in {this}", "what [is missing in|does not appear in] {that} but is in {this}",
-        "~what would you lose going from {this} to {that}", this=say.image(i, facts.num_images), that=say.image(other, facts.num_images),
+        "what is in {this} but not in {that}",
+        "which kinds of [things|objects] in {this} are missing [in|from] {that}",
+        "what does {this} show that {that} does not",
+        "what can you find in {this} but not in {that}",
+        "compare {this} with {that}: what is only in {this}",
+        "what [is missing in|does not appear in] {that} but is in {this}",
+        "~what would you lose going from {this} to {that}",
+        this=say.image(i, facts.num_images),
+        that=say.image(other, facts.num_images),
     )
-    answer = Answer(f"Unlike {here(other)}, {here(i)} shows ").add_list(found, article="a ").add(".")
-    return Draft(question, answer)
+    return Draft(question, in_one(i, found, f"unlike in image {other + 1}, there (is)"))
 
 
-@opening("comparison", "object", 1.0)
+@opening("comparison", "object")
 def same_colour(facts: Facts, say: Speaker) -> Draft | None:
+    """Which things have the same colour?"""
     groups: dict[str, list[Thing]] = {}
     for thing in facts.things:
         groups.setdefault(thing.colour, []).append(thing)
-    shared = [colour for colour, things in groups.items() if len(things) > 1]
-    if len(shared) != 1 or len(groups[shared[0]]) > 4:
+    shared = [things for things in groups.values() if len(things) > 1]
+    if len(shared) != 1 or len(shared[0]) > 4:
         return None
-    found = groups[shared[0]]
     question = say.ask(
-        "which [things|objects] have the same colour", "what has the same colour {where}", "which [things|objects|items] {where} share a colour",
-        "[find|show|point out] [the things|the objects|what is] of the same colour {where}", "which [things|objects] {where} match in colour", "are there [things|objects] of the same colour {where}",
-        "~which of the things {where} would match", where=say.all_images(facts.num_images),
+        "which [things|objects] have the same colour",
+        "what has the same colour {where}",
+        "which [things|objects|items] {where} share a colour",
+        "[find|show|point out] [the things|the objects|what is] of the same colour {where}",
+        "which [things|objects] {where} match in colour",
+        "are there [things|objects] of the same colour {where}",
+        "~which of the things {where} would match",
+        where=say.among(facts.num_images),
     )
-    answer = placed(mentions(found), capital=True).add(f" are {'both' if len(found) == 2 else 'all'} {shared[0]}.")
-    return Draft(question, answer)
+    found, every = mentions(shared[0]), "both" if len(shared[0]) == 2 else "all"
+    return Draft(question, placed(found, capital=True).add(f" are {every} {shared[0][0].colour}."))
 
 
-@opening("comparison", "object", 1.0)
+@opening("comparison", "object")
 def larger_of_two(facts: Facts, say: Speaker) -> Draft | None:
+    """Which is larger in image 1, the mug or the lamp?"""
     i = say.rng.randrange(facts.num_images)
     single = [thing for thing in facts.images[i] if len(facts.of_kind(thing.kind, i)) == 1]
     if len(single) < 2:
@@ -118,51 +164,81 @@ def larger_of_two(facts: Facts, say: Speaker) -> Draft | None:
     if big.area <= AREA_RATIO * small.area:
         return None
     question = say.ask(
-        "which is [larger|bigger] {where}, the {one} or the {two}", "{where}, what is [larger|bigger]: the {one} or the {two}", "compare the [sizes|size] of the {one} and the {two} {where}",
-        "{is_} the {one} [larger|bigger] than the {two} {where}", "does the {one} or the {two} take up more space {where}", "of the {one} and the {two} {where}, which is the [larger|bigger] one",
-        "~how do the {one} and the {two} {where} compare in size", one=first.kind, two=second.kind, is_=be(first.kind == "scissors"), where=say.in_image(i, facts.num_images),
+        "which is [larger|bigger] {where}, the {one} or the {two}",
+        "{where}, what is [larger|bigger]: the {one} or the {two}",
+        "compare the sizes of the {one} and the {two} {where}",
+        "is the {one} [larger|bigger] than the {two} {where}",
+        "which takes up more space {where}, the {one} or the {two}",
+        "of the {one} and the {two} {where}, which is the [larger|bigger] one",
+        "~how do the {one} and the {two} {where} compare in size",
+        one=first.kind,
+        two=second.kind,
+        where=say.in_image(i, facts.num_images),
     )
-    mention = Mention(big)
-    return Draft(question, Answer(f"In image {i + 1}, the ", mention, f" {be(mention.is_plural)} larger than the ", Mention(small), "."))
+    verb = be(Mention(big).is_plural)
+    answer = Answer(f"In image {i + 1}, the ", Mention(big), f" {verb} larger than the ", Mention(small), ".")
+    return Draft(agree(question, first.kind), answer)
 
 
-@opening("comparison", "object", 1.3)
-def which_images_show(facts: Facts, say: Speaker) -> Draft | None:
-    kind = choose_kind(facts, say)
-    coloured = say.rng.random() < 0.35
-    colour = ""
-    if coloured:
-        same = facts.of_kind(kind)
-        colour = say.rng.choice(tuple(COLOURS)) if not same or say.rng.random() < 0.45 else say.rng.choice(same).colour
-    target = f"{colour} {kind}".strip()
+@opening("comparison", "object", 0.9)
+def presence_of_kind(facts: Facts, say: Speaker) -> Draft | None:
+    """Which images show a mug?"""
+    i = scope(facts, say, 0.25)
+    kind = choose_kind(say, facts.things)
+    topic = ("kind", kind)
+    answer = resolve(facts, topic, i)
+    if answer is None:
+        return None
+    return Draft(_ask_presence(facts, say, i, kind, one(kind)), answer, topic, i)
+
+
+@opening("comparison", "object", 0.5)
+def presence_of_coloured_kind(facts: Facts, say: Speaker) -> Draft | None:
+    """Is there a blue lamp in each image? Where it is not, another colour may be."""
+    if not facts.things:
+        return None
+    kind = say.rng.choice(facts.things).kind
+    i = scope(facts, say, 0.25)
+    colour = (
+        say.rng.choice(tuple(COLOURS))
+        if say.rng.random() < 0.7
+        else say.rng.choice(facts.of_kind(kind)).colour
+    )
+    name = one(kind, colour)
+    images = range(facts.num_images) if i is None else (i,)
+    return Draft(_ask_presence(facts, say, i, kind, name), coloured_presence(facts, images, kind, colour))
+
+
+def _ask_presence(facts: Facts, say: Speaker, i: int | None, kind: str, name: str) -> str:
+    several = i is None and facts.num_images > 1
     question = say.ask(
-        "which {images} show {target}" if facts.num_images > 1 else "is there {target} {where}", "in which {images} [is there|can you see|do you see] {target}" if facts.num_images > 1 else "do you see {target} {where}",
-        "is there {target} {where}", "[find|show|point out] {the} {where}", "[do you see|can you see|can you find] {target} {where}", "{where}, is there {target}",
-        "~i am looking for {target}, is there one {where}", target=_one_of(colour, kind), the=f"the {target}", where=say.each_image(facts.num_images),
+        "which {images} show {name}" if several else "does {image_i} show {name}",
+        "in which {images} [is there|can you see|do you see] {name}"
+        if several
+        else "do you see {name} {where}",
+        "is there {name} {where}",
+        "[find|show me|look for] {name} {where}",
+        "[do you see|can you see|can you find] {name} {where}",
+        "{where}, is there {name}",
+        "~i am looking for {name}, what do you find {where}",
+        name=name,
+        where=say.where(i, facts.num_images),
+        image_i=say.image(i or 0, facts.num_images),
     )
-    if kind == "scissors":
-        question = question.replace("is there", "are there").replace("Is there", "Are there").replace("one in", "any in")
-    if not colour:
-        found = [mentions(facts.of_kind(kind, i)) for i in range(facts.num_images)]
-        return Draft(question, in_each(facts, found, "there (is)", no_such(kind)), ("kind", kind), 0 if facts.num_images == 1 else None)
-    return Draft(question, coloured_presence(facts, kind, colour))
+    return agree(question, kind)
 
 
-def _one_of(colour: str, kind: str) -> str:
-    return one(kind) if not colour else f"{colour} {kind}" if kind == "scissors" else f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
-
-
-def coloured_presence(facts: Facts, kind: str, colour: str) -> Answer:
-    """Answer image by image whether a coloured kind is there: "There is no blue lamp in image 2, only a red lamp."."""
+def coloured_presence(facts: Facts, images: range | tuple[int, ...], kind: str, colour: str) -> Answer:
+    """Answer for each image: "There is no blue lamp in image 2, only a red lamp."."""
     answer = Answer()
-    for i in range(facts.num_images):
-        answer.add(" " if i else "")
+    for i in images:
+        answer.add(" " if answer.text else "")
         things = facts.of_kind(kind, i)
         found = mentions([thing for thing in things if thing.colour == colour])
         if found:
-            answer.add(f"In {here(i)}, there {be(found[0].is_plural)} ").add_list(found, article="a ").add(".")
+            answer.extend(in_one(i, found, "there (is)"))
             continue
-        answer.add(f"{no_such(kind, colour)} in {here(i)}")
+        answer.add(f"{no_such(kind, colour)} in image {i + 1}")
         if things:
             answer.add(", only ").add_list(mentions(things), article="a ")
         answer.add(".")
@@ -171,76 +247,132 @@ def coloured_presence(facts: Facts, kind: str, colour: str) -> Answer:
 
 @opening("comparison", "part", 1.4)
 def compare_part_of_kind(facts: Facts, say: Speaker) -> Draft | None:
-    choices = [(kind, part) for kind in facts.kinds for part in KINDS[kind].parts
-               if 2 <= len(facts.of_kind(kind)) <= 4 and all(part in thing.parts for thing in facts.of_kind(kind))]
+    """Compare the handles of the mugs."""
+    choices = [
+        (kind, part)
+        for kind in facts.kinds
+        if 2 <= len(facts.of_kind(kind)) <= 4
+        for part in KINDS[kind].parts
+        if all(part in thing.parts for thing in facts.of_kind(kind))
+    ]
     if not choices:
         return None
     kind, part = say.rng.choice(choices)
-    found = mentions(facts.of_kind(kind), part)
     question = say.ask(
-        "compare the {part} of the {kinds}", "how do the {kinds} differ in their {part}", "compare the {kinds} by their {part} {where}", "[show|find|point out] the {part} of each of the {kinds} and compare",
-        "what is the difference between the {kinds} at the {part}", "compare the {part} of [each|every] {kind} {where}", "~what about the {part} sets the {kinds} apart",
-        part=part, kind=kind, kinds=KINDS[kind].plural, where=say.all_images(facts.num_images),
+        "compare the {parts} of the {kinds}",
+        "how do the {parts} of the {kinds} differ",
+        "compare the {parts} of the {kinds} {where}",
+        "[show|find|point out] the {parts} of the {kinds} and compare them",
+        "what is the difference between the {parts} of the {kinds}",
+        "compare the {kinds} {where} by their {parts}",
+        "~what about the {parts} sets the {kinds} apart",
+        parts=plural_of_part(part),
+        kinds=KINDS[kind].plural,
+        where=say.among(facts.num_images),
     )
-    same = len({mention.thing.colour for mention in found}) == 1
-    end = f"the {KINDS[kind].plural} have the same colour" if same else f"the {KINDS[kind].plural} have different colours"
-    return Draft(question, Answer("There are ").extend(placed(found)).add(f"; {end}."), ("part_of_kind", kind, part))
+    same = len({thing.colour for thing in facts.of_kind(kind)}) == 1
+    plural = KINDS[kind].plural
+    end = f" The {plural} have the same colour." if same else f" The {plural} differ in colour."
+    return Draft(question, _in_all(facts, kind, part).add(end), ("part_of_kind", kind, part))
 
 
-@opening("comparison", "part", 1.2)
-def what_has_part(facts: Facts, say: Speaker) -> Draft | None:
-    part = choose_part(facts, say)
-    found = [mentions(facts.with_part(part, i), part) for i in range(facts.num_images)]
-    if facts.has_hidden(part) or sum(map(len, found)) > 6:
+@opening("comparison", "part", 1.4)
+def things_with_part(facts: Facts, say: Speaker) -> Draft | None:
+    """What has a handle in each image?"""
+    i = scope(facts, say, 0.3)
+    part = choose_part(say, things_in(facts, i))
+    topic = ("part", part)
+    answer = resolve(facts, topic, i)
+    if answer is None:
         return None
+    several = i is None
     question = say.ask(
-        "what has {a_part} {where}", "which [thing|object] has {a_part} {where}", "{where}, [what|which things|which objects] [has|have] {a_part}".replace("[has|have] ", "can you find with "),
-        "[find|show|point out|mark] {the} {where}", "compare the {images}: what has {a_part}" if facts.num_images > 1 else "which of the things {where} has {a_part}",
-        "where can you see {a_part} {where}", "is there anything with {a_part} {where}", "~{where}, what comes with {a_part}", a_part=part_name(part),
-        the=f"every {part}" if not is_plural_part(part) else f"all {part}", where=say.each_image(facts.num_images),
+        "what has {a_part} {where}",
+        "which [thing|object] has {a_part} {where}",
+        "{where}, which [things|objects] can you find with {a_part}",
+        "[find|show|point out|mark] {every} {where}",
+        "compare the {images}: what has {a_part}" if several else "which of the things {where} has {a_part}",
+        "where can you see {a_part} {where}",
+        "is there anything with {a_part} {where}",
+        "~{where}, what comes with {a_part}",
+        a_part=part_name(part),
+        every=f"all {part}" if is_plural_part(part) else f"every {part}",
+        where=say.where(i, facts.num_images),
     )
-    nothing = f"There {be(is_plural_part(part))} no {part}"
-    return Draft(question, in_each(facts, found, "there (is)", nothing), ("part", part), 0 if facts.num_images == 1 else None)
+    return Draft(question, answer, topic, i)
 
 
-@opening("comparison", "part", 1.0)
+@cache
+def _only_shared_part(kind: str, other: str) -> tuple[str, ...]:
+    """Return the part that two kinds share, alone in a tuple; empty when they share none or several."""
+    shared = tuple(
+        part for part in KINDS[kind].parts if part in KINDS[other].parts and part not in VAGUE_PARTS
+    )
+    return shared if len(shared) == 1 and kind != other else ()
+
+
+@opening("comparison", "part", 1.1)
 def shared_part(facts: Facts, say: Speaker) -> Draft | None:
-    pairs = [(a, b) for a in facts.things for b in facts.things
-             if (a.image_index, a.object_index) < (b.image_index, b.object_index) and a.kind != b.kind
-             and len(set(KINDS[a.kind].parts) & set(KINDS[b.kind].parts)) == 1 and set(a.parts) & set(b.parts)
-             and len(facts.of_kind(a.kind)) == len(facts.of_kind(b.kind)) == 1]
+    """Which part do the mug and the bucket have in common?"""
+    single = [thing for thing in facts.things if len(facts.of_kind(thing.kind)) == 1]
+    pairs = [
+        (a, b, part)
+        for a, b in combinations(single, 2)
+        for part in _only_shared_part(a.kind, b.kind)
+        if part in a.parts and part in b.parts
+    ]
     if not pairs:
         return None
-    a, b = say.rng.choice(pairs)
-    part = next(part for part in a.parts if part in b.parts)
+    a, b, part = say.rng.choice(pairs)
     question = say.ask(
-        "[which|what] part do the {a} and the {b} have in common", "what do the {a} and the {b} [both have|have in common]", "which part [is found|can you find] on both the {a} and the {b}",
-        "compare the {a} and the {b}: which part do they share", "name the part that the {a} shares with the {b}", "in what part are the {a} and the {b} alike",
-        "~what makes the {a} similar to the {b}", a=a.kind, b=b.kind,
+        "[which|what] part do the {a} and the {b} have in common",
+        "what do the {a} and the {b} [both have|have in common]",
+        "which part can you find on both the {a} and the {b}",
+        "compare the {a} and the {b}: which part do they share",
+        "name the part that the {a} [shares|has in common] with the {b}",
+        "in what part are the {a} and the {b} alike",
+        "~what makes the {a} similar to the {b}",
+        a=a.kind,
+        b=b.kind,
     )
-    answer = Answer(f"Both have {part_name(part)}: ").extend(placed(mentions([a, b], part))).add(".")
-    return Draft(question, answer)
+    return Draft(
+        question, Answer(f"Both have {part_name(part)}: ").extend(placed(mentions([a, b], part))).add(".")
+    )
 
 
-@opening("comparison", "part", 1.0)
+@opening("comparison", "part", 1.1)
 def larger_part(facts: Facts, say: Speaker) -> Draft | None:
+    """Which handle is larger in image 1?"""
     i = say.rng.randrange(facts.num_images)
-    parts = [part for part in dict.fromkeys(p for t in facts.images[i] for p in t.parts) if len(facts.with_part(part, i)) == 2]
+    parts = [part for part in facts.parts_in(i) if len(facts.with_part(part, i)) == 2]
     if not parts:
         return None
     part = say.rng.choice(parts)
     small, big = sorted(facts.with_part(part, i), key=lambda thing: thing.obj.part_areas[part])
-    if big.obj.part_areas[part] <= AREA_RATIO * small.obj.part_areas[part] or facts.has_hidden(part, i):
+    if big.obj.part_areas[part] <= AREA_RATIO * small.obj.part_areas[part] or facts.is_unclear(part, i):
         return None
+    plural = is_plural_part(part)
     question = say.ask(
-        "which {part} is [larger|bigger] {where}" if not is_plural_part(part) else "which {part} are [larger|bigger] {where}", "{where}, which thing has the [larger|bigger] {part}",
-        "compare the [size|sizes] of {the_parts} {where}", "[show|find|point out] the [larger|bigger] {part} {where}", "two things {where} have {a_part}: which {part} {is_} [larger|bigger]",
-        "compare {the_parts} {where}", "~{where}, the {part} of which thing takes up more space", part=part, a_part=part_name(part), is_=be(is_plural_part(part)),
-        the_parts=f"the {part}" if is_plural_part(part) else f"the two {KINDS_PLURAL_PARTS.get(part, part + 's')}", where=say.in_image(i, facts.num_images),
+        "which {part} {is_} [larger|bigger] {where}",
+        "{where}, which [thing|object] has the [larger|bigger] {part}",
+        "compare the sizes of the {parts} {where}",
+        "[show|find|point out] the [larger|bigger] {part} {where}",
+        "two things {where} have {a_part}: which {part} {is_} [larger|bigger]",
+        "compare the {parts} {where}",
+        "~{where}, which {part} take up more space"
+        if plural
+        else "~{where}, which {part} takes up more space",
+        part=part,
+        a_part=part_name(part),
+        is_=be(plural),
+        parts=plural_of_part(part),
+        where=say.in_image(i, facts.num_images),
     )
-    mention = Mention(big, part)
-    return Draft(question, Answer(f"In image {i + 1}, the ", mention, f" {be(mention.is_plural)} larger than the ", Mention(small, part), "."))
-
-
-KINDS_PLURAL_PARTS = {"body": "bodies", "leaf": "leaves"}
-"""Irregular plurals of parts."""
+    answer = Answer(
+        f"In image {i + 1}, the ",
+        Mention(big, part),
+        f" {be(plural)} larger than the ",
+        Mention(small, part),
+        ".",
+    )
+    return Draft(question, answer)

@@ -19,6 +19,22 @@ AREA_RATIO = 1.35
 NEAR_RATIO = 1.35
 """Smallest ratio of two distances that reads as nearer."""
 
+VAGUE_PARTS = frozenset({"back", "base", "body", "centre", "face", "frame", "head", "neck", "top", "wall"})
+"""Names of parts that many things could be said to have; asked for only together with a kind."""
+
+MAY_SEEM: dict[str, tuple[str, ...]] = {
+    "door": ("car",),
+    "handle": ("scissors",),
+    "handles": ("bucket", "hammer", "mug", "teapot", "umbrella"),
+    "legs": ("bird",),
+    "lid": ("bottle",),
+    "pole": ("umbrella",),
+    "roof": ("car",),
+    "stem": ("lamp",),
+    "windows": ("house",),
+}
+"""Part -> kinds without a part of this name in which a viewer may see one."""
+
 SIDES: dict[str, tuple[int, int]] = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
 """Side -> (axis of the centre, direction), as the viewer sees it."""
 
@@ -98,14 +114,21 @@ class Facts:
         source = self.things if image_index is None else self.images[image_index]
         return [thing for thing in source if part in thing.parts]
 
-    def has_hidden(self, part: str, image_index: int | None = None) -> bool:
-        """Tell whether some thing should have this part but does not show it, so that counts would mislead."""
-        source = self.things if image_index is None else self.images[image_index]
-        return any(part in KINDS[thing.kind].parts and part not in thing.parts for thing in source)
+    def parts_in(self, image_index: int) -> list[str]:
+        """Return the names of the parts that can be seen in an image, each once."""
+        return list(dict.fromkeys(part for thing in self.images[image_index] for part in thing.parts))
 
-    def by_purpose(self, purpose: str, image_index: int) -> list[Thing]:
-        """Return the things of an image that serve a purpose."""
-        return [thing for thing in self.images[image_index] if purpose in KINDS[thing.kind].purposes]
+    def is_unclear(self, part: str, image_index: int | None = None) -> bool:
+        """Tell whether "what has a {part}?" has no sure answer.
+
+        It has none when the word says too little (`VAGUE_PARTS`), when something should have the part but does
+        not show it, or when something there has what may be called so (`MAY_SEEM`).
+        """
+        if part in VAGUE_PARTS:
+            return True
+        source = self.things if image_index is None else self.images[image_index]
+        seeming = MAY_SEEM.get(part, ())
+        return any(t.kind in seeming or (part in KINDS[t.kind].parts and part not in t.parts) for t in source)
 
 
 def extreme(things: Sequence[Thing], side: str) -> Thing | None:
@@ -131,11 +154,13 @@ def nearest(anchor: Thing, others: Iterable[Thing]) -> Thing | None:
     def distance(t: Thing) -> float:
         return math.dist(t.obj.center, anchor.obj.center)
 
-    return _clear_maximum(candidates, lambda t: -distance(t), lambda a, b: -b > NEAR_RATIO * -a and a - b > SIDE_MARGIN)
+    return _clear_maximum(
+        candidates, lambda t: -distance(t), lambda a, b: -b > NEAR_RATIO * -a and a - b > SIDE_MARGIN
+    )
 
 
 def beside(anchor: Thing, things: Sequence[Thing], side: str) -> list[Thing] | None:
-    """Return the things on one side of the anchor, left to right; None when one of them is on the border line."""
+    """Return the things on one side of the anchor, left to right; None when one is on the border line."""
     axis, direction = SIDES[side]
     found = []
     for thing in things:

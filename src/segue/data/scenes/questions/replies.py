@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from segue.data.scenes.kinds import KINDS
 from segue.data.scenes.questions.answers import Answer, Mention
 from segue.data.scenes.questions.facts import Facts, Thing
-from segue.data.scenes.questions.wording import article, be, counted_images
+from segue.data.scenes.questions.wording import article, be, counted_images, is_plural_part
 
 PLURAL_KINDS = frozenset(name for name, kind in KINDS.items() if kind.plural == name and name.endswith("s"))
 """Kinds whose singular is already plural: scissors."""
@@ -23,14 +24,26 @@ def no_such(kind: str, colour: str = "") -> str:
     return f"There {be(kind in PLURAL_KINDS)} no {colour + ' ' if colour else ''}{kind}"
 
 
-def one(kind: str) -> str:
-    """Name any one of a kind: "a mug", "an umbrella", "scissors"."""
-    return kind if kind in PLURAL_KINDS else f"{article(kind)} {kind}"
+def one(kind: str, colour: str = "") -> str:
+    """Name any one of a kind: "a mug", "an orange mug", "scissors"."""
+    name = f"{colour} {kind}".strip()
+    return name if kind in PLURAL_KINDS else f"{article(name)} {name}"
 
 
 def part_name(part: str) -> str:
     """Name any one part: "a handle", "legs"."""
-    return part if part.endswith("s") and not part.endswith("ss") else f"{article(part)} {part}"
+    return part if is_plural_part(part) else f"{article(part)} {part}"
+
+
+def agree(question: str, kind: str) -> str:
+    """Make a question about one plural kind agree: "where is the scissors" -> "where are the scissors"."""
+    if kind not in PLURAL_KINDS:
+        return question
+    plural = {"is": "are", "Is": "Are", "does": "do", "Does": "Do"}
+    question = re.sub(
+        r"\b([Ii]s|[Dd]oes) (the scissors|there)\b", lambda m: f"{plural[m[1]]} {m[2]}", question
+    )
+    return question.replace("where is it", "where are they")
 
 
 def here(image_index: int) -> str:
@@ -38,21 +51,18 @@ def here(image_index: int) -> str:
     return f"image {image_index + 1}"
 
 
-def in_one(image_index: int, found: Sequence[Mention], lead: str, absent: str) -> Answer:
+def in_one(image_index: int, found: Sequence[Mention], lead: str, absent: str = "") -> Answer:
     """Answer about one image: "In image 2, {lead} the red mug." or "{absent} in image 2."."""
-    answer = Answer()
-    _sentence(answer, image_index, found, lead, absent)
-    return answer
+    return in_each([(image_index, found)], lead, absent)
 
 
-def in_each(facts: Facts, found: Sequence[Sequence[Mention]], lead: str, absent: str) -> Answer:
-    """Answer about every image in order, a sentence each; when nothing is found at all, in one sentence."""
-    if not any(found) and facts.num_images > 1:
+def in_each(found: Sequence[tuple[int, Sequence[Mention]]], lead: str, absent: str) -> Answer:
+    """Answer about images in order, a sentence each; when nothing is found in several, in one sentence."""
+    if len(found) > 1 and not any(in_this for _, in_this in found):
         return Answer(f"{absent} in any image.")
     answer = Answer()
-    for image_index, in_this in enumerate(found):
-        if image_index:
-            answer.add(" ")
+    for image_index, in_this in found:
+        answer.add(" " if answer.text else "")
         _sentence(answer, image_index, in_this, lead, absent)
     return answer
 
@@ -61,10 +71,11 @@ def _sentence(answer: Answer, image_index: int, found: Sequence[Mention], lead: 
     if not found:
         answer.add(f"{absent} in {here(image_index)}.")
         return
-    plural = len(found) > 1 or found[0].is_plural
-    verb = lead.replace("(it is)", "they are" if plural else "it is").replace("(is)", be(found[0].is_plural))
+    verb = lead.replace("(it is)", "they are" if len(found) > 1 else "it is").replace(
+        "(is)", be(found[0].is_plural)
+    )
     answer.add(f"In {here(image_index)}, {verb} ")
-    introduces = lead.startswith("there") and found[0].part is None
+    introduces = "there (is)" in lead and found[0].part is None
     answer.add_list(found, article="a " if introduces else "the ").add(".")
 
 

@@ -1,149 +1,154 @@
-"""Questions about one image that can be asked again about another: "what about image 2?".
+"""Questions that can be put to one image or to all, and put again: "what about image 2?", "and to cut paper?".
 
-A topic is a tuple of strings such as ``("count", "mug")``; its resolver answers it for any image, or returns None
-where the facts leave the answer unclear.
+A topic is a tuple of strings such as ``("count", "mug")``. `resolve` answers it for one image or for the set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from segue.data.scenes.kinds import KINDS, SHARED
 from segue.data.scenes.questions.answers import Answer, Mention
-from segue.data.scenes.questions.facts import Facts, Thing, extreme, largest, smallest
-from segue.data.scenes.questions.replies import here, in_one, mentions, no_such, part_name
-from segue.data.scenes.questions.wording import be, number
+from segue.data.scenes.questions.facts import AREA_RATIO, Facts, Thing, extreme, largest, smallest
+from segue.data.scenes.questions.replies import in_each, mentions, no_such
+from segue.data.scenes.questions.wording import be, is_plural_part, number
 
-OUTERMOST = {"left": "leftmost", "right": "rightmost", "above": "topmost", "below": "lowest"}
+Found = list[Mention] | None
 NOTHING = "There is nothing for that"
 
 
-def serving(facts: Facts, purpose: str, image_index: int) -> list[Thing]:
+@dataclass(frozen=True)
+class Topic:
+    """How to answer one sort of question.
+
+    Args:
+        find: ``find(facts, image_index, *arguments)`` returns what to name, or None where that is unclear.
+        lead: what stands before the phrases; ``(is)`` becomes is or are, ``(it is)`` it is or they are.
+        absent: what is said of an image where nothing is found, given the arguments.
+        level: ``object`` or ``part``.
+        counts: whether the answer ends in the number of phrases.
+    """
+
+    find: Callable[..., Found]
+    lead: str
+    absent: Callable[..., str]
+    level: str = "object"
+    counts: bool = False
+
+
+def serving(facts: Facts, image_index: int, purpose: str) -> list[Thing]:
     """Return the things of an image that serve a purpose, be it of one kind or shared by several."""
     kinds = SHARED.get(purpose)
     if kinds is None:
-        return facts.by_purpose(purpose, image_index)
+        return [thing for thing in facts.images[image_index] if purpose in KINDS[thing.kind].purposes]
     return [thing for thing in facts.images[image_index] if thing.kind in kinds]
 
 
-def part_for(thing: Thing, purpose: str) -> str | None:
-    """Return the visible part of a thing that serves a part purpose."""
-    for part in thing.parts:
-        if purpose in KINDS[thing.kind].part_purposes.get(part, ()):
-            return part
-    return None
-
-
-def hides_part_for(thing: Thing, purpose: str) -> bool:
-    """Tell whether the thing has a part for this purpose that cannot be seen."""
-    purposes = KINDS[thing.kind].part_purposes
-    return any(purpose in served and part not in thing.parts for part, served in purposes.items())
-
-
-def parts_serving(facts: Facts, purpose: str, image_index: int) -> list[Mention] | None:
+def parts_serving(facts: Facts, image_index: int, purpose: str) -> Found:
     """Mention the parts of an image that serve a purpose; None when one of them is hidden."""
     found = []
     for thing in facts.images[image_index]:
-        if hides_part_for(thing, purpose):
-            return None
-        part = part_for(thing, purpose)
-        if part is not None:
-            found.append(Mention(thing, part))
+        for part, served in KINDS[thing.kind].part_purposes.items():
+            if purpose in served:
+                if part not in thing.parts:
+                    return None
+                found.append(Mention(thing, part))
     return found
 
 
-def _purpose(facts: Facts, image_index: int, purpose: str) -> Answer:
-    return in_one(image_index, mentions(serving(facts, purpose, image_index)), "you can use", NOTHING)
-
-
-def _part_purpose(facts: Facts, image_index: int, purpose: str) -> Answer | None:
-    found = parts_serving(facts, purpose, image_index)
-    return None if found is None else in_one(image_index, found, "you can use", NOTHING)
-
-
-def _extreme(facts: Facts, image_index: int, side: str) -> Answer | None:
-    thing = extreme(facts.images[image_index], side) if len(facts.images[image_index]) > 1 else None
-    return None if thing is None else in_one(image_index, mentions([thing]), "(it is)", "")
-
-
-def _largest(facts: Facts, image_index: int) -> Answer | None:
-    thing = largest(facts.images[image_index]) if len(facts.images[image_index]) > 1 else None
-    return None if thing is None else in_one(image_index, mentions([thing]), "(it is)", "")
-
-
-def _smallest(facts: Facts, image_index: int) -> Answer | None:
-    thing = smallest(facts.images[image_index]) if len(facts.images[image_index]) > 1 else None
-    return None if thing is None else in_one(image_index, mentions([thing]), "(it is)", "")
-
-
-def _kind(facts: Facts, image_index: int, kind: str) -> Answer:
-    return in_one(image_index, mentions(facts.of_kind(kind, image_index)), "there (is)", no_such(kind))
-
-
-def _colour(facts: Facts, image_index: int, colour: str) -> Answer:
-    found = [thing for thing in facts.images[image_index] if thing.colour == colour]
-    return in_one(image_index, mentions(found), "there (is)", f"There is nothing {colour}")
-
-
-def _part(facts: Facts, image_index: int, part: str) -> Answer | None:
-    if facts.has_hidden(part, image_index):
+def superlative(things: list[Thing], which: str) -> Thing | None:
+    """Return the outermost thing on a side, or the largest or smallest; None where unclear or alone."""
+    if len(things) < 2:
         return None
-    found = mentions(facts.with_part(part, image_index), part)
-    return in_one(image_index, found, "there (is)", f"There {be(part.endswith('s'))} no {part}")
+    return (
+        largest(things)
+        if which == "largest"
+        else smallest(things)
+        if which == "smallest"
+        else extreme(things, which)
+    )
 
 
-def counted(found: list[Mention], nothing: str, where: str = "") -> Answer:
-    """Answer "how many": "Two: the red mug and the blue mug.", or the sentence for none."""
-    if not found:
-        return Answer(nothing)
-    return Answer(f"{number(len(found)).capitalize()}: ").add_list(found).add(f"{where}.")
-
-
-def _count(facts: Facts, image_index: int, kind: str) -> Answer:
-    found = mentions(facts.of_kind(kind, image_index))
-    return counted(found, f"{no_such(kind)} in {here(image_index)}.", f" in {here(image_index)}")
-
-
-def _count_part(facts: Facts, image_index: int, part: str) -> Answer | None:
-    if facts.has_hidden(part, image_index):
+def largest_part(thing: Thing) -> str | None:
+    """Return the part that clearly covers most of a thing, or None."""
+    ranked = sorted(thing.parts, key=lambda part: -thing.obj.part_areas[part])
+    if not ranked:
         return None
-    found = mentions(facts.with_part(part, image_index), part)
-    return counted(found, f"Nothing in {here(image_index)} has {part_name(part)}.", f" in {here(image_index)}")
+    clear = len(ranked) == 1 or thing.obj.part_areas[ranked[0]] > AREA_RATIO * thing.obj.part_areas[ranked[1]]
+    return ranked[0] if clear else None
 
 
-def _contents(facts: Facts, image_index: int) -> Answer | None:
-    things = facts.images[image_index]
-    return in_one(image_index, mentions(things), "there (is)", "There is nothing") if len(things) <= 4 else None
+def _superlative(facts: Facts, i: int, which: str) -> Found:
+    thing = superlative(facts.images[i], which)
+    return None if thing is None else [Mention(thing)]
 
 
-def _part_of_kind(facts: Facts, image_index: int, kind: str, part: str) -> Answer | None:
-    things = facts.of_kind(kind, image_index)
-    if any(part not in thing.parts for thing in things):
-        return None
-    return in_one(image_index, mentions(things, part), "(it is)", no_such(kind))
+def _with_part(facts: Facts, i: int, part: str) -> Found:
+    return None if facts.is_unclear(part, i) else mentions(facts.with_part(part, i), part)
 
 
-TOPICS: dict[str, Callable[..., Answer | None]] = {
-    "purpose": _purpose,
-    "part_purpose": _part_purpose,
-    "extreme": _extreme,
-    "largest": _largest,
-    "smallest": _smallest,
-    "kind": _kind,
-    "colour": _colour,
-    "part": _part,
-    "count": _count,
-    "count_part": _count_part,
-    "contents": _contents,
-    "part_of_kind": _part_of_kind,
+def _part_of_kind(facts: Facts, i: int, kind: str, part: str) -> Found:
+    things = facts.of_kind(kind, i)
+    return mentions(things, part) if all(part in thing.parts for thing in things) else None
+
+
+def _largest_part(facts: Facts, i: int, kind: str) -> Found:
+    found = [(thing, largest_part(thing)) for thing in facts.of_kind(kind, i)]
+    return None if any(part is None for _, part in found) else [Mention(thing, part) for thing, part in found]
+
+
+def _of_kind(facts: Facts, i: int, kind: str) -> Found:
+    return mentions(facts.of_kind(kind, i))
+
+
+def _coloured(facts: Facts, i: int, colour: str) -> Found:
+    return mentions([thing for thing in facts.images[i] if thing.colour == colour])
+
+
+def _contents(facts: Facts, i: int) -> Found:
+    return mentions(facts.images[i]) if len(facts.images[i]) <= 4 else None
+
+
+def _no_part(part: str) -> str:
+    return f"There {be(is_plural_part(part))} no {part}"
+
+
+def _no_colour(colour: str) -> str:
+    return f"There is nothing {colour}"
+
+
+TOPICS: dict[str, Topic] = {
+    "purpose": Topic(
+        lambda f, i, purpose: mentions(serving(f, i, purpose)), "you can use", lambda _: NOTHING
+    ),
+    "part_purpose": Topic(parts_serving, "you can use", lambda _: NOTHING, "part"),
+    "part_of_kind": Topic(_part_of_kind, "(it is)", lambda kind, _: no_such(kind), "part"),
+    "largest_part": Topic(_largest_part, "(it is)", no_such, "part"),
+    "superlative": Topic(_superlative, "(it is)", lambda _: ""),
+    "kind": Topic(_of_kind, "there (is)", no_such),
+    "part": Topic(_with_part, "you can see", _no_part, "part"),
+    "contents": Topic(_contents, "there (is)", lambda: "There is nothing"),
+    "count": Topic(_of_kind, "there (is)", no_such, counts=True),
+    "count_part": Topic(_with_part, "you can see", _no_part, "part", counts=True),
+    "count_colour": Topic(_coloured, "there (is)", _no_colour, counts=True),
+    "count_contents": Topic(_contents, "there (is)", lambda: "There is nothing", counts=True),
 }
-"""Resolver of each topic: ``resolver(facts, image_index, *arguments)``."""
-
-PART_TOPICS = frozenset({"part_purpose", "part", "count_part", "part_of_kind"})
-"""Topics whose answers name parts."""
 
 
-def resolve(facts: Facts, topic: tuple[str, ...], image_index: int) -> Answer | None:
-    """Answer a topic for one image."""
-    return TOPICS[topic[0]](facts, image_index, *topic[1:])
+def resolve(facts: Facts, topic: tuple[str, ...], image_index: int | None) -> Answer | None:
+    """Answer a topic for one image, or for every image when ``image_index`` is None.
 
+    ``("count", "mug")`` over two images ->
+    "In image 1, there is a red mug. There is no mug in image 2. That makes one."
+    """
+    name, *arguments = topic
+    rule = TOPICS[name]
+    chosen = range(facts.num_images) if image_index is None else (image_index,)
+    found = [(i, rule.find(facts, i, *arguments)) for i in chosen]
+    if any(in_this is None for _, in_this in found):
+        return None
+    answer = in_each([(i, in_this or []) for i, in_this in found], rule.lead, rule.absent(*arguments))
+    if rule.counts and answer.mentions:
+        answer.add(f" That makes {number(len(answer.mentions))}.")
+    return answer
