@@ -6,11 +6,16 @@ one blank, `</p>`, and for each mask one blank, `[SEG]`, one blank, the identifi
 and a `[SEG]` that belongs to the same phrase, and the blanks between `[SEG]` and its identifier. Every
 other blank of the text stays.
 
-A span of length zero has no phrase: `render("It is .", [MarkedSpan(6, 6, (0,))]) == "It is [SEG]
-(IMAGE1)."`, without `<p></p>` and without additional blanks. `parse` reports such a `[SEG]` as unplaced,
-NO_PHRASE, with its image index and its place in the text, and `ParsedAnswer.marked_spans` gives the span
-back. It cannot follow another span with nothing but blanks between them, because it would read as one more
-mask of that span: `render` refuses.
+A span of length zero has no phrase and is written without `<p></p>` and without additional blanks:
+
+    render("It is .", [MarkedSpan(6, 6, (0,))]) == "It is [SEG] (IMAGE1)."
+
+`parse` reports such a `[SEG]` as unplaced, NO_PHRASE, with its image index and its place in the text, and
+`ParsedAnswer.marked_spans` gives the span back. It cannot follow another span with nothing but blanks (or
+identifiers) between them, because it would read as one more mask of that span: `render` refuses.
+
+Where taking out a tag would make a new one of its neighbours ("[SE[SEG]G]"), a blank is put in its place, so
+that the clean text never contains a tag literal.
 """
 
 from __future__ import annotations
@@ -169,8 +174,7 @@ class _Reading:
         self.just_opened = False
         self.just_stray = False
         self.phrases: list[_Phrase] = []
-        # The phrase (or, for a [SEG] without one, the empty range) that a [SEG] standing right here belongs
-        # to.
+        # What a [SEG] standing right here belongs to; an empty range after a [SEG] without a phrase.
         self.attached: _Phrase | None = None
         self.segs: list[_Seg] = []
         self.notes: list[Note] = []
@@ -210,9 +214,11 @@ class _Reading:
 
     def _phrase_end(self, gap: str) -> None:
         if self.open_at is None:
-            self._write(gap)
+            # Blanks between a phrase and a second `</p>` belong to the markup; a [SEG] may still follow.
+            if self.attached is None or gap.strip():
+                self._write(gap)
+                self.just_stray = True
             self._note(Reason.STRAY_TAG, f"{PHRASE_END} closes nothing")
-            self.just_stray = True
             return
         gap = self._after_opening(gap)
         self._write(gap.removesuffix(" "))
@@ -351,4 +357,5 @@ class _Reading:
             if not phrase.used:
                 detail = f"no {SEG_TOKEN} follows {text[phrase.start : phrase.end][:60]!r}"
                 self.notes.append(Note(Reason.PHRASE_WITHOUT_SEG, detail, phrase.start))
-        return ParsedAnswer(text, tuple(groundings), tuple(unplaced), tuple(self.notes))
+        notes = sorted(self.notes, key=lambda note: note.offset)
+        return ParsedAnswer(text, tuple(groundings), tuple(unplaced), tuple(notes))
