@@ -9,7 +9,8 @@ _HOMES = {
     "kinds": ("COLOURS", "HELD_OUT", "KINDS", "SHARED", "Kind", "Scene", "SceneObject"),
     "render": ("contact_sheet", "render_scene", "render_set"),
     "questions": ("AnswerSpan", "Exchange"),
-    "conversation": ("compose_dialogue", "to_conversation"),
+    "dialogue": ("compose_dialogue",),
+    "conversation": ("to_conversation",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -22,14 +22,17 @@ from segue.data.scenes.questions import (
     Speaker,
     Template,
 )
-from segue.data.scenes.questions.comparison import contents
+from segue.data.scenes.questions.comparison import contents_of
 from segue.data.scenes.questions.replies import in_one
 
 PART_SHARE = 0.42
 """Share of opening questions that are asked about parts."""
 
 PART_SHARE_LATER = 0.5
-"""Share of follow-ups that are asked about parts, where one can be."""
+"""Share of follow-ups for which templates about parts are preferred; the others prefer whole things."""
+
+LEVEL_PULL = 4.0
+"""How much heavier the templates of the preferred level count."""
 
 OPENINGS_TRIED = 4
 """How many opening questions are tried when a follow-up is wanted and the first ones leave nothing to ask."""
@@ -91,9 +94,12 @@ def _dialogue(facts: Facts, say: Speaker, num_turns: int) -> list[Exchange]:
     return exchanges
 
 
-def _shuffled(templates: Sequence[Template], chance: random.Random) -> list[Template]:
-    """Order templates at random, heavy ones tending to the front."""
-    return sorted(templates, key=lambda t: -(chance.random() ** (1.0 / t.weight)))
+def _shuffled(templates: Sequence[Template], chance: random.Random, level: str = "") -> list[Template]:
+    """Order templates at random, heavy ones and those of the level tending to the front."""
+    return sorted(
+        templates,
+        key=lambda t: -(chance.random() ** (1.0 / (t.weight * (LEVEL_PULL if t.level == level else 1.0)))),
+    )
 
 
 _FIRST_BY_CELL = {
@@ -118,7 +124,7 @@ def _fallback(facts: Facts, say: Speaker) -> Draft:
     """Describe an image with at most four things, or name the four leftmost things of the first one."""
     for i, things in enumerate(facts.images):
         if len(things) <= 4:
-            draft = contents(facts, say, i)
+            draft = contents_of(facts, say, i)
             if draft is not None:
                 return draft
     question = say.ask("which four things are furthest left {where}", where=say.in_image(0, facts.num_images))
@@ -130,7 +136,7 @@ def _follow(
     facts: Facts, say: Speaker, draft: Draft, used: set[str], said: set[str]
 ) -> tuple[Template, Draft] | None:
     level = "part" if say.rng.random() < PART_SHARE_LATER else "object"
-    for template in sorted(_shuffled(tuple(FOLLOW_UPS.values()), say.rng), key=lambda t: t.level != level):
+    for template in _shuffled(tuple(FOLLOW_UPS.values()), say.rng, level):
         if template.name in used or _NOT_AFTER.get(template.name) in used:
             continue
         proposal = template.propose(facts, say, draft)

@@ -23,8 +23,8 @@ class AnswerSpan:
 class Exchange:
     """One question with its only right answer.
 
-    ``needs_images`` is true when at least one phrase of the answer (its colour or its kind) was not yet given in
-    the question or in the turns before, so that a reader who sees no image cannot know it.
+    ``needs_images`` is true when at least one phrase of the answer (its colour or its kind) was not yet given
+    in the question or in the turns before, so that a reader who sees no image cannot know it.
     """
 
     question: str

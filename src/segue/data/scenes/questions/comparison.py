@@ -27,9 +27,13 @@ from segue.data.scenes.questions.wording import Speaker, be, is_plural_part, plu
 
 
 @opening("comparison", "object", 0.5)
-def contents(facts: Facts, say: Speaker, image_index: int | None = None) -> Draft | None:
-    """What is in image 1? Always possible where an image shows at most four things."""
-    i = say.rng.randrange(facts.num_images) if image_index is None else image_index
+def contents(facts: Facts, say: Speaker) -> Draft | None:
+    """What is in image 1?"""
+    return contents_of(facts, say, say.rng.randrange(facts.num_images))
+
+
+def contents_of(facts: Facts, say: Speaker, i: int) -> Draft | None:
+    """Ask what an image shows: always possible where there are at most four things."""
     question = say.ask(
         "what is {where}",
         "what [can|do] you see {where}",

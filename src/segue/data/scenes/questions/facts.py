@@ -121,8 +121,8 @@ class Facts:
     def is_unclear(self, part: str, image_index: int | None = None) -> bool:
         """Tell whether "what has a {part}?" has no sure answer.
 
-        It has none when the word says too little (`VAGUE_PARTS`), when something should have the part but does
-        not show it, or when something there has what may be called so (`MAY_SEEM`).
+        It has none when the word says too little (`VAGUE_PARTS`), when something should have the part but
+        does not show it, or when something there has what may be called so (`MAY_SEEM`).
         """
         if part in VAGUE_PARTS:
             return True

@@ -42,7 +42,7 @@ def _it(previous: Draft, say: Speaker) -> dict[str, str]:
     return {"it": "it", "its": "its", "they": "it", "does": "does", "is_it": "is"}
 
 
-@follow_up("spatial", "object", 2.2)
+@follow_up("spatial", "object", 3.0)
 def beside_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """What is to the right of it?"""
     it, side = focus(previous), choose_side(say)
@@ -63,7 +63,7 @@ def beside_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     return Draft(question, in_one(it.image_index, mentions(found), "there (is)", NOTHING_THERE))
 
 
-@follow_up("spatial", "object", 1.4)
+@follow_up("spatial", "object", 2.0)
 def nearest_to_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """What is closest to it?"""
     it = focus(previous)
@@ -84,7 +84,7 @@ def nearest_to_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     return Draft(question, in_one(it.image_index, mentions([found]), "(it is)"))
 
 
-@follow_up("spatial", "part", 3.0)
+@follow_up("spatial", "part", 4.0)
 def part_beside_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And the handle of the thing to the right of it?"""
     it, side = focus(previous), choose_side(say)
@@ -245,7 +245,7 @@ def which_also_elsewhere(facts: Facts, say: Speaker, previous: Draft) -> Draft |
     return Draft(question, in_one(j, mentions(found), "there (is)", "There is none of them"))
 
 
-@follow_up("comparison", "object", 0.8)
+@follow_up("comparison", "object", 0.35)
 def what_else(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """What else is there in that image?"""
     things = _named(previous)
@@ -323,7 +323,7 @@ def how_many_of_them(facts: Facts, say: Speaker, previous: Draft) -> Draft | Non
     return Draft(question, answer, topic, 0 if facts.num_images == 1 else None)
 
 
-@follow_up("numerical", "object", 0.7)
+@follow_up("numerical", "object", 0.25)
 def how_many_others(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """How many other things are in that image?"""
     draft = what_else(facts, say, previous)
@@ -341,7 +341,7 @@ def how_many_others(facts: Facts, say: Speaker, previous: Draft) -> Draft | None
     return Draft(question, draft.answer.add(f" That makes {number(len(draft.answer.mentions))}."))
 
 
-@follow_up("numerical", "part", 0.25)
+@follow_up("numerical", "part", 0.15)
 def parts_of_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """How many parts does it have?"""
     it = focus(previous)
@@ -360,7 +360,7 @@ def parts_of_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     return Draft(question, all_parts(facts, it))
 
 
-@follow_up("comparison", "part", 2.5)
+@follow_up("comparison", "part", 3.0)
 def what_else_has_part(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """What else there has one?"""
     mentioned = previous.answer.mentions
@@ -394,7 +394,7 @@ def what_else_has_part(facts: Facts, say: Speaker, previous: Draft) -> Draft | N
     )
 
 
-@follow_up("comparison", "part", 2.0)
+@follow_up("comparison", "part", 3.0)
 def same_part_of_kind_elsewhere(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And the handle of the one in image 2?"""
     it = focus(previous)
@@ -426,7 +426,7 @@ def same_part_of_kind_elsewhere(facts: Facts, say: Speaker, previous: Draft) -> 
     return Draft(question, in_one(other.image_index, [Mention(other, part)], "(it is)"))
 
 
-@follow_up("spatial", "part", 0.3)
+@follow_up("spatial", "part", 0.2)
 def largest_part_of_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And its largest part?"""
     it = focus(previous)

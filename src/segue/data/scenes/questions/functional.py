@@ -56,11 +56,18 @@ def things_in(facts: Facts, image_index: int | None) -> list[Thing]:
     return facts.things if image_index is None else facts.images[image_index]
 
 
+def commoner(say: Speaker, things: list[Thing]) -> Thing:
+    """Choose the commoner one of two things, so that what is asked for tends to be in several images."""
+    first, second = say.rng.choice(things), say.rng.choice(things)
+    kinds = [thing.kind for thing in things]
+    return first if kinds.count(first.kind) >= kinds.count(second.kind) else second
+
+
 def choose_purpose(say: Speaker, things: list[Thing]) -> str:
     """Choose a purpose that one of the things serves or, sometimes, any purpose at all."""
     if not things or say.rng.random() < ABSENT_SHARE:
         return say.rng.choice(ALL_PURPOSES)
-    thing = say.rng.choice(things)
+    thing = commoner(say, things)
     shared = [purpose for purpose, kinds in SHARED.items() if thing.kind in kinds]
     if shared and say.rng.random() < 0.25:
         return say.rng.choice(shared)

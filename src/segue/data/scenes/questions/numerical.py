@@ -5,7 +5,7 @@ from __future__ import annotations
 from segue.data.scenes.kinds import COLOURS, KINDS
 from segue.data.scenes.questions.answers import Answer, Draft, Mention
 from segue.data.scenes.questions.facts import VAGUE_PARTS, Facts, Thing
-from segue.data.scenes.questions.functional import ABSENT_SHARE, scope, things_in
+from segue.data.scenes.questions.functional import ABSENT_SHARE, commoner, scope, things_in
 from segue.data.scenes.questions.registry import opening
 from segue.data.scenes.questions.replies import agree, in_one, mentions, part_name
 from segue.data.scenes.questions.topics import resolve
@@ -18,7 +18,7 @@ def choose_kind(say: Speaker, things: list[Thing], absent: float = ABSENT_SHARE)
     """Choose a kind that is there, repeated ones more often, or sometimes any kind."""
     if not things or say.rng.random() < absent:
         return say.rng.choice(tuple(KINDS))
-    return say.rng.choice(things).kind
+    return commoner(say, things).kind
 
 
 def choose_part(say: Speaker, things: list[Thing], absent: float = ABSENT_SHARE) -> str:

@@ -117,7 +117,7 @@ def _instead(
     return Draft(question, answer, topic, previous.topic_image)
 
 
-@follow_up("functional", "object", 4.0)
+@follow_up("functional", "object", 8.0)
 def other_purpose(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And to cut paper?"""
     if not previous.topic or previous.topic[0] != "purpose":
@@ -128,7 +128,7 @@ def other_purpose(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     )
 
 
-@follow_up("functional", "part", 4.0)
+@follow_up("functional", "part", 8.0)
 def other_part_purpose(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And the part to pour from?"""
     if not previous.topic or previous.topic[0] != "part_purpose":
@@ -150,7 +150,7 @@ def other_superlative(facts: Facts, say: Speaker, previous: Draft) -> Draft | No
     return _instead(facts, say, previous, ("superlative", which), what=name, about=name)
 
 
-@follow_up("numerical", "object", 1.5)
+@follow_up("numerical", "object", 1.0)
 def other_count(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And how many mugs?"""
     if not previous.topic or not previous.topic[0].startswith("count"):
@@ -161,7 +161,7 @@ def other_count(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     return _instead(facts, say, previous, ("count", kind), what=what, about=say.pick(plural, f"the {plural}"))
 
 
-@follow_up("numerical", "part", 1.5)
+@follow_up("numerical", "part", 1.2)
 def other_part_count(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And with a handle?"""
     if not previous.topic or not previous.topic[0].startswith("count"):

@@ -1,4 +1,4 @@
-"""Questions that can be put to one image or to all, and put again: "what about image 2?", "and to cut paper?".
+"""Questions that can be put to one image or to all, and put again ("what about image 2?").
 
 A topic is a tuple of strings such as ``("count", "mug")``. `resolve` answers it for one image or for the set.
 """
