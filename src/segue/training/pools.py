@@ -43,6 +43,12 @@ class ScenePool:
     def __len__(self) -> int:
         return len(self.objects)
 
+    def subset(self, count: int) -> ScenePool:
+        """The first `count` scenes."""
+        objects = self.objects[:count]
+        return ScenePool(self.images[:count], self.object_maps[:count], self.part_maps[:count], objects,
+                         index_by_kind(objects))
+
     def mask(self, scene: int, object_index: int, part: str | None) -> NDArray[np.bool_]:
         """Visible pixels of an object or of a part of it, `[S, S]`."""
         chosen = self.object_maps[scene] == object_index + 1
@@ -117,12 +123,17 @@ def scene_pool(folder: Path, *, seed: int, count: int, size: int = 240, split: s
     for c in chunks:
         for scene in json.loads((folder / f"facts_{c:05d}.json").read_text()):
             objects.append(tuple(_object(fields) for fields in scene))
+    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "objects", "parts")]
+    return ScenePool(*arrays, objects, index_by_kind(objects))
+
+
+def index_by_kind(objects: list[tuple[SceneObject, ...]]) -> dict[str, NDArray[np.int64]]:
+    """Kind, and colour with kind, to the scenes that show it."""
     index: dict[str, list[int]] = defaultdict(list)
     for i, scene in enumerate(objects):
         for key in {k for o in scene for k in (o.kind, o.phrase)}:
             index[key].append(i)
-    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "objects", "parts")]
-    return ScenePool(*arrays, objects, {k: np.asarray(v) for k, v in index.items()})
+    return {key: np.asarray(scenes) for key, scenes in index.items()}
 
 
 def _render_missing(folder: Path, missing: list[int], settings: tuple[int, int, int, str], workers: int,
