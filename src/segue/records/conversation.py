@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from segue import masks
 from segue.errors import InputError, RecordError
@@ -29,8 +29,21 @@ Split = Literal["train", "val", "test", "testA", "testB", "heldout"]
 TASKS: tuple[str, ...] = get_args(Task)
 SPLITS: tuple[str, ...] = get_args(Split)
 
-Number = int | Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)] | int
 """Kept as it was written: 124 stays 124, so that a file comes back unchanged."""
+
+
+def _writable(text: str) -> str:
+    """Refuse half of a surrogate pair: JSON may carry one as an escape, but no UTF-8 file can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("Input should be text that can be written as UTF-8") from None
+    return text
+
+
+WRITABLE = AfterValidator(_writable)
+Text = Annotated[str, WRITABLE]
 
 
 class ImageRef(StrictRecord):
@@ -43,8 +56,8 @@ class ImageRef(StrictRecord):
         width: As `height`.
     """
 
-    image_id: Annotated[str, Field(pattern=r"^[a-z0-9_]+:.+$")]
-    path: str
+    image_id: Annotated[str, Field(pattern=r"^[a-z0-9_]+:.+$"), WRITABLE]
+    path: Text
     height: Annotated[int, Field(ge=0)]
     width: Annotated[int, Field(ge=0)]
 
@@ -66,17 +79,17 @@ class Region(StrictRecord):
         source_label: The label in the source dataset.
     """
 
-    rid: Annotated[str, Field(min_length=1)]
+    rid: Annotated[str, Field(min_length=1), WRITABLE]
     image_index: Annotated[int, Field(ge=0, lt=MAX_IMAGES)]
     kind: Literal["object", "part", "region"]
-    name: str
+    name: Text
     parent: str | None = None
-    code: Annotated[str, Field(pattern=r"^[1-9][0-9]{2}([0-9]{2})?$")] | None = None
+    code: Annotated[str, Field(pattern=r"^[1-9][0-9]{2}([0-9]{2})?$"), WRITABLE] | None = None
     bbox: Annotated[list[Number], Field(min_length=4, max_length=4)] | None = None
     area: Annotated[int, Field(ge=0)] | None = None
     mask: RLE | None = None
-    mask_ref: Annotated[str, Field(pattern=r"^[a-z0-9_]+:.+#.+$")] | None = None
-    source_label: str | None = None
+    mask_ref: Annotated[str, Field(pattern=r"^[a-z0-9_]+:.+#.+$"), WRITABLE] | None = None
+    source_label: Text | None = None
 
     optional_fields: ClassVar[frozenset[str]] = frozenset(
         {"parent", "code", "bbox", "area", "mask_ref", "source_label"}
@@ -121,9 +134,9 @@ class Turn(StrictRecord):
     """One turn: tag-free text, its spans, and other wordings with the same meaning."""
 
     role: Literal["system", "user", "assistant"]
-    text: str
+    text: Text
     spans: list[Span] = Field(default_factory=list)
-    alternatives: list[str] = Field(default_factory=list)
+    alternatives: list[Text] = Field(default_factory=list)
 
     optional_fields: ClassVar[frozenset[str]] = frozenset({"spans", "alternatives"})
 
@@ -169,7 +182,7 @@ class Conversation(StrictRecord):
         meta: Free; whatever the builder wants to keep.
     """
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1), WRITABLE]
     task: Task
     split: Split
     images: Annotated[list[ImageRef], Field(min_length=1, max_length=MAX_IMAGES)]

@@ -96,6 +96,9 @@ def write_jsonl(path: str | Path, conversations: Iterable[Conversation]) -> int:
 
     Returns:
         How many were written.
+
+    Raises:
+        RecordError: The `meta` of a conversation holds something that JSON cannot (an array, NaN).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,11 +106,25 @@ def write_jsonl(path: str | Path, conversations: Iterable[Conversation]) -> int:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     count = 0
     try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        with unfinished.open("wb") as file:
             for conversation in conversations:
-                file.write(json.dumps(conversation.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+                file.write(_line(conversation))
                 count += 1
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
     return count
+
+
+def _line(conversation: Conversation) -> bytes:
+    try:
+        line = json.dumps(conversation.to_json(), ensure_ascii=False, allow_nan=False)
+        return f"{line}\n".encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RecordError(
+            "A conversation cannot be written as JSON.",
+            expected="plain strings, finite numbers, lists and dicts",
+            found=str(error),
+            where=f"meta of conversation {conversation.id!r}",
+            fix="convert arrays with .tolist() and leave out what is not finite",
+        ) from None

@@ -71,13 +71,11 @@ def explain(error: ValidationError, name: str) -> RecordError:
         )
     kind = first["type"]
     summary, expected, found = "A field has a wrong value.", first["msg"], shown(first["input"])
-    expected = expected.removeprefix("Input should be ")
+    expected = expected.removeprefix("Value error, ").removeprefix("Input should be ")
     if kind == "missing":
         summary, expected, found = "A field is missing.", f"the field {first['loc'][-1]!r}", "nothing"
     elif kind in ("extra_forbidden", "unexpected_keyword_argument"):
         summary, expected, found = "Unknown field.", "fields of gconv/1 only", repr(first["loc"][-1])
-    elif isinstance(first["input"], str) and kind == "string_unicode":
-        expected, found = "text that can be written as UTF-8", "half of a surrogate pair"
     return RecordError(
         summary, expected=expected, found=found, where=f"{place} of {name}", fix="correct this field"
     )
