@@ -9,37 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from segue.data.scenes.kinds import KINDS
 from segue.models.modeling_prima import PrimaModel
 from segue.training.augmentation import flip, jitter, permute_channels, random_crop, resize_pair
+from segue.training.dense_labels import DenseHeads, centres, cross_entropy, photo_maps, scene_maps
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import SlotTargets, photo_targets, scene_targets, slot_losses, stack_targets
 from segue.training.streams import normalise
-from segue.training.vocabulary import (
-    CLASS_INDEX,
-    COLOUR_INDEX,
-    IGNORED,
-    NOTHING,
-    PART_INDEX,
-    PARTS,
-    PHOTO_LABELS,
-)
-
-
-class DenseHeads(nn.Module):
-    """Linear readouts of patch tokens, used in training only."""
-
-    def __init__(self, clip_width: int, dino_width: int) -> None:
-        super().__init__()
-        self.clip_classes = nn.Linear(clip_width, NOTHING + 1)
-        self.clip_colours = nn.Linear(clip_width, len(COLOUR_INDEX))
-        self.dino_classes = nn.Linear(dino_width, NOTHING + 1)
-        self.dino_colours = nn.Linear(dino_width, len(COLOUR_INDEX))
-        self.dino_parts = nn.Linear(dino_width, len(PARTS) + 1)
+from segue.training.vocabulary import IGNORED
 
 
 class VisionObjective:
@@ -97,14 +76,7 @@ class VisionObjective:
             hw = (self.size, self.size)
             (image, objects), (_, parts) = resize_pair(image, objects, hw), resize_pair(image, parts, hw)
         things = self.scenes.objects[i]
-        classes = np.array([NOTHING] + [CLASS_INDEX[t.kind] for t in things])
-        colours = np.array([IGNORED] + [COLOUR_INDEX[t.colour] for t in things])
-        table = np.full((len(things) + 1, 8), len(PARTS))
-        for k, thing in enumerate(things):
-            names = KINDS[thing.kind].parts
-            table[k + 1, 1 : len(names) + 1] = [PART_INDEX[f"{thing.kind}:{p}"] for p in names]
-        return image, (classes[objects], colours[objects], table[objects, parts]), scene_targets(
-            things, self.slots, mirrored)
+        return image, scene_maps(things, objects, parts), scene_targets(things, self.slots, mirrored)
 
     def photo(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
         """The same for a cropped photograph; labels have no parts."""
@@ -115,11 +87,7 @@ class VisionObjective:
             image, labels = flip(image, labels)
         image, labels = resize_pair(np.ascontiguousarray(image), np.ascontiguousarray(labels), (self.size, self.size))
         facts = self.photos.records[i].facts
-        classes = np.array([NOTHING] + [CLASS_INDEX[n] for n in PHOTO_LABELS])
-        colours = np.array([IGNORED] + [COLOUR_INDEX[facts.labels[n].colour] if facts.has(n) and n != "person"
-                                        else IGNORED for n in PHOTO_LABELS])
-        return image, (classes[labels], colours[labels], np.full(labels.shape, len(PARTS))), photo_targets(
-            facts, labels, self.slots)
+        return image, photo_maps(facts, labels), photo_targets(facts, labels, self.slots)
 
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Dense cross-entropies of both towers plus the slot losses."""
@@ -142,15 +110,3 @@ class VisionObjective:
         loss = sum(terms.values(), start=torch.zeros(())) * 0.5 + 1.5 * slots
         return loss, {k: float(v) for k, v in terms.items()} | readings
 
-
-def centres(maps: Tensor, grid: int) -> Tensor:
-    """Labels at the centre pixels of a grid: `[N, 3, S, S]` to `[N, 3, grid * grid]`."""
-    places = ((torch.arange(grid) + 0.5) * maps.shape[-1] / grid).long()
-    return maps[:, :, places][..., places].flatten(2)
-
-
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over targets that apply; 0 when none does."""
-    if not bool((targets != IGNORED).any()):
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
