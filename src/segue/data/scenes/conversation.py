@@ -26,7 +26,7 @@ def to_conversation(
 ) -> Conversation:
     """Write a dialogue about scenes as a record with a region for every object and every visible part.
 
-    The second object of image 1 has the rid ``"i1o2"``, and its part that is first in `Kind.parts` ``"i1o2p1"``.
+    The second object of image 1 has the rid ``"i1o2"``, its part that is first in `Kind.parts` ``"i1o2p1"``.
 
     Args:
         scenes: the images, in the order in which the text numbers them.
