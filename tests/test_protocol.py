@@ -223,11 +223,8 @@ def test_every_seg_is_accounted_for(markup: str, num_images: int, lenient: bool)
 @given(hostile, st.integers(1, 4))
 def test_what_was_parsed_can_be_rendered_and_parsed_again(markup: str, num_images: int) -> None:
     answer = parse(markup, num_images)
-    spans = sorted(answer.marked_spans(), key=lambda span: (span.start, span.end))
-    try:
-        again = parse(render(answer.text, spans), num_images)
-    except InputError:
-        return  # an answer may hold an empty span right after another, which cannot be written
+    spans = answer.marked_spans()
+    again = parse(render(answer.text, spans), num_images)
     assert again.text == answer.text
     assert again.marked_spans() == spans
 

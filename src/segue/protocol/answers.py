@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from segue.protocol.tags import is_blank
+
 
 class Reason(StrEnum):
     """Why a `[SEG]` was not placed, or what a note is about. Values are stable: reports and counters use
@@ -140,17 +142,19 @@ class ParsedAnswer:
         """Gather the `[SEG]` that can be drawn into spans: the inverse of `render`.
 
         `parse(render(text, spans), n).marked_spans() == spans`. Includes `[SEG]` without a phrase (as empty
-        spans); leaves out those without an image.
+        spans). Whatever the model wrote, `render(text, marked_spans())` works: `[SEG]` without an image are
+        left out, and so is an empty span that would read as one more mask of the span before it.
         """
-        drawable = [(g.seg_ordinal, g.span, g.image_index) for g in self.groundings]
+        drawable = [(g.span, g.seg_ordinal, g.image_index) for g in self.groundings]
         drawable += [
-            (u.seg_ordinal, u.span, u.image_index) for u in self.unplaced if u.image_index is not None
+            (u.span, u.seg_ordinal, u.image_index) for u in self.unplaced if u.image_index is not None
         ]
         spans: list[MarkedSpan] = []
-        for _, (start, end), image_index in sorted(drawable):
-            if spans and (spans[-1].start, spans[-1].end) == (start, end):
-                spans[-1] = MarkedSpan(start, end, (*spans[-1].image_indices, image_index))
-            else:
+        for (start, end), _, image_index in sorted(drawable):
+            last = spans[-1] if spans else None
+            if last is not None and (last.start, last.end) == (start, end):
+                spans[-1] = MarkedSpan(start, end, (*last.image_indices, image_index))
+            elif last is None or start < end or not is_blank(self.text[last.end : start]):
                 spans.append(MarkedSpan(start, end, (image_index,)))
         return spans
 
