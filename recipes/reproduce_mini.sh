@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Trains segue-mini from nothing: four stages, the first two side by side (one core each), then the package weights.
+# About two and a half hours on two cores. Killed at any moment, it goes on from the last checkpoint.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export OMP_WAIT_POLICY=PASSIVE
+segue="${SEGUE:-.venv/bin/segue}"
+OMP_NUM_THREADS=1 "$segue" train recipes/mini_vision.yaml --out runs/mini/vision --resume &
+vision=$!
+sleep 60 # the scenes and the tokenizer are made by whoever comes first
+OMP_NUM_THREADS=1 "$segue" train recipes/mini_masks.yaml --out runs/mini/masks --resume &
+masks=$!
+wait "$vision"
+OMP_NUM_THREADS=1 "$segue" train recipes/mini_conversation.yaml --out runs/mini/conversation --resume
+wait "$masks"
+"$segue" train recipes/mini_joint.yaml --out runs/mini/joint --resume
+.venv/bin/python -m segue.training.export runs/mini/joint/final --out runs/mini/segue-mini

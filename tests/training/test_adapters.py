@@ -1,0 +1,64 @@
+"""The trainable table selects exactly what the papers train, and LoRA folds away without a trace."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segue.errors import InputError
+from segue.models.build import build_from_tokenizer
+from segue.models.modeling_prima import PrimaModel
+from segue.training.adapters import add_lora, merge_lora, prepare_for_training, trained_parts
+from segue.training.tokenizer import train_tokenizer
+
+
+def tiny(visual_module: str = "fusion") -> PrimaModel:
+    tokenizer = train_tokenizer(["In image 1, the red mug is left of the blue chair."] * 20, 400)
+    return build_from_tokenizer("tiny", tokenizer, visual_module=visual_module)[0]
+
+
+def test_prima_trains_exactly_its_table() -> None:
+    model = tiny()
+    lora = add_lora(model)
+    trains = set(prepare_for_training(model, "prima"))
+    layers = model.config.text_config.num_hidden_layers
+    assert len(lora) == layers * 2 * 2  # q and k, A and B
+    assert set(lora) <= trains
+    frozen = {n for n, _ in model.named_parameters()} - trains
+    assert any(n.startswith("sam.mask_decoder") for n in trains)
+    assert not any(n.startswith(("sam.vision_encoder", "sam.prompt_encoder", "vision_model", "aux_vision_model"))
+                   for n in trains)
+    assert "reader.query_tokens" in trains
+    assert all(n in frozen for n, _ in model.named_parameters() if n.startswith("reader.qformer"))
+    assert all("lora_" in n for n in trains if n.startswith("language_model.model.layers"))
+
+
+def test_square_freezes_the_global_queries() -> None:
+    model = tiny("square")
+    add_lora(model)
+    trains = prepare_for_training(model, "prima-square")
+    assert "reader.query_tokens" not in trains
+    assert not any(n.startswith("fusion") for n in trains)
+    assert any(n.startswith("reader.relational") for n in trains)
+    assert set(trained_parts(model)) == {"reader", "image_projection", "seg_projection", "sam", "language_model"}
+
+
+def test_merged_lora_computes_the_same() -> None:
+    model = tiny()
+    names = add_lora(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in names:
+                parameter.normal_(0, 0.3)
+    model.eval()
+    ids = torch.arange(20, 30)[None]
+    before = model.language_model(input_ids=ids).logits
+    assert merge_lora(model) == 2 * model.config.text_config.num_hidden_layers
+    after = model.language_model(input_ids=ids).logits
+    assert not any("lora_" in n for n, _ in model.named_parameters())
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
+
+
+def test_unknown_family_is_named() -> None:
+    with pytest.raises(InputError, match="llava"):
+        prepare_for_training(tiny(), "llava")
