@@ -41,6 +41,14 @@ def tower_hash(model: PrimaModel) -> str:
     return digest.hexdigest()[:16]
 
 
+def picture_hash(picture: Callable[[int], NDArray[np.uint8]], count: int, samples: int = 8) -> str:
+    """Changes when other pictures (another pool, other crops of the same photographs) are asked for."""
+    digest = hashlib.sha256()
+    for index in np.linspace(0, max(0, count - 1), min(samples, count)).astype(int).tolist():
+        digest.update(np.ascontiguousarray(picture(index)).tobytes())
+    return digest.hexdigest()[:16]
+
+
 @torch.no_grad()
 def cache_features(model: PrimaModel, folder: Path, name: str, count: int, picture: Callable[[int], NDArray[np.uint8]],
                    *, batch_size: int = 32) -> FeatureCache:
@@ -48,12 +56,13 @@ def cache_features(model: PrimaModel, folder: Path, name: str, count: int, pictu
 
     Args:
         model: its towers are run in eval mode.
-        folder: of the cache; the file names carry the towers' hash.
+        folder: of the cache; the file names carry the hashes of the towers and of some of the pictures, so that
+            stages with other weights or other crops do not read each other's features.
         name: of the image source.
         picture: index to RGB `[S, S, 3]` at the towers' size.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name}_{count}_{tower_hash(model)}"
+    stem = f"{name}_{count}_{tower_hash(model)}_{picture_hash(picture, count)}"
     done = folder / f"{stem}.json"
     files = [folder / f"{stem}_{part}.npy" for part in ("vision", "aux")]
     if not done.exists():
