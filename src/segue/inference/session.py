@@ -11,24 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from segue import masks, protocol
 from segue.errors import AlignmentError, InputError
-from segue.images import ImageSource, content_hash, load_image
+from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
+from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.models import auto
 from segue.models.auto import ModelBundle
 from segue.models.modeling_grounded import GroundedGeneration
 from segue.protocol import ParsedGrounding
 from segue.records import Grounding
-from segue.records.conversation import MAX_IMAGES
-
-MAX_NEW_TOKENS = 256
-"""Default budget of an answer; the mini's answers take about 30 to 120 tokens."""
 
 _LEAST_ROOM = 16
 """Tokens that must be left for an answer; below that the conversation is too long."""
@@ -40,9 +35,11 @@ _NOT_FOR_THE_PROMPT = ("labels", "image_embeddings", "original_hw", "resized_hw"
 class LoadedModel(ModelBundle):
     """A model that can be asked; `model`, `processor`, `name` and `path` are those of its parts."""
 
-    def session(self, images: Sequence[ImageSource] | ImageSource) -> GroundingSession:
-        """Start a conversation about 1 to 9 images (paths, PIL images, arrays or bytes)."""
-        return GroundingSession(self, images)
+    def session(
+        self, images: Sequence[ImageSource] | ImageSource, *, names: Sequence[str] | None = None
+    ) -> GroundingSession:
+        """Start a conversation about 1 to 9 images; see `GroundingSession`."""
+        return GroundingSession(self, images, names=names)
 
     def ask(self, text: str, images: Sequence[ImageSource] | ImageSource, **options: Any) -> SessionAnswer:
         """Ask a single question; `options` are those of `GroundingSession.ask`."""
@@ -71,44 +68,6 @@ def load(
     return LoadedModel(bundle.model, bundle.processor, bundle.name, bundle.path)
 
 
-def load_images(images: Sequence[ImageSource] | ImageSource) -> tuple[list[Image.Image], list[str]]:
-    """Load the images of a session, all of them before anything is computed.
-
-    Args:
-        images: 1 to 9 sources; a single one need not be in a list.
-
-    Returns:
-        RGB images, and what to call them: the path as given, or "image N".
-
-    Raises:
-        InputError: None, or more than nine; ImageError names the one that cannot be used.
-    """
-    listed = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else list(images)
-    if not 1 <= len(listed) <= MAX_IMAGES:
-        raise InputError(
-            "A conversation is about one to nine images.",
-            expected=f"1 to {MAX_IMAGES} images",
-            found=str(len(listed)),
-            where="images",
-            fix="choose the images that matter, or ask about them in several sessions",
-        )
-    names = [str(s) if isinstance(s, (str, Path)) else f"image {k + 1}" for k, s in enumerate(listed)]
-    return [load_image(source) for source in listed], names
-
-
-def check_question(text: str) -> str:
-    """The question without blanks around it; InputError when nothing is left."""
-    if not isinstance(text, str) or not text.strip():
-        raise InputError(
-            "The question is empty.",
-            expected="a question in words",
-            found=repr(text),
-            where="question",
-            fix='ask something, such as -q "Which image shows a red mug?"',
-        )
-    return text.strip()
-
-
 @dataclass(frozen=True)
 class EncodedImage:
     """What a session keeps of an image; it does not depend on the question.
@@ -128,14 +87,21 @@ class GroundingSession:
     Args:
         bundle: From `segue.load`.
         images: 1 to 9 paths, PIL images, arrays or bytes; a single one need not be in a list.
+        names: What to call the images in answers; by default the paths as given, else "image N".
 
     Raises:
         InputError: No images or too many; ImageError for one that cannot be used.
     """
 
-    def __init__(self, bundle: ModelBundle, images: Sequence[ImageSource] | ImageSource) -> None:
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        images: Sequence[ImageSource] | ImageSource,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.bundle = bundle
-        self.images, self.names = load_images(images)
+        self.images, self.names = load_images(images, names)
         self._keys = [content_hash(image) for image in self.images]
         self._encoded: dict[str, EncodedImage] = {}
         self._answers: list[SessionAnswer] = []
@@ -175,14 +141,7 @@ class GroundingSession:
             InputError: An empty question, or a conversation longer than the model's context.
         """
         question = check_question(text)
-        if max_new_tokens < 1:
-            raise InputError(
-                "The token budget leaves no answer.",
-                expected="max_new_tokens >= 1",
-                found=str(max_new_tokens),
-                where="max_new_tokens",
-                fix=f"leave it out for the default of {MAX_NEW_TOKENS}",
-            )
+        check_budget(max_new_tokens)
         inputs = self._inputs([*self._past_turns(), ("user", question)])
         budget = min(max_new_tokens, self._room(inputs["input_ids"].shape[1]))
         streamer = _TextStreamer(self, stream) if stream is not None else None

@@ -1,0 +1,72 @@
+"""The command line: `segue ask`, `chat`, `eval`, `info`, `models`, `data`, `train`.
+
+Each verb lives in a module of its own and imports what it needs when it runs, so that `segue --help` and a user's
+mistakes are answered at once. A user's mistake ends with a message on stderr and exit code 2, never with a traceback;
+SEGUE_DEBUG=1 shows it.
+"""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from segue.cli import ask, chat, data, evaluate, models, train
+from segue.errors import SegueError
+
+app = typer.Typer(
+    name="segue",
+    help="Grounded conversations over several images: every phrase of an answer gets a mask in the right image.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True)) -> None:
+    if version:
+        import segue
+
+        typer.echo(f"segue {segue.__version__}")
+        raise typer.Exit
+
+
+app.command("ask")(ask.ask)
+app.command("chat")(chat.chat)
+app.command("eval")(evaluate.evaluate)
+app.command("info")(models.info)
+app.command("models")(models.list_models)
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
+
+USER_ERROR = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        Exit code: 0, 2 for a user's mistake, 130 after Ctrl-C.
+    """
+    # Chatter of the libraries below us; what goes wrong is said by our own errors.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    debug = os.environ.get("SEGUE_DEBUG", "") not in ("", "0")
+    try:
+        app(args=argv, prog_name="segue")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except (SegueError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        from segue.cli.console import complain
+
+        complain(error)
+        return USER_ERROR
+    return 0

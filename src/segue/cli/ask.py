@@ -1,0 +1,56 @@
+"""`segue ask`: one question about one to nine images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Images = Annotated[
+    list[str], typer.Argument(help="One to nine image files, in the order in which the answer numbers them.", metavar="IMAGE...")
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="A preset with weights, or a folder.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the first GPU if there is one.")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.", show_default="256")]
+
+
+def ask(
+    images: Images,
+    question: Annotated[str, typer.Option("--question", "-q", help="What to ask.", metavar="TEXT")],
+    model: Model = "segue-mini",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for answer.json, answer.html and the overlays.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print answer.json in place of the text.")] = False,
+    max_new_tokens: MaxNewTokens = None,
+    device: Device = None,
+) -> None:
+    """Ask one question about several images.
+
+    Prints the answer, each grounded phrase in a colour, with its image and score. With --out the masks are written
+    too: as COCO RLE in answer.json, drawn over the images, and as a page to open in a browser.
+    """
+    from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
+    from segue.inference.report import make_folder
+
+    # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
+    text = check_question(question)
+    budget = check_budget(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
+    pictures, names = load_images(images)
+    if out is not None:
+        make_folder(out)
+    from segue.cli.console import err, show_answer, show_paths
+    from segue.inference.session import load
+
+    answer = load(model, device).session(pictures, names=names).ask(text, max_new_tokens=budget)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(answer.to_json(), ensure_ascii=False, indent=2))
+    else:
+        show_answer(answer)
+    if out is not None:
+        show_paths(answer.save(out))
+    elif not as_json:
+        err().print("add --out FOLDER to see the masks: overlays, answer.html, answer.json", style="dim")

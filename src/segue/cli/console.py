@@ -1,0 +1,62 @@
+"""Where the command line writes: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from segue.errors import SegueError
+
+if TYPE_CHECKING:
+    from segue.inference.answer import SessionAnswer
+
+
+@cache
+def _console(stderr: bool, stream: int) -> Console:
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def out() -> Console:
+    """For results; follows `sys.stdout` when somebody replaces it."""
+    return _console(False, id(sys.stdout))
+
+
+def err() -> Console:
+    """For remarks, progress and errors."""
+    return _console(True, id(sys.stderr))
+
+
+def complain(error: BaseException) -> None:
+    """Print a user's mistake: what is wrong, what was expected and found, where, and what to do."""
+    if isinstance(error, SegueError):
+        summary, _, details = str(error).partition("\n")
+    elif isinstance(error, MemoryError):
+        summary, details = "There is not enough memory for this.", "  do this:  use smaller or fewer images"
+    else:
+        summary, details = str(error) or type(error).__name__, ""
+    from segue.inference.visualize import printable
+
+    message = Text("error: ", style="bold red") + Text(printable(summary), style="bold")
+    if details:
+        message += Text("\n" + printable(details))
+    err().print(message)
+
+
+def show_answer(answer: SessionAnswer) -> None:
+    """Print an answer with coloured phrases, and on stderr what could not be placed."""
+    out().print(answer.coloured())
+    remarks = [f"[SEG] {p.seg_ordinal + 1} has no mask: {p.detail}" for p in answer.problems]
+    for remark in remarks + list(answer.notes):
+        err().print(Text(f"note: {remark}", style="yellow"))
+
+
+def show_paths(paths: Sequence[Path]) -> None:
+    """Print where files were written."""
+    for path in paths:
+        err().print(Text("wrote ", style="dim") + Text(str(path)))

@@ -1,0 +1,69 @@
+"""`segue data`: make conversations to train on and to evaluate with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Make grounded conversations (gconv/1 JSONL).", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")]
+Seed = Annotated[int, typer.Option(help="Of every choice: the same seed gives the same data.", min=0)]
+Count = Annotated[int, typer.Option(help="Number of conversations.", min=1)]
+
+
+@app.command()
+def scenes(
+    out: Out,
+    seed: Seed = 0,
+    count: Count = 100,
+    split: Annotated[str, typer.Option(help="train, val, test or heldout (colour and kind pairs never trained).")] = "test",
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.", min=64, max=2048)] = 224,
+) -> None:
+    """Draw scenes with exact masks and write questions and answers about them."""
+    from segue.data.scenes.build import build
+    from segue.inference.report import make_folder
+
+    make_folder(out)
+    build(out_dir=out, seed=seed, count=count, split=split, size=size)
+    _say(out / "conversations.jsonl")
+
+
+@app.command()
+def photos(
+    coco: Annotated[Path, typer.Option(help="PACO-style annotations of dressed persons.")],
+    out: Out,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photographs; that of --coco by default.")] = None,
+    seed: Seed = 0,
+    count: Count = 100,
+    split: Annotated[str, typer.Option(help="Written into the records.")] = "val",
+    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the photographs beside the records.")] = False,
+) -> None:
+    """Write questions and answers about annotated photographs of dressed persons."""
+    from typing import get_args
+
+    from segue.data.photos.build import build
+    from segue.errors import InputError
+    from segue.inference.report import make_folder
+    from segue.records.conversation import Split
+
+    if split not in get_args(Split):
+        raise InputError(
+            "There is no such split.",
+            expected=", ".join(get_args(Split)),
+            found=repr(split),
+            where="--split",
+            fix="choose one of them",
+        )
+    make_folder(out)
+    # mypy cannot follow the check above into the literal type.
+    build(coco, images, out, seed=seed, count=count, split=split, copy_images=copy_images)  # type: ignore[arg-type]
+    _say(out / "conversations.jsonl")
+
+
+def _say(path: Path) -> None:
+    from segue.cli.console import show_paths
+
+    show_paths([path])

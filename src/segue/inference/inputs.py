@@ -1,0 +1,84 @@
+"""What a user gives, checked before anything heavy is loaded: the images, the question, the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segue.errors import InputError
+from segue.images import ImageSource, load_image
+from segue.records.conversation import MAX_IMAGES
+
+MAX_NEW_TOKENS = 256
+"""Default budget of an answer; the mini's answers take about 30 to 120 tokens."""
+
+
+def load_images(
+    images: Sequence[ImageSource] | ImageSource, names: Sequence[str] | None = None
+) -> tuple[list[Image.Image], list[str]]:
+    """Load the images of a session, all of them before anything is computed.
+
+    Args:
+        images: 1 to 9 sources; a single one need not be in a list.
+        names: What to call them, one each; by default the path as given, or "image N".
+
+    Returns:
+        RGB images and their names.
+
+    Raises:
+        InputError: None, or more than nine, or not as many names; ImageError names the one that cannot be used.
+    """
+    listed = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else list(images)
+    if not 1 <= len(listed) <= MAX_IMAGES:
+        raise InputError(
+            "A conversation is about one to nine images.",
+            expected=f"1 to {MAX_IMAGES} images",
+            found=str(len(listed)),
+            where="images",
+            fix="choose the images that matter, or ask about them in several sessions",
+        )
+    if names is None:
+        names = [str(s) if isinstance(s, (str, Path)) else f"image {k + 1}" for k, s in enumerate(listed)]
+    elif len(names) != len(listed):
+        raise InputError(
+            "Images and names do not match.",
+            expected=f"{len(listed)} names",
+            found=str(len(names)),
+            where="names",
+            fix="give one name per image, or none",
+        )
+    return [load_image(source) for source in listed], [whole_unicode(name) for name in names]
+
+
+def check_question(text: str) -> str:
+    """The question without blanks around it; InputError when nothing is left."""
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(
+            "The question is empty.",
+            expected="a question in words",
+            found=repr(text),
+            where="question",
+            fix='ask something, such as "Which image shows a red mug?"',
+        )
+    return whole_unicode(text).strip()
+
+
+def whole_unicode(text: str) -> str:
+    """The text with half characters (lone surrogates, as undecodable arguments bring them) replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def check_budget(max_new_tokens: int) -> int:
+    """The budget of an answer in tokens; InputError when it is below one."""
+    if max_new_tokens < 1:
+        raise InputError(
+            "The token budget leaves no answer.",
+            expected="max_new_tokens >= 1",
+            found=str(max_new_tokens),
+            where="max_new_tokens",
+            fix=f"leave it out for the default of {MAX_NEW_TOKENS}",
+        )
+    return max_new_tokens
