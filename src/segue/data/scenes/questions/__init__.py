@@ -1,6 +1,6 @@
 """Question templates for the scenes, in the four kinds of the task, and follow-ups."""
 
-from segue.data.scenes.questions import comparison, followups, functional, numerical, repeats, spatial
+from segue.data.scenes.questions import comparison, followups, functional, numerical, others, repeats, spatial
 from segue.data.scenes.questions.answers import Answer, AnswerSpan, Draft, Exchange, Mention
 from segue.data.scenes.questions.facts import Facts, Thing
 from segue.data.scenes.questions.registry import FIRST, FOLLOW_UPS, LEVELS, QUESTION_KINDS, Template
@@ -24,6 +24,7 @@ __all__ = [
     "followups",
     "functional",
     "numerical",
+    "others",
     "repeats",
     "spatial",
 ]

@@ -236,7 +236,7 @@ def part_of_kind_for_purpose(facts: Facts, say: Speaker) -> Draft | None:
     purpose = say.rng.choice(KINDS[thing.kind].part_purposes[part])
     patterns = _HOLD_KIND_PATTERNS if purpose == HOLD else _KIND_PATTERNS
     question = say.ask(*patterns, thing=thing.kind, purpose=purpose, where=say.where(i, facts.num_images))
-    topic = ("part_of_kind", thing.kind, part)
+    topic = ("useful_part", thing.kind, part)
     answer = resolve(facts, topic, i)
     return None if answer is None else Draft(question, answer, topic, i)
 
@@ -253,4 +253,4 @@ def part_of_thing_for_purpose(facts: Facts, say: Speaker) -> Draft | None:
     patterns = _HOLD_KIND_PATTERNS if purpose == HOLD else _KIND_PATTERNS
     where = say.in_image(thing.image_index, facts.num_images)
     question = say.ask(*patterns, thing=thing.obj.phrase, purpose=purpose, where=where)
-    return Draft(question, in_one(thing.image_index, [Mention(thing, part)], "(it is)"))
+    return Draft(question, in_one(thing.image_index, [Mention(thing, part)], "you can use"))

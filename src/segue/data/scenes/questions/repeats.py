@@ -57,7 +57,7 @@ def same_purpose_elsewhere(facts: Facts, say: Speaker, previous: Draft) -> Draft
 @follow_up("functional", "part", 12.0)
 def same_part_purpose_elsewhere(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And in the last image?"""
-    return _elsewhere(facts, say, previous, ("part_purpose",))
+    return _elsewhere(facts, say, previous, ("part_purpose", "useful_part"))
 
 
 @follow_up("spatial", "object", 12.0)

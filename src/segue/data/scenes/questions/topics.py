@@ -123,7 +123,8 @@ TOPICS: dict[str, Topic] = {
         lambda f, i, purpose: mentions(serving(f, i, purpose)), "you can use", lambda _: NOTHING
     ),
     "part_purpose": Topic(parts_serving, "you can use", lambda _: NOTHING, "part"),
-    "part_of_kind": Topic(_part_of_kind, "(it is)", lambda kind, _: no_such(kind), "part"),
+    "part_of_kind": Topic(_part_of_kind, "you can see", lambda kind, _: no_such(kind), "part"),
+    "useful_part": Topic(_part_of_kind, "you can use", lambda kind, _: no_such(kind), "part"),
     "largest_part": Topic(_largest_part, "(it is)", no_such, "part"),
     "superlative": Topic(_superlative, "(it is)", lambda _: ""),
     "kind": Topic(_of_kind, "there (is)", no_such),
