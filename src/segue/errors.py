@@ -78,9 +78,7 @@ class RecordError(SegueError, ValueError):
 
 
 class AlignmentError(SegueError, RuntimeError):
-    """Two counts that must agree do not: placeholders and visual tokens, `[SEG]` and masks, images and
-    indices.
-    """
+    """Two counts that must agree do not: placeholders and visual tokens, `[SEG]` and masks, and the like."""
 
 
 class ModelError(SegueError, RuntimeError):
@@ -91,8 +89,6 @@ _LONGEST_FIELD = 400
 
 
 def _one_line(value: str) -> str:
-    """Fold line breaks and cut at `_LONGEST_FIELD` characters: a stray megabyte of text must not fill a
-    terminal.
-    """
+    """Fold line breaks and cut: a stray megabyte of text must not fill a terminal."""
     folded = " ".join(str(value).split())
     return folded if len(folded) <= _LONGEST_FIELD else folded[: _LONGEST_FIELD - 3] + "..."

@@ -114,9 +114,7 @@ def _from_path(source: str | Path) -> Image.Image:
 
 
 def _regular_file(path: Path, where: str) -> Path:
-    """Return the path when there is a file; Path("") would be the current directory, so `where` decides
-    first.
-    """
+    """Return the path if it is a file; an empty string would be the current directory to Path."""
     if where and path.is_file():
         return path
     summary, found, fix = "There is no such image file.", "nothing", "check the path"

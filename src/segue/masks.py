@@ -34,9 +34,7 @@ __all__ = [
 ]
 
 MAX_PIXELS = 100_000_000
-"""The largest image or mask that Segue decodes. A few bytes of RLE can claim any size, as can an image
-header.
-"""
+"""The largest image or mask that is decoded: a few bytes of RLE or of an image header can claim any size."""
 
 Mask = NDArray[np.bool_]
 """Boolean array `[height, width]`."""
@@ -97,9 +95,7 @@ def area(mask: NDArray[Any] | Mapping[str, Any]) -> int:
 
 
 def box(mask: NDArray[Any] | Mapping[str, Any]) -> list[float]:
-    """Return the tight box `[x, y, width, height]` of a mask or RLE in pixels; [0, 0, 0, 0] when it is
-    empty.
-    """
+    """Return the tight box `[x, y, width, height]` of a mask or RLE in pixels; [0, 0, 0, 0] when empty."""
     array = decode(mask) if isinstance(mask, Mapping) else _as_mask(mask)
     columns = np.flatnonzero(array.any(axis=0))
     if not len(columns):
@@ -332,9 +328,7 @@ def _rightmost(choices: Sequence[int], came: int) -> int:
 
 
 def _is_hole(loop: Sequence[tuple[_Point, int]]) -> bool:
-    """An outline runs clockwise on the screen (its area is positive with y downwards), a hole the other
-    way.
-    """
+    """Outlines run clockwise on the screen (positive area, y points down), holes the other way."""
     return sum(point[0] * _STEP[direction][1] for point, direction in loop) < 0
 
 

@@ -15,9 +15,7 @@ from segue.protocol.tags import is_blank
 
 
 class Reason(StrEnum):
-    """Why a `[SEG]` was not placed, or what a note is about. Values are stable: reports and counters use
-    them.
-    """
+    """Why a `[SEG]` was not placed, or what a note is about. Values are stable: reports count them."""
 
     MISSING_IDENTIFIER = "missing_identifier"
     """Several images, and no image identifier after the `[SEG]`."""
@@ -30,9 +28,7 @@ class Reason(StrEnum):
     NO_PHRASE = "no_phrase"
     """The `[SEG]` has an image but no phrase; its `image_index` is kept, so the mask can still be drawn."""
     UNCLOSED_PHRASE = "unclosed_phrase"
-    """`<p>` without `</p>`. Note only: the phrase ends at the `[SEG]`, or is plain text when there is
-    none.
-    """
+    """`<p>` without `</p>`. Note only: the phrase ends at the `[SEG]`, or is plain text without one."""
     NESTED_TAGS = "nested_tags"
     """`<p>` inside an open `<p>`. Note only: the inner phrase is kept, the outer one becomes plain text."""
     STRAY_TAG = "stray_tag"
@@ -40,9 +36,7 @@ class Reason(StrEnum):
     PHRASE_WITHOUT_SEG = "phrase_without_seg"
     """`<p> phrase </p>` that no `[SEG]` follows. Note only: it stays as plain text."""
     DETACHED_SEG = "detached_seg"
-    """Words stand between a phrase and its `[SEG]`, in one sentence. Note only: the `[SEG]` gets the
-    phrase.
-    """
+    """Words stand between a phrase and its `[SEG]`, in one sentence. Note only: they belong together."""
 
 
 class Source(StrEnum):
@@ -75,9 +69,7 @@ class MarkedSpan:
 
 @dataclass(frozen=True, slots=True)
 class ParsedGrounding:
-    """A `[SEG]` that was placed: `phrase` = `text[span[0]:span[1]]` belongs to a mask in image
-    `image_index`.
-    """
+    """A `[SEG]` that was placed: the mask of `phrase`, `text[span[0]:span[1]]`, in one image."""
 
     phrase: str
     span: tuple[int, int]
@@ -108,9 +100,7 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something odd in an answer that cost no mask: what it was, where in the clean text, and what was
-    done.
-    """
+    """Something odd in an answer that cost no mask: what, where in the clean text, and what was done."""
 
     reason: Reason
     detail: str

@@ -116,9 +116,7 @@ class PrimaDialect:
 
 
 def _check_span(text: str, span: MarkedSpan, number: int, done: int) -> None:
-    """Raise InputError unless the span can be written after `done` characters, so that parsing gives it
-    back.
-    """
+    """Raise InputError unless the span, after `done` characters, can be written and read back."""
     problem = ""
     if not 0 <= span.start <= span.end <= len(text):
         problem = f"a range within 0..{len(text)}"

@@ -21,9 +21,7 @@ TAG_LITERALS = (SEG_TOKEN, PHRASE_START, PHRASE_END, IMAGE_TOKEN)
 """What `parse` takes out of a text and `render` refuses inside one. Compared case-sensitively: tokens are."""
 
 TOKENIZER_LITERALS = ("<s>", "</s>", "<unk>", "<pad>", "<im_start>", "<im_end>", "<bbox>", "<point>")
-"""Further literals on which the tokenizers of the supported families split; only `escape_user_text` knows
-them.
-"""
+"""Further literals on which tokenizers of the supported families split; for `escape_user_text` only."""
 
 _ESCAPED = re.compile(
     "|".join(re.escape(t) for t in TAG_LITERALS + TOKENIZER_LITERALS), re.IGNORECASE | re.ASCII
@@ -138,9 +136,7 @@ def read_identifier(markup: str, position: int) -> tuple[IdentifierState, int | 
 
 
 def is_blank(gap: str) -> bool:
-    """True for text that keeps a `[SEG]` attached to what stands before it: blanks and image identifiers
-    only.
-    """
+    """True for blanks and image identifiers: a `[SEG]` after them belongs to what stands before them."""
     return not _INLINE.sub("", gap).strip() if gap else True
 
 

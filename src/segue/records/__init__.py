@@ -1,5 +1,4 @@
-"""Grounded conversations as data: the record `gconv/1`, its JSONL files, and the answer that a session
-returns.
+"""Grounded conversations as data: the record `gconv/1`, its files, and the answer that a session returns.
 
 A record holds images, regions (objects, parts or any other area, each with a mask) and tag-free turns whose
 spans name regions. Model families render their own markup from it, see `grounded_markup`.
@@ -16,7 +15,6 @@ In files images are numbered from 1 (`image`), in code from 0 (`image_index`).
 
 from segue.records.answer import GroundedAnswer, Grounding
 from segue.records.conversation import (
-    SCHEMA,
     SPLITS,
     TASKS,
     Conversation,
@@ -26,6 +24,7 @@ from segue.records.conversation import (
     Span,
     Turn,
 )
+from segue.records.file_form import SCHEMA
 from segue.records.jsonl import RecordReader, read_jsonl, write_jsonl
 from segue.records.markup import grounded_markup
 

@@ -1,5 +1,4 @@
-"""From the JSON object of a file to the arguments of `Conversation`: version, numbering, and what only
-files know.
+"""From the JSON object of a file to the arguments of `Conversation`: version, numbering, null fields.
 
 A file numbers images from 1 in `image`; records count from 0 in `image_index`. A region in a file carries
 exactly one of the keys `mask` (which may be null) and `mask_ref`.
