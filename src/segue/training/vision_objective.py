@@ -92,8 +92,9 @@ class VisionObjective:
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Dense cross-entropies of both towers plus the slot losses."""
         clip, dino = model.encode_towers(batch["pixel_values"], batch["pixel_values_aux"])
+        # Slots start as noise; their gradient would drown the patch labels' in the towers.
         visual = model.encode_images([1] * len(clip), batch["qformer_input_ids"], batch["qformer_attention_mask"],
-                                     vision_features=clip, aux_features=dino)
+                                     vision_features=clip.detach(), aux_features=dino.detach())
         heads = model.training_heads
         prefix = 1 + model.config.aux_vision_config.num_register_tokens
         dense_dino = centres(batch["dense"], self.dino_grid)
@@ -107,6 +108,6 @@ class VisionObjective:
             "clip_colour": cross_entropy(heads.clip_colours(cells), dense_clip[:, 1]),
         }
         slots, readings = slot_losses(model.slot_heads, visual.queries, batch["slots"])
-        loss = sum(terms.values(), start=torch.zeros(())) * 0.5 + 1.5 * slots
+        loss = sum(terms.values(), start=torch.zeros(())) + slots
         return loss, {k: float(v) for k, v in terms.items()} | readings
 
