@@ -4,6 +4,8 @@ import os
 import random
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 # Before anything imports torch or transformers: both read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -49,3 +51,22 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared data at {path}: set SEGUE_SHARED to the folder that holds it")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """A subword vocabulary of 600 tokens learned from two exchanges; whatever else is typed falls apart into bytes."""
+    from segue.training.tokenizer import train_tokenizer
+
+    texts = ["The (IMAGE1), (IMAGE2) provide an overview of the pictures. USER: What can you drink coffee from?",
+             " ASSISTANT: You can drink coffee from the red mug in image 1, not from the blue chair. What is in it?"]
+    return train_tokenizer(texts * 4, 600)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_tokenizer: Any) -> SimpleNamespace:
+    """`model`, `processor` and `tokenizer` of the `tiny` preset as it is built; do not change its weights."""
+    from segue.models.build import build_from_tokenizer
+
+    model, processor = build_from_tokenizer("tiny", tiny_tokenizer)
+    return SimpleNamespace(model=model, processor=processor, tokenizer=tiny_tokenizer)
