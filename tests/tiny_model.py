@@ -1,8 +1,8 @@
 """A model with random-sized weights that has learned two sentences by heart, saved like any other.
 
-`tiny_model_folder` serves every test that needs an answer with masks: whatever is asked, the model says ANSWER when it
-sees two images or more. It takes about a hundred optimiser steps of milliseconds; nothing about it is realistic but
-its interfaces.
+`tiny_model_folder` serves every test that needs an answer with masks: whatever is asked, the model says
+ANSWER when it sees two images or more. It takes about a hundred optimiser steps of milliseconds; nothing
+about it is realistic but its interfaces.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_model import picture
 
 from segue.errors import InputError
 from segue.inference.inputs import check_budget, check_question, load_images, whole_unicode
+from tiny_model import picture
 
 
 @given(st.text(st.characters(codec="utf-8")))

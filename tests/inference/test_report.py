@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_model import picture
 
 from segue import masks
 from segue.errors import InputError
@@ -19,9 +18,12 @@ from segue.inference.report import AnswerFile, answer_schema, render_html, write
 from segue.inference.visualize import PALETTE
 from segue.protocol import Reason, Unplaced
 from segue.records import Grounding
+from tiny_model import picture
 
 
-def grounding(phrase: str, span: tuple[int, int], image_index: int, hw: tuple[int, int], score: float) -> Grounding:
+def grounding(
+    phrase: str, span: tuple[int, int], image_index: int, hw: tuple[int, int], score: float
+) -> Grounding:
     mask = np.zeros(hw, bool)
     if score:
         mask[hw[0] // 4 : hw[0] // 2, hw[1] // 4 : hw[1] // 2] = True

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from tiny_model import ANSWER, TEXT, picture
 
 import segue
 from segue.errors import AlignmentError, ImageError, InputError
 from segue.models.modeling_grounded import GroundedGeneration
+from tiny_model import ANSWER, TEXT, picture
 
 if TYPE_CHECKING:
     from segue.inference import LoadedModel
@@ -152,7 +152,10 @@ def test_streamed_pieces_are_the_clean_text(tiny_model: LoadedModel) -> None:
 
 
 def test_what_cannot_be_placed_is_a_problem(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    markup = "A <p> lamp </p> [SEG] (IMAGE2) or <p> red mug </p> [SEG] (IMAGE3) or [SEG] (IMAGE1) or <p> lamp </p> [SEG]."
+    markup = (
+        "A <p> lamp </p> [SEG] (IMAGE2) or <p> red mug </p> [SEG] (IMAGE3) or [SEG] (IMAGE1) "
+        "or <p> lamp </p> [SEG]."
+    )
     says(monkeypatch, tiny_model, markup, finished=False)
     answer = tiny_model.session([picture(), picture(shade=200)]).ask("What is there?")
     assert [(g.phrase, g.image_index) for g in answer.groundings] == [("lamp", 1)]
@@ -165,7 +168,9 @@ def test_what_cannot_be_placed_is_a_problem(tiny_model: LoadedModel, monkeypatch
     assert any("cut off after" in note for note in answer.notes)
 
 
-def test_an_empty_mask_stays_with_score_zero(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_mask_stays_with_score_zero(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         tiny_model.model, "decode_masks", lambda e, prompts, index: torch.full((len(prompts), 16, 16), -9.0)
     )

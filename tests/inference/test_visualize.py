@@ -28,17 +28,30 @@ from segue.inference.visualize import (
 
 # Linear-RGB simulations of full dichromacy (Machado, Oliveira and Fernandes 2009, severity 1).
 NORMAL = np.eye(3)
-PROTAN = np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]])
-DEUTAN = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]])
+PROTAN = np.array(
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+)
+DEUTAN = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+)
 
 
 def lab(rgb: Colour, view: np.ndarray) -> np.ndarray:
     """CIE L*a*b* (D65) of an sRGB colour as an eye of this kind sees it."""
     values = np.array(rgb) / 255
-    linear = np.clip(view @ np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4), 0, 1)
-    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]])
+    linear = np.clip(
+        view @ np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4), 0, 1
+    )
+    to_xyz = np.array(
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.072175],
+            [0.0193339, 0.119192, 0.9503041],
+        ]
+    )
     x, y, z = (
-        v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in to_xyz @ linear / (0.95047, 1, 1.08883)
+        v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116
+        for v in to_xyz @ linear / (0.95047, 1, 1.08883)
     )
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
@@ -49,7 +62,8 @@ def nearest(colours: tuple[Colour, ...], view: np.ndarray) -> float:
 
 def test_the_palette_is_large_and_easy_to_tell_apart() -> None:
     assert len(set(PALETTE)) == len(PALETTE) >= 16
-    # A difference of about 2.3 is just noticeable side by side; ten times that is told apart across a picture.
+    # A difference of about 2.3 is just noticeable side by side; ten times that is told apart across a
+    # picture.
     assert nearest(PALETTE, NORMAL) > 20
     assert min(nearest(PALETTE[:8], PROTAN), nearest(PALETTE[:8], DEUTAN)) > 15
 
@@ -62,7 +76,10 @@ def test_the_palette_repeats() -> None:
 def test_labels_are_readable(background: Colour) -> None:
     def luminance(rgb: Colour) -> float:
         v = np.array(rgb) / 255
-        return float(np.array([0.2126, 0.7152, 0.0722]) @ np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4))
+        return float(
+            np.array([0.2126, 0.7152, 0.0722])
+            @ np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+        )
 
     low, high = sorted((luminance(background), luminance(ink_on(background))))
     assert (high + 0.05) / (low + 0.05) >= 4.0
@@ -81,7 +98,10 @@ def test_an_outline_lies_in_the_mask_and_touches_every_border(mask: np.ndarray, 
     assert not (border & ~line).any()
 
 
-@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)), st.tuples(st.integers(1, 20), st.integers(1, 20)))
+@given(
+    arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+)
 def test_resized_masks_have_the_size_and_keep_full_and_empty(mask: np.ndarray, hw: tuple[int, int]) -> None:
     resized = resize_mask(mask, hw)
     assert resized.shape == hw

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from segue.metrics import PhraseCounts, count_phrases, image_id_hits, match_phrases, normalise_phrase
 
-KEYS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["red mug", "The red mug", "lamp", "lamp's base"])))
+KEYS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["red mug", "The red mug", "lamp", "lamp's base"]))
+)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_presets_without_weights_say_what_to_do(monkeypatch: pytest.MonkeyPatch,
     assert presets_with_weights() == []
     with pytest.raises(ModelError, match="embedded weights of segue-mini are missing"):
         load("segue-mini")
-    with pytest.raises(ModelError, match=r"(?s)public checkpoints.*lmsys/vicuna-7b-v1\.5.*segue init prima-7b"):
+    with pytest.raises(
+        ModelError, match=r"(?s)public checkpoints.*lmsys/vicuna-7b-v1\.5.*segue init prima-7b"
+    ):
         load("prima-7b")
     with pytest.raises(ModelError, match="for tests and dry runs"):
         load("tiny")
@@ -82,7 +84,9 @@ def test_folders_that_lack_something_are_named(folder: Path, tmp_path: Path) -> 
         load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"model_type": "llama"}', "{}", "\ufeff{", '{"model_type": ["prima"]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"model_type": "llama"}', "{}", "\ufeff{", '{"model_type": ["prima"]}']
+)
 def test_a_foreign_configuration_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=r"config\.json"):
@@ -113,7 +117,9 @@ def test_weights_must_fill_the_model(folder: Path, change: str) -> None:
     else:
         weights[name] = torch.zeros(3, 3)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"nobody\.knows" if change == "surplus" else r"seg_projection\.0\.weight"):
+    with pytest.raises(
+        ModelError, match=r"nobody\.knows" if change == "surplus" else r"seg_projection\.0\.weight"
+    ):
         load(folder, "cpu")
 
 

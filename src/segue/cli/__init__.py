@@ -1,8 +1,8 @@
 """The command line: `segue ask`, `chat`, `eval`, `info`, `models`, `data`, `train`.
 
-Each verb lives in a module of its own and imports what it needs when it runs, so that `segue --help` and a user's
-mistakes are answered at once. A user's mistake ends with a message on stderr and exit code 2, never with a traceback;
-SEGUE_DEBUG=1 shows it.
+Each verb lives in a module of its own and imports what it needs when it runs, so that `segue --help` and a
+user's mistakes are answered at once. A user's mistake ends with a message on stderr and exit code 2, never
+with a traceback; SEGUE_DEBUG=1 shows it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from segue.errors import SegueError
 
 app = typer.Typer(
     name="segue",
-    help="Grounded conversations over several images: every phrase of an answer gets a mask in the right image.",
+    help="Grounded conversations over several images: phrases of the answer get masks in the right image.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,7 +26,9 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True)) -> None:
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
     if version:
         import segue
 

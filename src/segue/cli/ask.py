@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Images = Annotated[
-    list[str], typer.Argument(help="One to nine image files, in the order in which the answer numbers them.", metavar="IMAGE...")
+    list[str],
+    typer.Argument(
+        help="One to nine image files, in the order in which the answer numbers them.", metavar="IMAGE..."
+    ),
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="A preset with weights, or a folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the first GPU if there is one.")]
@@ -28,8 +31,8 @@ def ask(
 ) -> None:
     """Ask one question about several images.
 
-    Prints the answer, each grounded phrase in a colour, with its image and score. With --out the masks are written
-    too: as COCO RLE in answer.json, drawn over the images, and as a page to open in a browser.
+    Prints the answer, each grounded phrase in a colour, with its image and score. With --out the masks are
+    written too: as COCO RLE in answer.json, drawn over the images, and as a page to open in a browser.
     """
     from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
     from segue.inference.report import make_folder

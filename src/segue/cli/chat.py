@@ -30,7 +30,7 @@ def chat(
 ) -> None:
     """Talk about several images over several turns.
 
-    Questions are read line by line; /help lists the commands. Ctrl-C stops an answer, which is then forgotten.
+    Questions are read line by line; /help lists the commands. Ctrl-C stops an answer and forgets it.
     """
     from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, load_images
 
@@ -41,7 +41,9 @@ def chat(
 
     session = load(model, device).session(pictures, names=names)
     if sys.stdin.isatty():
-        err().print(f"{len(pictures)} image(s), {model}. /help lists the commands, /quit leaves.", style="dim")
+        err().print(
+            f"{len(pictures)} image(s), {model}. /help lists the commands, /quit leaves.", style="dim"
+        )
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  arrow keys and history in input()
     while (line := _read_line()) is not None:
@@ -130,7 +132,9 @@ def _command(session: GroundingSession, line: str) -> bool:
 def _images(session: GroundingSession, rest: str) -> None:
     from segue.cli.console import out
 
-    for number, (name, (height, width)) in enumerate(zip(session.names, session.image_hws, strict=True), start=1):
+    for number, (name, (height, width)) in enumerate(
+        zip(session.names, session.image_hws, strict=True), start=1
+    ):
         out().print(Text(f"image {number}: {name}, {width} x {height}"))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +15,14 @@ if TYPE_CHECKING:
     from segue.inference.answer import SessionAnswer
 
 
-@cache
-def _console(stderr: bool, stream: int) -> Console:
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
-
-
 def out() -> Console:
-    """For results; follows `sys.stdout` when somebody replaces it."""
-    return _console(False, id(sys.stdout))
+    """For results. Made anew each time, so that it sees whether stdout is a terminal now."""
+    return Console(highlight=False, soft_wrap=True)
 
 
 def err() -> Console:
     """For remarks, progress and errors."""
-    return _console(True, id(sys.stderr))
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def complain(error: BaseException) -> None:

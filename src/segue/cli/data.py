@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,15 +19,21 @@ def scenes(
     out: Out,
     seed: Seed = 0,
     count: Count = 100,
-    split: Annotated[str, typer.Option(help="train, val, test or heldout (colour and kind pairs never trained).")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, val, test or heldout (colour and kind pairs never trained).")
+    ] = "test",
     size: Annotated[int, typer.Option(help="Side of the images in pixels.", min=64, max=2048)] = 224,
+    wording: Annotated[
+        Literal["seen", "unseen", "all"],
+        typer.Option(help="Ways of asking: those of the training, those kept out, or both."),
+    ] = "seen",
 ) -> None:
     """Draw scenes with exact masks and write questions and answers about them."""
     from segue.data.scenes.build import build
     from segue.inference.report import make_folder
 
     make_folder(out)
-    build(out_dir=out, seed=seed, count=count, split=split, size=size)
+    build(out_dir=out, seed=seed, count=count, split=split, size=size, wording=wording)
     _say(out / "conversations.jsonl")
 
 
@@ -35,11 +41,15 @@ def scenes(
 def photos(
     coco: Annotated[Path, typer.Option(help="PACO-style annotations of dressed persons.")],
     out: Out,
-    images: Annotated[Path | None, typer.Option(help="Folder of the photographs; that of --coco by default.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the photographs; that of --coco by default.")
+    ] = None,
     seed: Seed = 0,
     count: Count = 100,
     split: Annotated[str, typer.Option(help="Written into the records.")] = "val",
-    copy_images: Annotated[bool, typer.Option("--copy-images", help="Copy the photographs beside the records.")] = False,
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images", help="Copy the photographs beside the records.")
+    ] = False,
 ) -> None:
     """Write questions and answers about annotated photographs of dressed persons."""
     from typing import get_args

@@ -37,7 +37,7 @@ def evaluate(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
     from segue.cli.console import err, show_paths
-    from segue.evaluation import evaluate as run
+    from segue.evaluation.evaluate import evaluate as run
     from segue.inference.session import load
 
     bundle = load(model, device)
@@ -66,20 +66,31 @@ def _show(metrics: dict[str, Any]) -> None:
 
     from segue.cli.console import err, out
 
-    columns = ("mean_iou", "recall_at_50", "phrase_f1", "image_id_accuracy", "exact_match", "n_turns", "n_masks")
-    table = Table("", *columns)
+    columns = {
+        "mean_iou": "IoU",
+        "recall_at_50": "R@0.5",
+        "phrase_f1": "F1",
+        "image_id_accuracy": "image",
+        "exact_match": "exact",
+        "n_turns": "turns",
+        "n_masks": "masks",
+    }
+    table = Table("", *columns.values())
 
     def add(label: str, numbers: dict[str, Any]) -> None:
-        table.add_row(label, *("-" if numbers[c] is None else f"{numbers[c]:.3g}" for c in columns))
+        values = (numbers[name] for name in columns)
+        table.add_row(
+            label, *("-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in values)
+        )
 
     add("all", metrics)
-    for group, label in (("by_turn", "turn {}"), ("by_number_of_images", "{} image(s)"), ("by_kind", "{}")):
+    for group, label in (("by_turn", "turn {}"), ("by_number_of_images", "images: {}"), ("by_kind", "{}")):
         for name, numbers in metrics[group].items():
             add(label.format(name), numbers)
     out().print(table, soft_wrap=False)
     if metrics["phrase_f1_image_dependent"] is not None:
         f1, n = metrics["phrase_f1_image_dependent"], metrics["n_image_dependent"]
-        out().print(f"phrase_f1 where the images are needed: {f1:.3g} ({n} turns)")
+        out().print(f"phrase_f1 where the images are needed: {f1:.3f} ({n} turns)")
     if metrics["failures"]["count"]:
         first = metrics["failures"]["first"][0]
         err().print(

@@ -111,9 +111,9 @@ def describe(model: str) -> dict[str, Any]:
 def count_parameters(config: Any) -> dict[str, int]:
     """Parameters of each part, counted on torch's meta device, where a 7B model takes no memory."""
     import torch
+    from transformers import AutoModel
 
     import segue.models  # noqa: F401  registers the families
-    from transformers import AutoModel
 
     with torch.device("meta"):
         model = AutoModel.from_config(config)
@@ -130,5 +130,6 @@ def _checkpoints(components: dict[str, str]) -> dict[str, str]:
 def _streams(folder: Path | None, of_preset: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     streams = of_preset
     if folder is not None:
-        streams = json.loads((folder / "processor_config.json").read_text(encoding="utf-8")).get("image_streams", {})
+        content = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
+        streams = content.get("image_streams", {})
     return [{"name": name, "size": fields["size"], "fit": fields["fit"]} for name, fields in streams.items()]

@@ -10,9 +10,12 @@ import typer
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/mini.yaml.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: resolved recipe, checkpoints, final model.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Run folder: resolved recipe, checkpoints, final model.")
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a value of the recipe; may be repeated.", metavar="A.B=C")
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the recipe; may be repeated.", metavar="A.B=C"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the resolved recipe and stop.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = True,

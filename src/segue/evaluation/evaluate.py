@@ -39,9 +39,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Replay conversations through sessions and write `metrics.json` and `predictions.jsonl`.
 
-    Failed questions and unreadable images count as zero; none is skipped. With `shuffle_images` the images of other
-    conversations are shown in place of each conversation's own: what a model still scores then, it reads from the
-    questions alone. Masks are not scored in this control.
+    Failed questions and unreadable images count as zero; none is skipped. With `shuffle_images` the images of
+    other conversations are shown in place of each conversation's own: what a model still scores then, it
+    reads from the questions alone. Masks are not scored in this control.
 
     Args:
         bundle: From `segue.load`.
@@ -99,6 +99,7 @@ def evaluate(
             if progress is not None:
                 progress(done, len(chosen))
     metrics = summarise(results, masks_scored=not shuffle_images) | {
+        "n": len(chosen),
         "model": bundle.name,
         "shuffle_images": shuffle_images,
         "history": history,

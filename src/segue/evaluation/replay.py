@@ -129,8 +129,8 @@ def replay(
 ) -> list[TurnResult]:
     """Ask every question of a record in one session, answers generated freely.
 
-    A question that fails is scored as an empty answer and is not part of the later questions' history; images that
-    cannot be opened fail every question. Nothing is skipped.
+    A question that fails is scored as an empty answer and is not part of the later questions' history; images
+    that cannot be opened fail every question. Nothing is skipped.
 
     Args:
         bundle: The model.
@@ -166,7 +166,7 @@ def replay(
 
 
 def _questions(conversation: Conversation) -> list[tuple[int, str]]:
-    """Index of each assistant turn with the user text that leads to it; system turns are the template's business."""
+    """Index of each assistant turn with the user text before it; system turns are the template's business."""
     pairs: list[tuple[int, str]] = []
     waiting: list[str] = []
     for index, turn in enumerate(conversation.turns):
@@ -301,7 +301,9 @@ def _prediction(
     content: dict[str, Any] = {"seconds": round(seconds, 4)}
     if answer is not None:
         written = answer.to_json()
-        content |= {k: written[k] for k in ("question", "text", "markup", "groundings", "problems", "finished")}
+        content |= {
+            k: written[k] for k in ("question", "text", "markup", "groundings", "problems", "finished")
+        }
     content["truth"] = [{"image_index": image_index, "phrase": phrase} for image_index, phrase in truth]
     if failure:
         content["failure"] = failure

@@ -14,15 +14,16 @@ FIRST_FAILURES = 20
 def summarise(results: Sequence[TurnResult], *, masks_scored: bool = True) -> dict[str, Any]:
     """All numbers over a set of turns, with their breakdowns.
 
-    - `mean_iou`: mean IoU over all masks that the records' answers name; one that no prediction with the same image
-      and the same normalised phrase was matched to counts 0. `recall_at_50`: share of them with IoU >= 0.5.
-      `cumulative_iou`: summed intersections over summed unions of the same pairs.
-    - `phrase_f1`: micro F1 over `(image, phrase)` pairs of all turns; `phrase_f1_image_dependent`: over the turns
-      whose meta says that the images are needed to answer. `exact_match`: share of turns with all pairs right and
-      none surplus.
+    - `mean_iou`: mean IoU over all masks that the records' answers name; one that no prediction with the same
+      image and the same normalised phrase was matched to counts 0. `recall_at_50`: share of them with IoU >=
+      0.5. `cumulative_iou`: summed intersections over summed unions of the same pairs.
+    - `phrase_f1`: micro F1 over `(image, phrase)` pairs of all turns; `phrase_f1_image_dependent`: over the
+      turns whose meta says that the images are needed to answer. `exact_match`: share of turns with all pairs
+      right and none surplus.
     - `image_id_accuracy`: see `segue.metrics.image_id_hits`.
 
-    A number over nothing is None (null in the file). Turns whose meta says nothing count in the overall numbers only.
+    A number over nothing is None (null in the file). Turns whose meta says nothing count in the overall
+    numbers only.
 
     Args:
         results: Any number of turns.
@@ -41,7 +42,6 @@ def summarise(results: Sequence[TurnResult], *, masks_scored: bool = True) -> di
         "by_number_of_images": _grouped(results, masks_scored, lambda r: str(r.num_images)),
         "by_kind": _grouped(results, masks_scored, lambda r: r.kind),
         "by_level": _grouped(results, masks_scored, lambda r: r.level),
-        "n": len({r.conversation_id for r in results}),
         "failures": failures(results),
         "seconds_per_turn": sum(r.seconds for r in results) / len(results) if results else None,
     }
@@ -57,6 +57,7 @@ def failures(results: Sequence[TurnResult]) -> dict[str, Any]:
 def _numbers(results: Sequence[TurnResult], masks_scored: bool) -> dict[str, Any]:
     """The numbers that every breakdown repeats."""
     ious = [iou for r in results for iou in r.ious]
+    exact = sum(r.counts.exact and not r.failure for r in results)
     right, considered = (sum(r.id_hits[k] for r in results) for k in (0, 1))
     return {
         "mean_iou": mean_iou(ious) if masks_scored else None,
@@ -64,7 +65,7 @@ def _numbers(results: Sequence[TurnResult], masks_scored: bool) -> dict[str, Any
         "cumulative_iou": cumulative_iou([o for r in results for o in r.overlaps]) if masks_scored else None,
         "phrase_f1": _phrase_f1(results),
         "image_id_accuracy": right / considered if considered else None,
-        "exact_match": sum(r.counts.exact and not r.failure for r in results) / len(results) if results else None,
+        "exact_match": exact / len(results) if results else None,
         "n_turns": len(results),
         "n_masks": sum(r.num_targets for r in results),
     }

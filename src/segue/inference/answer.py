@@ -1,4 +1,4 @@
-"""The answer of a session: a `GroundedAnswer` that also holds its pictures, so that it can be drawn and saved."""
+"""The answer of a session: a `GroundedAnswer` with its pictures, so that it can be drawn and saved."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def load_images(
         RGB images and their names.
 
     Raises:
-        InputError: None, or more than nine, or not as many names; ImageError names the one that cannot be used.
+        InputError: None, more than nine, or not as many names; ImageError names one that cannot be used.
     """
     listed = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else list(images)
     if not 1 <= len(listed) <= MAX_IMAGES:
@@ -67,7 +67,7 @@ def check_question(text: str) -> str:
 
 
 def whole_unicode(text: str) -> str:
-    """The text with half characters (lone surrogates, as undecodable arguments bring them) replaced by U+FFFD."""
+    """The text with lone surrogates, as undecodable arguments bring them, replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 1400
 """Pixels of a picture inside answer.html; a page over nine photographs stays a few megabytes."""
 
-# ---- answer.json ---------------------------------------------------------------------------------------------
+# ---- answer.json -----------------------------------------------------------------------------------------
 
 
 class _Part(BaseModel):
@@ -76,13 +76,21 @@ class GroundingEntry(_Part):
     phrase: str = Field(min_length=1, description="text[span[0]:span[1]].")
     span: Annotated[
         list[int],
-        Field(min_length=2, max_length=2, description="Start and end in `text`, in Unicode code points, end excluded."),
+        Field(
+            min_length=2,
+            max_length=2,
+            description="Start and end in `text`, in Unicode code points, end excluded.",
+        ),
     ]
     image_index: int = Field(ge=0, description="0-based place in `images`.")
     segmentation: Segmentation = Field(description="The mask at the image's original size; may be empty.")
     bbox: Annotated[
         list[float],
-        Field(min_length=4, max_length=4, description="[x, y, width, height] in pixels; zeros for an empty mask."),
+        Field(
+            min_length=4,
+            max_length=4,
+            description="[x, y, width, height] in pixels; zeros for an empty mask.",
+        ),
     ]
     area: int = Field(ge=0, description="Pixels of the mask.")
     score: float = Field(ge=0, le=1, description="Mean probability inside the mask; 0 for an empty mask.")
@@ -175,7 +183,7 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
     )
 
 
-# ---- answer.html ---------------------------------------------------------------------------------------------
+# ---- answer.html -----------------------------------------------------------------------------------------
 
 
 @cache

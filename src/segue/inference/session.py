@@ -1,7 +1,7 @@
 """A conversation about a fixed set of images: encoded once, asked many times.
 
-A turn is added to the history only after everything about it succeeded, so an interrupted or failed question leaves
-the session as it was.
+A turn is added to the history only after everything about it succeeded, so an interrupted or failed question
+leaves the session as it was.
 """
 
 from __future__ import annotations
@@ -128,11 +128,11 @@ class GroundingSession:
 
         Args:
             text: The question, in words.
-            max_new_tokens: Budget of the answer; less when the model's context leaves less. An answer that the
-                budget cuts off has `finished` False and says so in `notes`.
+            max_new_tokens: Budget of the answer; less when the model's context leaves less. An answer that
+                the budget cuts off has `finished` False and says so in `notes`.
             stream: Called with each new piece of the clean text while it is generated.
-            **generation_options: For Hugging Face `generate`, such as `do_sample=True, temperature=0.7`; greedy
-                by default.
+            **generation_options: For Hugging Face `generate`, such as `do_sample=True, temperature=0.7`;
+                greedy by default.
 
         Returns:
             The answer with masks at the original sizes. Also appended to `history`.
@@ -184,14 +184,16 @@ class GroundingSession:
         self._answers.clear()
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Save every answer: into `folder` itself when there is one, else into `turn_1`, `turn_2`, ... in it."""
+        """Save every answer: a single one into `folder` itself, several into its `turn_1`, `turn_2`, ..."""
         if len(self._answers) == 1:
             return self._answers[0].save(folder)
         return [
-            path for k, answer in enumerate(self._answers) for path in answer.save(Path(folder) / f"turn_{k + 1}")
+            path
+            for k, answer in enumerate(self._answers)
+            for path in answer.save(Path(folder) / f"turn_{k + 1}")
         ]
 
-    # ---- before the model ------------------------------------------------------------------------------------
+    # ---- before the model --------------------------------------------------------------------------------
 
     def _past_turns(self) -> list[tuple[str, str]]:
         turns = []
@@ -212,7 +214,7 @@ class GroundingSession:
         return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
 
     def _encode(self, index: int) -> EncodedImage:
-        """Run the encoders over one image, once per content; one at a time bounds the memory of nine images."""
+        """Run the encoders over one image, once per content; one at a time bounds the memory of nine."""
         key = self._keys[index]
         if key not in self._encoded:
             model = self.bundle.model
@@ -239,7 +241,7 @@ class GroundingSession:
             )
         return context - prompt_length
 
-    # ---- after the model -------------------------------------------------------------------------------------
+    # ---- after the model ---------------------------------------------------------------------------------
 
     def _understand(self, question: str, generation: GroundedGeneration) -> SessionAnswer:
         markup = self.bundle.processor.decode_markup(generation.token_ids)

@@ -1,7 +1,7 @@
 """Pictures and coloured text of an answer: one colour per phrase, the same everywhere.
 
-The palette is fixed and ordered: its first eight colours stay apart for readers with protanopia and deuteranopia, all
-eighteen for others; beyond that it repeats, and the labels in the picture tell phrases apart.
+The palette is fixed and ordered: its first eight colours stay apart for readers with protanopia and
+deuteranopia, all eighteen for others. Beyond that it repeats, and labels tell the phrases apart.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def colour(number: int) -> Colour:
 
 def ink_on(background: Colour) -> Colour:
     """Black or white, whichever is easier to read on a colour. Source: relative luminance of WCAG 2."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in background)]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in background)
+    ]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return (12, 12, 14) if luminance > 0.20 else (255, 255, 255)
 
@@ -134,7 +136,7 @@ def line_width(hw: tuple[int, int]) -> int:
 
 
 def outline(mask: np.ndarray, width: int) -> np.ndarray:
-    """The band of a mask that lies within `width` pixels of its border; the picture's edge is a border too."""
+    """The band of a mask within `width` pixels of its border; the picture's edge is a border too."""
     return mask & ~_shrink(mask, width)
 
 
@@ -167,7 +169,7 @@ def coloured_text(text: str, groundings: Sequence[Located]) -> Text:
         groundings: With spans in `text`.
 
     Returns:
-        A `rich` text such as "The red mug (image 1, 0.93) is smaller."; prints plainly where there is no colour.
+        A `rich` text such as "The red mug (image 1, 0.93) is smaller."; plain where there is no colour.
     """
     from rich.text import Text as RichText
 
@@ -192,7 +194,7 @@ def printable(text: str) -> str:
     return "".join(c if c in "\n\t" or (c.isprintable()) else "\ufffd" for c in text)
 
 
-# ---- masks ---------------------------------------------------------------------------------------------------
+# ---- masks -----------------------------------------------------------------------------------------------
 
 
 def _shift_min(mask: np.ndarray, diagonal: bool) -> np.ndarray:
@@ -217,7 +219,9 @@ def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
     for step in range(radius):
         padded = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), dtype=bool)
         padded[1:-1, 1:-1] = ~mask
-        outside = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        outside = (
+            padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        )
         if step % 2 == 1:
             outside &= padded[:-2, :-2] & padded[:-2, 2:] & padded[2:, :-2] & padded[2:, 2:]
         mask = ~outside
@@ -235,11 +239,15 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, tint: Colour, width: int) -> No
     part, inside = canvas[top:bottom, left:right], mask[top:bottom, left:right]
     line = outline(inside, width)
     halo = _grow(inside, max(1, width // 2)) & ~inside
-    for where, rgb, alpha in ((inside & ~line, tint, FILL_ALPHA), (line, tint, 1.0), (halo, HALO, HALO_ALPHA)):
+    for where, rgb, alpha in (
+        (inside & ~line, tint, FILL_ALPHA),
+        (line, tint, 1.0),
+        (halo, HALO, HALO_ALPHA),
+    ):
         part[where] = part[where] * (1 - alpha) + np.asarray(rgb, np.float32) * alpha
 
 
-# ---- labels --------------------------------------------------------------------------------------------------
+# ---- labels ----------------------------------------------------------------------------------------------
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels."""
@@ -255,7 +263,9 @@ def _write_labels(picture: Image.Image, layers: Sequence[Layer]) -> None:
     for layer in layers:
         if not layer.label or not layer.mask.any():
             continue
-        label = layer.label if len(layer.label) <= LONGEST_LABEL else layer.label[: LONGEST_LABEL - 1] + "\u2026"
+        label = (
+            layer.label if len(layer.label) <= LONGEST_LABEL else layer.label[: LONGEST_LABEL - 1] + "\u2026"
+        )
         left, top, right, bottom = (round(v) for v in draw.textbbox((0, 0), label, font=font))
         pad = max(2, (bottom - top) // 4)
         size = (right - left + 2 * pad, bottom - top + 2 * pad)

@@ -1,7 +1,7 @@
 """Mask metrics: overlap of two masks, and the means over many pairs.
 
-Empty-set rules, once for all: two empty masks agree (IoU 1); an empty and a non-empty mask do not (IoU 0); a mean over
-no masks is undefined and returned as None, never as 0 or 1.
+Empty-set rules, once for all: two empty masks agree (IoU 1); an empty and a non-empty mask do not (IoU 0); a
+mean over no masks is undefined and returned as None, never as 0 or 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Phrase metrics: is the right thing named, in the right image?
 
-A turn is two lists of keys `(image_index, phrase)`: what was predicted and what is true. Empty-set rules: a turn with
-nothing to name and nothing named is exactly right but has no F1 (None); a ratio over nothing is None.
+A turn is two lists of keys `(image_index, phrase)`: what was predicted and what is true. Empty-set rules: a
+turn with nothing to name and nothing named is exactly right but has no F1; a ratio over nothing is None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def normalise_phrase(phrase: str) -> str:
     """Bring a phrase to the form in which phrases are compared: " The  Red mug." -> "red mug".
 
     Case, repeated blanks, punctuation at the edges, one leading article, the shape of apostrophes and Unicode
-    compatibility forms do not count; word order, number and every other word do. Normalising twice changes nothing.
+    compatibility forms do not count; word order, number and every other word do. Normalising twice changes
+    nothing.
 
     Args:
         phrase: Any string.
@@ -36,7 +37,7 @@ def normalise_phrase(phrase: str) -> str:
     """
     text = unicodedata.normalize("NFKC", phrase).casefold()
     text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
-    # Taking an article away can bare punctuation ("the - mug"), and the other way round: until nothing changes.
+    # Taking an article away can bare punctuation ("the - mug"), and the other way round.
     while True:
         shorter = _ARTICLE.sub("", _EDGES.sub("", " ".join(text.split())))
         if shorter == text:
@@ -92,8 +93,8 @@ def match_phrases(
 ) -> list[tuple[int, int]]:
     """Pair predictions one-to-one with truths of the same image and the same normalised phrase.
 
-    Where several share a key ("cup" twice in image 0), the pairs of the highest score are taken first, ties in order.
-    The number of pairs does not depend on the scores.
+    Where several share a key ("cup" twice in image 0), the pairs of the highest score are taken first, ties
+    in order. The number of pairs does not depend on the scores.
 
     Args:
         predicted: Keys of the predictions.
@@ -138,9 +139,9 @@ def count_phrases(predicted: Sequence[Key], truth: Sequence[Key]) -> PhraseCount
 def image_id_hits(predicted: Sequence[Key], truth: Sequence[Key]) -> tuple[int, int]:
     """Of the predicted phrases that are true somewhere in this turn: how many name a right image?
 
-    A prediction is considered when its normalised phrase equals that of at least one truth of the turn, in whatever
-    image; it is right when one of these truths lies in the predicted image. Whether a phrase is true at all is
-    thereby left to F1; this measures the identifier alone.
+    A prediction is considered when its normalised phrase equals that of at least one truth of the turn, in
+    whatever image; it is right when one of these truths lies in the predicted image. Whether a phrase is true
+    at all is thereby left to F1; this measures the identifier alone.
 
     Args:
         predicted: Keys of the predictions.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def load(
         ModelError: No such model, no weights for it, a damaged folder, or weights that do not fill the model.
     """
     folder = weights_folder(name_or_path)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = _device(device)
     kind = _dtype(dtype) if dtype is not None else _default_dtype(folder, place)
     model = _load_model(folder, kind)
     processor = _load_part("processor", AutoProcessor.from_pretrained, folder)
@@ -66,14 +67,9 @@ def load(
         raise _damaged(folder, "a processor written by Segue", type(processor).__name__)
     try:
         model = model.to(place).eval()
+    # A torch without CUDA says so with an AssertionError.
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            "The model cannot be moved to this device.",
-            expected="a device that this installation of torch can use and that has room",
-            found=f"{place}: {error}",
-            where="device",
-            fix="choose device='cpu', or free memory on the device",
-        ) from None
+        raise _unusable_device(place, error) from None
     return ModelBundle(model, processor, _display_name(name_or_path), folder)
 
 
@@ -89,10 +85,11 @@ def weights_folder(name_or_path: str | Path) -> Path:
     Raises:
         ModelError: There is none; the message says how to come by one.
     """
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
-        return _checked(folder)
     name = str(name_or_path)
+    folder = Path(name)
+    # os.path answers False where pathlib raises: names too long, with a NUL, in unreadable folders.
+    if name and os.path.isdir(folder):
+        return _checked(folder)
     if name in PRESETS:
         embedded = WEIGHTS_FOLDER / name
         if (embedded / "config.json").is_file():
@@ -100,8 +97,10 @@ def weights_folder(name_or_path: str | Path) -> Path:
         raise _without_weights(name)
     raise ModelError(
         "There is no such model.",
-        expected="a preset with weights (" + ", ".join(presets_with_weights() or ["none here"]) + ") or a folder",
-        found=repr(name) + (", which is a file" if folder.is_file() else ""),
+        expected="a preset with weights ("
+        + ", ".join(presets_with_weights() or ["none here"])
+        + ") or a folder",
+        found=repr(name) + (", which is a file" if os.path.isfile(folder) else ""),
         where="model name",
         fix="run `segue models` for the presets, or give a folder that save_pretrained wrote",
     )
@@ -129,7 +128,7 @@ def _without_weights(name: str) -> ModelError:
             expected=str(WEIGHTS_FOLDER / name / "config.json"),
             found="no such file",
             where="model name",
-            fix="install Segue again from a complete checkout, or train the model: segue train recipes/mini.yaml",
+            fix="install Segue again from a complete checkout, or train it: segue train recipes/mini.yaml",
         )
     parts = sorted(set(PRESETS[name].components.values()))
     if not parts:
@@ -141,7 +140,7 @@ def _without_weights(name: str) -> ModelError:
             fix="use segue-mini, or give a folder that save_pretrained wrote",
         )
     return ModelError(
-        f"The preset {name} does not come with weights: it is composed of public checkpoints and then trained.",
+        f"The preset {name} comes without weights: it is composed of public checkpoints, then trained.",
         expected="a folder with trained weights",
         found="a preset made of " + ", ".join(parts),
         where="model name",
@@ -179,13 +178,17 @@ def _model_types() -> tuple[str, ...]:
 
 def _load_model(folder: Path, dtype: torch.dtype) -> GroundedModel:
     """The model; random initialisation of what a file lacks is refused instead of warned about."""
-    bar = transformers_logging.is_progress_bar_enabled()
+    bar, chatter = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
+        # Mismatched sizes are let through to the report, which names them; the library's own error does not.
         model, report = _load_part(
-            "model", AutoModel.from_pretrained, folder, dtype=dtype, output_loading_info=True
-        )
+            "model", AutoModel.from_pretrained, folder,
+            dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
     finally:
+        transformers_logging.set_verbosity(chatter)
         if bar:
             transformers_logging.enable_progress_bar()
     if not isinstance(model, GroundedModel):
@@ -204,7 +207,7 @@ def _load_part(what: str, loader: Any, folder: Path, **options: Any) -> Any:
         return loader(str(folder), local_files_only=True, **options)
     except ModelError:
         raise
-    # The libraries below raise whatever a damaged file happens to trip over: KeyError, TypeError, SafetensorError, ...
+    # The libraries below raise whatever a damaged file happens to trip over, KeyError to SafetensorError.
     except Exception as error:
         raise _damaged(folder, f"a readable {what}", f"{type(error).__name__}: {error}") from error
 
@@ -224,6 +227,23 @@ def _default_dtype(folder: Path, place: torch.device) -> torch.dtype:
     return torch.bfloat16 if large and place.type != "cpu" else torch.float32
 
 
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise _unusable_device(device, error) from None
+
+
+def _unusable_device(device: object, error: Exception) -> ModelError:
+    return ModelError(
+        "The model cannot be moved to this device.",
+        expected="a device that this installation of torch can use and that has room",
+        found=f"{device}: {error}",
+        where="device",
+        fix="choose the device cpu, or free memory on the device",
+    )
+
+
 def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
@@ -240,4 +260,4 @@ def _dtype(dtype: torch.dtype | str) -> torch.dtype:
 def _display_name(name_or_path: str | Path) -> str:
     """The preset's name, or the folder's last part, so that answers do not carry one machine's paths."""
     name = str(name_or_path)
-    return name if name in PRESETS else Path(name).expanduser().resolve().name
+    return name if name in PRESETS else Path(name).resolve().name
