@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from segue.errors import InputError
 from segue.models.build import build_from_tokenizer
 from segue.models.modeling_prima import PrimaModel
 from segue.models.processing_grounded import PrimaProcessor
+from segue.training.checkpoints import last_checkpoint, saved_weights
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.training.recipe import InitRecipe, Recipe, load_recipe
 from segue.training.trainer import Batches, Objective, StageTrainer, set_trainable
@@ -56,10 +55,10 @@ def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None 
         return out
     started = time.time()
     trainer = make_trainer(recipe, out, model, objective)
-    checkpoint = get_last_checkpoint(str(out)) if resume else None
+    checkpoint = last_checkpoint(out) if resume else None
     if checkpoint is not None:
-        trainer.train_dataset.start = int(Path(checkpoint).name.split("-")[-1])
-    trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train_dataset.start = int(checkpoint.name.rpartition("-")[2])
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     final = save_final(out / "final", model, processor)
     facts = json.loads((out / "run.json").read_text())
     facts["seconds"] = facts.get("seconds", 0) + round(time.time() - started)
@@ -133,20 +132,21 @@ def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Object
 def load_parts(model: PrimaModel, init: InitRecipe) -> list[str]:
     """Copy weights of a saved model into the parts that the recipe names.
 
+    Returns:
+        Names of the parameters that were copied: all of the named parts.
+
     Raises:
-        InputError: no such model, a part without weights, or shapes that differ.
+        InputError: no such model, a part that it or the model lacks, or shapes that differ.
     """
-    path = Path(init.folder) / "model.safetensors"
-    if not path.exists():
-        raise InputError("no weights to start from", expected="model.safetensors", found="nothing", where=str(path),
-                         fix="train the stage before, or mend model.init")
-    source, target = load_file(path), model.state_dict()
-    names = [n for n in source if n in target and (not init.parts or n.startswith(tuple(init.parts)))]
-    wrong = [n for n in names if source[n].shape != target[n].shape]
-    if not names or wrong:
-        raise InputError("weights do not fit", expected=f"parameters of {init.parts or 'the model'}",
-                         found=f"{len(names)} of them, other shapes: {wrong[:3]}", where=str(path),
-                         fix="use the same preset and tokenizer in all stages")
+    source, target = saved_weights(Path(init.folder), model), model.state_dict()
+    names = [n for n in target if not init.parts or n.startswith(tuple(init.parts))]
+    empty = [part for part in init.parts if not any(n.startswith(part) for n in target)]
+    wrong = [n for n in names if n not in source or source[n].shape != target[n].shape]
+    if empty or wrong:
+        problem = f"no parameter of the model begins with {empty}" if empty else (
+            f"{len(wrong)} of {len(names)} are absent or have other shapes: {', '.join(wrong[:3])}")
+        raise InputError("weights do not fit", expected=f"all parameters of {init.parts or 'the model'}",
+                         found=problem, where=init.folder, fix="use the same preset and tokenizer in all stages")
     model.load_state_dict({n: source[n].to(target[n].dtype) for n in names}, strict=False)
     return names
 
@@ -154,7 +154,11 @@ def load_parts(model: PrimaModel, init: InitRecipe) -> list[str]:
 def save_final(folder: Path, model: PrimaModel, processor: PrimaProcessor,
                dtype: torch.dtype = torch.float32) -> Path:
     """Save model and processor for `segue.load`; heads that only training needs stay behind."""
-    state = {n: p.detach().to(dtype) for n, p in model.state_dict().items() if not n.startswith("training_heads")}
+    cast: dict[tuple[int, torch.Size], torch.Tensor] = {}  # tied weights must stay one tensor to be written once
+    for p in model.state_dict().values():
+        cast.setdefault((p.data_ptr(), p.shape), p.detach().to(dtype))
+    state = {n: cast[p.data_ptr(), p.shape] for n, p in model.state_dict().items()
+             if not n.startswith("training_heads")}
     model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
     return folder

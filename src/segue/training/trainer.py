@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
+
+from segue.training.checkpoints import restore
 
 
 class Objective(Protocol):
@@ -60,6 +63,11 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             logs[name] = round(sum(values) / len(values), 4)
         self.readings.clear()
         super().log(logs, *args, **kwargs)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        # The inherited one compares the file's names with those in memory, where parts that transformers renames on
+        # saving (DINOv2's attention) have others, and goes on with fresh weights for them.
+        restore(self.model, Path(resume_from_checkpoint))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with weight decay on matrices only and a lower rate for the prefixes in `slow`."""
