@@ -73,7 +73,7 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
     return PrimaConfig(**({
         "vision_config": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4,
                           "num_attention_heads": 4, "image_size": 240, "patch_size": 30} | init,
-        "aux_vision_config": {"hidden_size": 144, "num_hidden_layers": 5, "num_attention_heads": 4,
+        "aux_vision_config": {"hidden_size": 128, "num_hidden_layers": 5, "num_attention_heads": 4,
                               "image_size": 240, "patch_size": 15, "num_register_tokens": 2, "mlp_ratio": 4,
                               "layerscale_value": 1.0},
         "qformer_config": {"vocab_size": 1536, "hidden_size": 192, "num_hidden_layers": 2,

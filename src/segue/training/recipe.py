@@ -72,6 +72,8 @@ class OptimiserRecipe(_Strict):
     """AdamW with warm-up and a cosine down to `floor` of the peak."""
 
     learning_rate: float = 1e-3
+    muon_rate: float = 0.0
+    """Learning rate of Muon for the matrices of transformer blocks; 0 leaves them to AdamW."""
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.03
     grad_clip: float = 1.0

@@ -21,6 +21,7 @@ from segue.models.processing_grounded import PrimaProcessor
 from segue.training.checkpoints import last_checkpoint, saved_weights
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.training.recipe import InitRecipe, Recipe, load_recipe
+from segue.training.starts import start_sam, start_towers
 from segue.training.trainer import Batches, Objective, StageTrainer, set_trainable
 from segue.training.vocabulary import SLOT_CLASSES
 
@@ -49,6 +50,7 @@ def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None 
     for init in recipe.model.init:
         load_parts(model, init)
     objective = make_objective(recipe, model, processor, scenes, photos, out)
+    start_fresh(recipe, model, objective)
     trainable = set_trainable(model, tuple(recipe.trainable) or objective.trainable)
     write_facts(out, recipe, model, trainable)
     if dry_run:
@@ -114,6 +116,17 @@ def make_objective(recipe: Recipe, model: PrimaModel, processor: PrimaProcessor,
     return ConversationObjective(model, processor, scenes, photos, cache=out.parent / "features", **shared)
 
 
+def start_fresh(recipe: Recipe, model: PrimaModel, objective: Objective) -> None:
+    """Give towers that are trained from nothing their starts; a recipe with `model.init` keeps what it loaded."""
+    if recipe.model.init or recipe.stage == "conversation":
+        return
+    batches = [objective.batch(step) for step in range(1_000_000, 1_000_008)]
+    if recipe.stage == "masks":
+        start_sam(model, torch.cat([b["pixels"] for b in batches]))
+    else:
+        start_towers(model, *(torch.cat([b[n] for b in batches]) for n in ("pixel_values", "pixel_values_aux")))
+
+
 def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Objective) -> StageTrainer:
     """A `StageTrainer` with the recipe's optimiser."""
     o = recipe.optimiser
@@ -125,7 +138,7 @@ def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Object
         save_total_limit=recipe.keep, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
         dataloader_num_workers=recipe.data.workers, remove_unused_columns=False, ignore_data_skip=True,
         report_to=recipe.report_to or "none", seed=recipe.data.seed, disable_tqdm=False)
-    return StageTrainer(objective, o.slow, model=model, args=arguments,
+    return StageTrainer(objective, o.slow, o.muon_rate, model=model, args=arguments,
                         train_dataset=Batches(objective, o.max_steps))
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
+from segue.training.optimisers import MuonAdamW, parameter_groups
+
 from segue.training.checkpoints import restore
 
 
@@ -42,8 +44,10 @@ class Batches(Dataset):  # type: ignore[type-arg]
 class StageTrainer(Trainer):  # type: ignore[misc]
     """Trains one stage; readings of the objective are averaged between logs."""
 
-    def __init__(self, objective: Objective, slow: dict[str, float] | None = None, **kwargs: Any) -> None:
+    def __init__(self, objective: Objective, slow: dict[str, float] | None = None, muon_rate: float = 0.0,
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.muon_rate = muon_rate
         self.objective, self.slow = objective, slow or {}
         self.readings: dict[str, list[float]] = defaultdict(list)
 
@@ -70,17 +74,17 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         restore(self.model, Path(resume_from_checkpoint))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with weight decay on matrices only and a lower rate for the prefixes in `slow`."""
+        """AdamW, with Muon for the matrices where the recipe gives it a learning rate."""
         if self.optimizer is None:
-            groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-            for name, parameter in self.model.named_parameters():
-                if parameter.requires_grad:
-                    factor = next((f for prefix, f in self.slow.items() if name.startswith(prefix)), 1.0)
-                    decay = self.args.weight_decay if parameter.ndim > 1 else 0.0
-                    groups[factor, decay].append(parameter)
-            self.optimizer = torch.optim.AdamW(
-                [{"params": p, "lr": self.args.learning_rate * f, "weight_decay": d} for (f, d), p in groups.items()],
-                betas=(self.args.adam_beta1, self.args.adam_beta2), eps=1e-8)
+            rate, decay = self.args.learning_rate, self.args.weight_decay
+            betas = (self.args.adam_beta1, self.args.adam_beta2)
+            others = parameter_groups(self.model, self.slow, rate=rate, decay=decay, matrices=False)
+            if self.muon_rate:
+                matrices = parameter_groups(self.model, self.slow, rate=self.muon_rate, decay=decay, matrices=True)
+                self.optimizer = MuonAdamW(matrices, others, betas)
+            else:
+                others += parameter_groups(self.model, self.slow, rate=rate, decay=decay, matrices=True)
+                self.optimizer = torch.optim.AdamW(others, betas=betas)
         return self.optimizer
 
 
