@@ -1,11 +1,14 @@
 """What a user gives: half characters, blanks, numbers of images."""
 
+import importlib
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import segue.inference
 from segue.errors import InputError
 from segue.inference.inputs import check_budget, check_question, load_images, whole_unicode
 from tiny_model import picture
@@ -38,3 +41,12 @@ def test_the_budget() -> None:
     assert check_budget(1) == 1
     with pytest.raises(InputError, match="found:    -3"):
         check_budget(-3)
+
+
+def test_threads_are_told_to_wait_quietly_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    importlib.reload(segue.inference)
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    importlib.reload(segue.inference)
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

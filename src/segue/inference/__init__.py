@@ -5,6 +5,7 @@ Names are imported when they are first used: drawing needs no torch, a session d
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from segue.inference.session import GroundingSession as GroundingSession
     from segue.inference.session import LoadedModel as LoadedModel
     from segue.inference.session import load as load
+
+# Torch's threads wait for each other thousands of times per answer. By default they spin meanwhile, which on a
+# machine with anything else to do makes a small model some twenty times slower. Torch reads this when loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _MODULES = {
     "GroundingSession": "segue.inference.session",

@@ -60,7 +60,7 @@ class SessionAnswer(GroundedAnswer):
         hw = overlay_hw(self.image_hws[image_index])
         picture = self.pictures[image_index]
         if (picture.height, picture.width) != hw:
-            picture = picture.resize((hw[1], hw[0]), Image.Resampling.LANCZOS)
+            picture = picture.resize((hw[1], hw[0]), Image.Resampling.HAMMING)
         return draw_overlay(picture, self.layers(image_index, hw))
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -146,7 +146,7 @@ def write_answer(answer: SessionAnswer, folder: Path) -> list[Path]:
         for index, entry in enumerate(content["images"]):
             overlay = answer.overlay(index)
             path = folder / f"image_{index + 1}.png"
-            overlay.save(path, optimize=False, compress_level=6)
+            overlay.save(path, compress_level=3)
             entry["overlay"] = {"file": path.name, "height": overlay.height, "width": overlay.width}
             written.append(path)
         page = folder / "answer.html"
@@ -252,7 +252,8 @@ def _phrases(answer: SessionAnswer, numbers: list[int]) -> str:
 
 def _figure(index: int, name: str, picture: Image.Image, layers: list[str]) -> str:
     hw = _page_hw((picture.height, picture.width))
-    shown = picture if (picture.height, picture.width) == hw else picture.resize((hw[1], hw[0]))
+    fits = (picture.height, picture.width) == hw
+    shown = picture if fits else picture.resize((hw[1], hw[0]), Image.Resampling.HAMMING)
     stack = "".join(layers)
     return (
         f'<figure><div class="stack"><img src="{_data_url(shown, "JPEG")}" width="{hw[1]}" height="{hw[0]}" '
