@@ -7,14 +7,74 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 NOT_MATRICES = ("embed", "heads", "lm_head", "query_tokens", "position", "mask_tokens", "iou_token")
 """Parameters whose names contain these are tables or readouts, not maps between hidden states."""
 
 
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic Newton-Schulz step. Source: Jordan et al. 2024."""
+
+
+def orthogonalise(matrices: Tensor, steps: int = 4) -> Tensor:
+    """Nearest semi-orthogonal matrices (singular values near 1), by Newton-Schulz.
+
+    Args:
+        matrices: `[M, R, C]`; `torch.optim.Muon` does one at a time in bfloat16, which a CPU without matrix units
+            computes an order of magnitude slower than a batch in float32.
+
+    Returns:
+        `[M, R, C]`.
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.transpose(1, 2) if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    a, b, c = COEFFICIENTS
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.transpose(1, 2) if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised; for the matrices of transformer blocks.
+
+    Args:
+        params: groups with `lr` and `weight_decay`.
+        momentum: Nesterov momentum.
+
+    Source: Jordan et al. 2024; all matrices of a shape are orthogonalised together (ours).
+    """
+
+    def __init__(self, params: list[dict[str, Any]], momentum: float = 0.95) -> None:
+        super().__init__(params, {"lr": 0.02, "weight_decay": 0.0, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    shapes[parameter.shape].append(parameter)
+            for shape, parameters in shapes.items():
+                updates = torch.stack([self.momentum(p, group["momentum"]) for p in parameters])
+                scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+                for parameter, update in zip(parameters, orthogonalise(updates), strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
+
+    def momentum(self, parameter: nn.Parameter, factor: float) -> Tensor:
+        """The Nesterov momentum of a parameter's gradient, kept in the optimiser's state."""
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer = state["momentum_buffer"]
+        buffer.lerp_(parameter.grad, 1 - factor)
+        return parameter.grad.lerp(buffer, factor)
+
+
 class MuonAdamW(torch.optim.Optimizer):
-    """`torch.optim.Muon` and `AdamW` behind one interface, each with its own parameters.
+    """`Muon` and `AdamW` behind one interface, each with its own parameters.
 
     Orthogonalised updates made small vision transformers learn about three times faster in steps than AdamW here.
 
@@ -28,7 +88,7 @@ class MuonAdamW(torch.optim.Optimizer):
     def __init__(self, matrices: list[dict[str, Any]], others: list[dict[str, Any]],
                  betas: tuple[float, float]) -> None:
         super().__init__([p for group in (*matrices, *others) for p in group["params"]], {})
-        self.muon = torch.optim.Muon(matrices, momentum=0.95, adjust_lr_fn="original")
+        self.muon = Muon(matrices)
         self.adamw = torch.optim.AdamW(others, betas=betas)
         self.param_groups = self.muon.param_groups + self.adamw.param_groups
 
