@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from segue.inference.session import LoadedModel as LoadedModel
     from segue.inference.session import load as load
 
-# Torch's threads wait for each other thousands of times per answer. By default they spin meanwhile, which on a
-# machine with anything else to do makes a small model some twenty times slower. Torch reads this when loaded.
+# Threads of torch wait for each other thousands of times per answer. By default they spin meanwhile, which on
+# a machine with anything else to do makes a small model some twenty times slower. Torch reads this once.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _MODULES = {
