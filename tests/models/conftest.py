@@ -37,7 +37,7 @@ class Talk:
             height, width = self.hws[index]
             mask = np.zeros((height, width), bool)
             top, left = int(rng.integers(height // 2)), int(rng.integers(width // 2))
-            mask[top : top + height // 2, left : left + width // 3] = True
+            mask[top : top + int(rng.integers(5, height // 2)), left : left + int(rng.integers(5, width // 2))] = True
             stacks[index].append(mask)
         return [torch.from_numpy(np.stack(s)) if s else torch.zeros((0, *hw), dtype=torch.bool)
                 for s, hw in zip(stacks, self.hws, strict=True)]
@@ -73,7 +73,9 @@ def shake(model: PrimaModel, seed: int = 0) -> PrimaModel:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim > 1:
+            if name.endswith("proj_out.weight") and "hypernetworks" in name:
+                parameter.copy_(noise * 3)  # the last layer before the masks: logits of both signs, of size 1
+            elif parameter.ndim > 1:
                 parameter.copy_(noise * min(0.3, parameter[0].numel() ** -0.5))
             elif name.endswith("bias"):
                 parameter.copy_(noise * 0.1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from segue.errors import AlignmentError
 from segue.models.splice import (
     check_image_indices,
+    check_image_masks,
     check_seg_count,
     seg_predictor_positions,
     splice_visual_tokens,
@@ -103,3 +104,10 @@ def test_masks_address_images_of_the_batch(indices: list[int]) -> None:
 def test_right_image_indices_pass() -> None:
     check_image_indices(torch.tensor([0, 2, 1]), 3)
     check_image_indices(torch.zeros(0, dtype=torch.long), 3)
+
+
+def test_an_image_has_as_many_masks_as_seg() -> None:
+    check_image_masks(1, 2, 2)
+    with pytest.raises(AlignmentError) as caught:
+        check_image_masks(1, 2, 3)
+    assert all(word in str(caught.value) for word in ("2 masks", "3 masks", "mask_labels[1]"))

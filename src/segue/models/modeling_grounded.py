@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, SamModel
 from transformers.utils import ModelOutput
 
+from segue.errors import AlignmentError, InputError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.losses import bce_loss, dice_loss, focal_loss, resize_logits, shrink_masks, text_loss
 from segue.models.mask_decoder import SegProjection, decode_masks
 from segue.models.splice import (
     check_image_indices,
+    check_image_masks,
     check_seg_count,
     seg_predictor_positions,
     splice_visual_tokens,
@@ -181,9 +183,10 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
         zero = mask_logits.sum() * 0.0 + self.seg_projection[2].bias.sum() * 0.0
         dice, pixel, total = zero, zero, 0
         for index, masks in enumerate(mask_labels):
+            chosen = mask_logits[seg_image_index == index]
+            check_image_masks(index, len(chosen), len(masks))
             if len(masks) == 0:
                 continue
-            chosen = mask_logits[seg_image_index == index]
             inside = tuple(resized_hw[index].tolist()) if resized_hw is not None else (side, side)
             if cfg.mask_loss_resolution == "original":
                 outside = tuple(original_hw[index].tolist()) if original_hw is not None else masks.shape[-2:]
@@ -223,13 +226,25 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
             num_images: one count.
             streamer: a Hugging Face streamer for the new ids.
             generation_options: passed to `generate` (`do_sample`, `temperature`, ...); greedy by default.
+
+        Raises:
+            AlignmentError: more than one conversation.
+            InputError: beam search, whose steps do not belong to one answer.
         """
+        if len(input_ids) != 1:
+            raise AlignmentError("one conversation at a time", expected="input_ids of shape [1, L]",
+                                 found=f"{len(input_ids)} conversations", where="generate_grounded",
+                                 fix="answer the conversations one after the other")
+        options: dict[str, Any] = {"do_sample": False, "num_beams": 1} | (generation_options or {})
+        if options["num_beams"] != 1:
+            raise InputError("beam search cannot be grounded", expected="num_beams=1",
+                             found=f"num_beams={options['num_beams']}", where="generation_options",
+                             fix="generate greedily or with do_sample")
         counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
         embeds, _ = self.embed(input_ids, counts, **streams)
         states: list[Tensor] = []
         hook = self.language_model.model.norm.register_forward_hook(
             lambda module, args, out: states.append(out[0, -1].detach()))
-        options: dict[str, Any] = {"do_sample": False, "num_beams": 1} | (generation_options or {})
         try:
             new_ids = self.language_model.generate(
                 inputs_embeds=embeds, attention_mask=attention_mask, max_new_tokens=max_new_tokens,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import Dinov2WithRegistersModel, InstructBlipVisionModel
 from transformers import initialization as init
 
+from segue.errors import AlignmentError
 from segue.models.configuration_grounded import PrimaConfig
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.visual_tokens import (
@@ -90,8 +91,13 @@ class PrimaModel(GroundedModel):
         outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
         tokens = self.image_projection(outputs)
         if self.config.image_index_embedding:
+            known = list(self.config.identifier_token_ids)
+            if max(num_images) > len(known):
+                raise AlignmentError("more images than identifiers", expected=f"at most {len(known)} images",
+                                     found=f"{max(num_images)} images", where="config.identifier_token_ids",
+                                     fix="show fewer images in one conversation")
             indices = torch.cat([torch.arange(n) for n in num_images])
-            ids = torch.tensor(list(self.config.identifier_token_ids))[indices].to(tokens.device)
+            ids = torch.tensor(known)[indices].to(tokens.device)
             tokens = tokens + self.get_input_embeddings()(ids)[:, None]
         return VisualTokens(tokens, mask, outputs[:, : self.config.num_query_tokens])
 

@@ -131,8 +131,12 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
             question: the images keep one encoding for the whole conversation (paper silent; ours).
 
         Raises:
-            InputError: no user turn.
+            InputError: no user turn, or a role that is none.
         """
+        strange = {role for role, _ in turns} - {"system", "user", "assistant"}
+        if strange:
+            raise InputError("unknown role", expected="system, user or assistant", found=", ".join(sorted(strange)),
+                             where="turns", fix="name the roles as in gconv/1 records")
         questions = [text for role, text in turns if role == "user"]
         if not questions:
             raise InputError("nothing to ask", expected="at least one user turn", found="none",

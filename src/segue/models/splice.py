@@ -76,3 +76,12 @@ def check_image_indices(seg_image_index: Tensor, num_images: int) -> None:
         raise AlignmentError("a mask names an image that is not there", expected=f"indices 0..{num_images - 1}",
                              found=f"{seg_image_index.tolist()}", where="forward",
                              fix="address images of this batch, counted over all its conversations")
+
+
+def check_image_masks(image_index: int, num_seg: int, num_masks: int) -> None:
+    """Raise `AlignmentError` unless an image has as many masks as `[SEG]` tokens that address it."""
+    if num_seg != num_masks:
+        raise AlignmentError("[SEG] tokens and masks of an image do not match",
+                             expected=f"{num_seg} masks, one per [SEG] that addresses it",
+                             found=f"{num_masks} masks", where=f"mask_labels[{image_index}]",
+                             fix="group the masks by image, in text order within each image")

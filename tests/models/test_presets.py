@@ -1,0 +1,104 @@
+"""The presets have the sizes that they claim; the full ones are built without memory, on torch's meta device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segue.errors import InputError
+from segue.models.modeling_prima import PrimaModel
+from segue.models.presets import PRESETS, Preset, preset, streams_for
+from segue.training.tokenizer import SPECIAL_TOKENS
+from segue.training.vocabulary import SLOT_CLASSES
+
+MILLION = 10**6
+
+
+def parts_of(chosen: Preset, **overrides: object) -> tuple[PrimaModel, dict[str, int]]:
+    with torch.device("meta"):
+        model = PrimaModel(chosen.config(**overrides))
+    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    return model, counts
+
+
+@pytest.mark.parametrize("name", ["prima-7b", "prima-square-7b"])
+def test_full_size_has_the_published_parameter_counts(name: str) -> None:
+    model, counts = parts_of(preset(name))
+    published = {"vision_model": 986, "aux_vision_model": 304, "language_model": 6738, "sam": 641}
+    for part, millions in published.items():
+        assert counts[part] == pytest.approx(millions * MILLION, rel=0.01), part
+    qformer = sum(p.numel() for p in model.reader.qformer.parameters())
+    assert qformer == pytest.approx(186 * MILLION, rel=0.01)
+    assert (model.reader.relational is not None) == (name == "prima-square-7b")
+    assert model.reader.content is None
+    assert model.slot_heads is None
+    assert model.reader.query_tokens.shape == (1, 32, 768)
+    assert counts["image_projection"] == 768 * 4096 + 4096
+    assert counts["seg_projection"] == 4096 * 4096 + 4096 + 4096 * 256 + 256
+    assert all(p.is_meta for p in model.parameters())
+
+
+def test_square_adds_only_the_relational_attention() -> None:
+    names = {}
+    for name in ("prima-7b", "prima-square-7b"):
+        small = {"vision_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
+                 "fusion_heads": 2, "text_config": {"model_type": "llama", "num_hidden_layers": 1}}
+        model, _ = parts_of(preset(name), **small)
+        names[name] = {n for n, _ in model.named_parameters()}
+    assert names["prima-7b"] < names["prima-square-7b"]
+    assert all(n.startswith("reader.relational.") for n in names["prima-square-7b"] - names["prima-7b"])
+
+
+def test_mini_is_small() -> None:
+    model, _ = parts_of(preset("segue-mini"), slot_classes=SLOT_CLASSES)
+    unique = sum(p.numel() for p in model.parameters())
+    assert 5 * MILLION < unique <= 16 * MILLION
+    assert unique * 2 <= 32 * 2**20, "in half precision it must fit the package"
+    embeddings = model.language_model.get_input_embeddings().weight
+    assert model.language_model.get_output_embeddings().weight is embeddings
+
+
+@pytest.mark.parametrize("name", ["segue-mini", "tiny"])
+def test_small_presets_know_the_ids_of_their_tokenizer(name: str) -> None:
+    config = preset(name).config()
+    assert SPECIAL_TOKENS[config.image_token_id] == "<image>"
+    assert SPECIAL_TOKENS[config.seg_token_id] == "[SEG]"
+    identifiers = [SPECIAL_TOKENS[i] for i in config.identifier_token_ids]
+    assert identifiers == [f"(IMAGE{k})" for k in range(1, 10)]
+    text = config.text_config
+    special = [SPECIAL_TOKENS[i] for i in (text.pad_token_id, text.bos_token_id, text.eos_token_id)]
+    assert special == ["<pad>", "<s>", "</s>"]
+
+
+def test_full_size_puts_its_tokens_where_glamm_has_them() -> None:
+    config = preset("prima-7b").config()
+    assert (config.seg_token_id, config.image_token_id, config.text_config.vocab_size) == (32004, 32007, 32008)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_streams_fit_the_encoders(name: str) -> None:
+    config, streams = preset(name).config(), preset(name).streams
+    assert streams["pixel_values"]["size"] == config.vision_config.image_size
+    assert streams["pixel_values_sam"]["size"] == config.sam_config.vision_config.image_size
+    assert streams["pixel_values_sam"]["fit"] == "pad"
+    assert streams["pixel_values_aux"]["size"] % config.aux_vision_config.patch_size == 0
+    clip_grid = config.vision_config.image_size // config.vision_config.patch_size
+    assert clip_grid * config.vision_config.patch_size == config.vision_config.image_size
+
+
+def test_dino_may_see_another_size_than_it_was_trained_with() -> None:
+    assert streams_for(preset("prima-7b").config(), aux_size=448)["pixel_values_aux"]["size"] == 448
+    assert streams_for(preset("tiny").config())["pixel_values_aux"]["size"] == 56
+
+
+@pytest.mark.parametrize("name", ["prima-7b", "prima-square-7b"])
+def test_full_size_names_its_public_components(name: str) -> None:
+    named = set(PRESETS[name].components.values())
+    assert named == {"Salesforce/instructblip-vicuna-7b", "facebook/dinov2-with-registers-large",
+                     "lmsys/vicuna-7b-v1.5", "facebook/sam-vit-huge"}
+
+
+def test_unknown_preset_lists_the_known_ones() -> None:
+    with pytest.raises(InputError) as caught:
+        preset("prima-70b")
+    assert all(name in str(caught.value) for name in (*PRESETS, "prima-70b"))
