@@ -119,6 +119,10 @@ class PrimaConfig(GroundedConfig):
     fusion_pooled_skip: bool = False
     """Add DINO features, average-pooled to the CLIP grid, to the fused features. Source: ours."""
 
+    fusion_positions: bool = False
+    """Add learned positions (starting as sines) to the fused features, so that queries can ask "where". Towers
+    trained on dense labels alone forget positions. Source: ours."""
+
     content_queries: int = 0
     """Side g of a g x g grid of queries that start from pooled image content; 0 is off. Source: ours."""
 

@@ -93,7 +93,7 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
                                     "iou_head_hidden_dim": 64, "num_multimask_outputs": 1,
                                     "layer_norm_eps": 1e-5}},
         "num_query_tokens": 22, "keep_text_outputs": False, "fusion_heads": 4, "fusion_ffn": True,
-        "fusion_pooled_skip": True, "content_queries": 4, "content_skip": True, "num_object_slots": 6,
+        "fusion_pooled_skip": True, "fusion_positions": True, "content_queries": 4, "content_skip": True, "num_object_slots": 6,
         "slot_classes": slot_classes, "slot_attributes": MINI_COLOURS, "image_index_embedding": True,
         "identifier_token_ids": tuple(range(7, 16)), "seg_token_id": 4, "image_token_id": 3,
         "pixel_loss": "bce", "mask_loss_resolution": "decoder",

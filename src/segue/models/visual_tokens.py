@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,11 @@ class FeatureFusion(nn.Module):
             self.ffn = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(),
                                      nn.Linear(4 * width, width))
         self.pooled_skip = nn.Linear(aux_width, width) if config.fusion_pooled_skip else None
+        self.positions: nn.Parameter | None = None
+        if config.fusion_positions:
+            side = config.vision_config.image_size // config.vision_config.patch_size
+            grid = 0.5 * sine_positions(side, width)
+            self.positions = nn.Parameter(torch.cat([torch.zeros(1, width), grid])[None])
         self.num_prefix_tokens = 1 + config.aux_vision_config.num_register_tokens
 
     def forward(self, clip_features: Tensor, dino_features: Tensor) -> Tensor:
@@ -59,6 +65,8 @@ class FeatureFusion(nn.Module):
             side = int((clip_features.shape[1] - 1) ** 0.5)
             pooled = pool_grid(dino_features[:, self.num_prefix_tokens :], side)
             fused = torch.cat([fused[:, :1], fused[:, 1:] + self.pooled_skip(pooled)], dim=1)
+        if self.positions is not None:
+            fused = fused + self.positions
         return fused
 
 
@@ -140,6 +148,15 @@ class ObjectSlotHeads(nn.Module):
     def forward(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`[N, Q, C]` to class logits `[N, Q, classes + 1]`, attribute logits, and (x, y, log area) `[N, Q, 3]`."""
         return self.classes(queries), self.attributes(queries), self.geometry(queries)
+
+
+def sine_positions(side: int, width: int) -> Tensor:
+    """`[side * side, width]` sines and cosines of both coordinates, a quarter of the width each."""
+    steps = (torch.arange(side) + 0.5) / side * 2 * math.pi
+    rows, columns = torch.meshgrid(steps, steps, indexing="ij")
+    rates = torch.linspace(0.25, side / 6, width // 4)
+    waves = [axis.reshape(-1, 1) * rates for axis in (columns, rows)]
+    return torch.cat([f(w) for w in waves for f in (torch.sin, torch.cos)], dim=1)
 
 
 def pool_grid(tokens: Tensor, side: int) -> Tensor:

@@ -7,21 +7,11 @@ embedding).
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from segue.models.modeling_prima import PrimaModel
-
-
-def sine_positions(side: int, width: int) -> Tensor:
-    """`[side * side, width]` sines and cosines of both coordinates, a quarter of the width each."""
-    steps = (torch.arange(side) + 0.5) / side * 2 * math.pi
-    rows, columns = torch.meshgrid(steps, steps, indexing="ij")
-    rates = torch.linspace(0.25, side / 6, width // 4)
-    waves = [axis.reshape(-1, 1) * rates for axis in (columns, rows)]
-    return torch.cat([f(w) for w in waves for f in (torch.sin, torch.cos)], dim=1)
+from segue.models.visual_tokens import sine_positions
 
 
 def alike_queries(width: int, heads: int) -> Tensor:
