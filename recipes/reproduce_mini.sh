@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains segue-mini from nothing: four stages, the first two side by side (one core each), then the package weights.
+# Trains segue-mini from nothing: five stages, the first two side by side (one core each), then the package weights.
 # About two and a half hours on two cores. Killed at any moment, it goes on from the last checkpoint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +11,7 @@ sleep 60 # the scenes and the tokenizer are made by whoever comes first
 OMP_NUM_THREADS=1 "$segue" train recipes/mini_masks.yaml --out runs/mini/masks --resume &
 masks=$!
 wait "$vision"
+OMP_NUM_THREADS=1 "$segue" train recipes/mini_slots.yaml --out runs/mini/slots --resume
 OMP_NUM_THREADS=1 "$segue" train recipes/mini_conversation.yaml --out runs/mini/conversation --resume
 wait "$masks"
 "$segue" train recipes/mini_joint.yaml --out runs/mini/joint --resume

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from segue.errors import AlignmentError
 from segue.models.modeling_prima import PrimaModel
 from segue.models.processing_grounded import GroundedProcessor
-from segue.training.augmentation import flip, pad_square, random_crop, resize_pair
+from segue.training.augmentation import pad_square, resize_pair
+from segue.training.cached_images import CachedImages
 from segue.training.dialogues import Dialogue, draw_dialogue
-from segue.training.features import cache_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pools import PhotoPool, ScenePool
-from segue.training.slots import photo_targets, scene_targets, slot_losses, stack_targets
+from segue.training.slots import slot_losses, stack_targets
 from segue.training.streams import normalise
 from segue.training.vocabulary import COLOUR_INDEX, PARTS, SLOT_CLASSES
 
@@ -39,7 +38,7 @@ class ConversationObjective:
         slots: weight of the slot losses.
         masks: train through SAM's decoder with the real mask loss (the joint tune).
 
-    Source: ours; what each option does is in `facts` of the model card.
+    Source: ours.
     """
 
     def __init__(self, model: PrimaModel, processor: GroundedProcessor, scenes: ScenePool, photos: PhotoPool | None,
@@ -47,42 +46,13 @@ class ConversationObjective:
                  photo_views: int = 6, name_weight: float = 2.0, distillation: float = 1.0, slots: float = 0.5,
                  masks: bool = False, seed: int = 0) -> None:
         self.processor, self.batch_size, self.photo_share, self.seed = processor, batch_size, photo_share, seed
-        self.scenes, self.photos, self.photo_views = scenes.subset(scene_count), photos, photo_views
+        self.images = CachedImages(model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views)
         self.distillation, self.slots, self.masks = distillation, slots, masks
-        self.size = model.config.vision_config.image_size
-        self.num_slots = model.config.num_object_slots
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.token_weights = name_weights(processor, name_weight)
-        self.features = {"scenes": cache_features(model, cache, "scenes", len(self.scenes), self.scene_picture)}
-        if photos is not None:
-            self.features["photos"] = cache_features(model, cache, "photos", len(photos) * photo_views,
-                                                     lambda i: self.photo_view(i)[0])
         self.trainable = ("fusion", "reader", "image_projection", "slot_heads", "language_model", "seg_projection",
                           *(("sam.mask_decoder",) if masks else ()))
         self.bucket: tuple[int, list[list[tuple[Dialogue, dict[str, Any]]]]] = (-1, [])
-
-    def scene_picture(self, index: int, size: int | None = None) -> NDArray[np.uint8]:
-        """A scene at `size` (the towers' by default)."""
-        image, wanted = np.asarray(self.scenes.images[index]), size or self.size
-        if image.shape[0] != wanted:
-            image, _ = resize_pair(image, image[..., 0], (wanted, wanted))
-        return image
-
-    def photo_crop(self, view: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """View v is a fixed crop (the first of a photograph all of it), with its labels."""
-        assert self.photos is not None
-        index, number = divmod(view, self.photo_views)
-        rng = np.random.default_rng([self.seed, view, 3])
-        image, labels = self.photos.images[index], self.photos.label_maps[index]
-        if number:
-            image, labels = random_crop(image, labels, rng, least=0.85)
-            if rng.random() < 0.5:
-                image, labels = flip(image, labels)
-        return np.ascontiguousarray(image), np.ascontiguousarray(labels)
-
-    def photo_view(self, view: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The crop squeezed to the towers' square."""
-        return resize_pair(*self.photo_crop(view), (self.size, self.size))
 
     def batch(self, step: int) -> dict[str, Any]:
         """A collated batch with features, codes and slot targets (and pixels and masks in the joint tune)."""
@@ -93,14 +63,14 @@ class ConversationObjective:
         rng = np.random.default_rng([self.seed, step, 5])
         items, codes, targets = [], [], []
         for dialogue, encoded in chosen:
-            views = self.views(dialogue, rng)
-            vision, aux = self.features[dialogue.source](views)
+            views = self.images.views(dialogue.source, dialogue.images, rng)
+            vision, aux = self.images.features[dialogue.source](views)
             item = encoded | {"vision_features": vision, "aux_features": aux, "num_images": len(views)}
             if self.masks:
                 item |= self.mask_inputs(dialogue, views)
             items.append(item)
             codes += [phrase_code(m.phrase, self.width) for m in dialogue.mentions]
-            targets += self.slot_targets(dialogue, views)
+            targets += [self.images.slot_targets(dialogue.source, view) for view in views]
         batch = dict(self.processor.collate(items))
         batch["codes"] = torch.from_numpy(np.stack(codes)) if codes else torch.zeros((0, self.width))
         batch["slots"] = stack_targets(targets)
@@ -109,24 +79,12 @@ class ConversationObjective:
     def draw_bucket(self, number: int) -> list[list[tuple[Dialogue, dict[str, Any]]]]:
         """`BUCKET` batches of dialogues of similar length, in random order."""
         rng = np.random.default_rng([self.seed, number, 4])
-        drawn = [draw_dialogue(self.scenes, self.photos, self.photo_share, rng)
+        drawn = [draw_dialogue(self.images.scenes, self.images.photos, self.photo_share, rng)
                  for _ in range(BUCKET * self.batch_size)]
         encoded = [(d, self.processor.encode_turns(d.turns, len(d.images))) for d in drawn]
         encoded.sort(key=lambda pair: len(pair[1]["input_ids"]))
         batches = [encoded[i : i + self.batch_size] for i in range(0, len(encoded), self.batch_size)]
         return [batches[i] for i in rng.permutation(len(batches))]
-
-    def views(self, dialogue: Dialogue, rng: np.random.Generator) -> list[int]:
-        """Positions in the feature cache."""
-        if dialogue.source == "scenes":
-            return dialogue.images
-        return [i * self.photo_views + int(rng.integers(self.photo_views)) for i in dialogue.images]
-
-    def slot_targets(self, dialogue: Dialogue, views: list[int]) -> list[Any]:
-        """One `SlotTargets` per image."""
-        if dialogue.source == "scenes" or self.photos is None:
-            return [scene_targets(self.scenes.objects[i], self.num_slots) for i in views]
-        return [photo_targets(self.photos.records[i // self.photo_views].facts, None, self.num_slots) for i in views]
 
     def mask_inputs(self, dialogue: Dialogue, views: list[int]) -> dict[str, Any]:
         """SAM's pixels and the masks of every mention, grouped by image in text order."""
@@ -135,15 +93,15 @@ class ConversationObjective:
         for k, view in enumerate(views):
             mentions = [m for m in dialogue.mentions if m.image_index == k]
             if dialogue.source == "scenes":
-                picture = self.scene_picture(view, side)
-                stack = [self.scenes.mask(view, m.object_index or 0, m.part) for m in mentions]
                 hw = (side, side)
+                picture = self.images.scene_picture(view, side)
+                stack = [self.images.scenes.mask(view, m.object_index or 0, m.part) for m in mentions]
             else:
-                image, labels = self.photo_crop(view)
+                image, labels = self.images.photo_crop(view)
                 hw = self.processor.sam_stream.resized_hw((labels.shape[0], labels.shape[1]))
                 image, labels = resize_pair(image, labels, hw)
                 picture = pad_square(image, side)
-                stack = [self.photos.mask(labels, m.phrase) for m in mentions]  # type: ignore[union-attr]
+                stack = [self.images.photos.mask(labels, m.phrase) for m in mentions]  # type: ignore[union-attr]
             pictures.append(picture)
             masks.append(torch.from_numpy(np.stack(stack)) if stack else torch.zeros((0, *hw), dtype=torch.bool))
             inside.append(hw)

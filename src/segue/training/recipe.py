@@ -87,7 +87,7 @@ class OptimiserRecipe(_Strict):
 class Recipe(_Strict):
     """One stage of training."""
 
-    stage: Literal["masks", "vision", "conversation"]
+    stage: Literal["masks", "vision", "slots", "conversation"]
     model: ModelRecipe = Field(default_factory=ModelRecipe)
     data: DataRecipe = Field(default_factory=DataRecipe)
     optimiser: OptimiserRecipe = Field(default_factory=OptimiserRecipe)
@@ -110,7 +110,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     path = Path(path)
     try:
         data = yaml.safe_load(path.read_text())
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError("cannot read the recipe", expected="a YAML file", found=str(error), where=str(path),
                          fix="give the path of a recipe, e.g. recipes/mini_masks.yaml") from error
     except yaml.YAMLError as error:
@@ -120,14 +120,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise InputError("the recipe is not a mapping", expected="keys such as stage, model, data",
                          found=type(data).__name__, where=str(path), fix="see recipes/mini_masks.yaml")
     for override in overrides or []:
-        key, found, value = override.partition("=")
-        if not found:
-            raise InputError("bad override", expected="a.b=value", found=override, where="--set", fix="add =value")
-        node = data
-        *parents, last = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = yaml.safe_load(value)
+        apply_override(data, override)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -135,3 +128,33 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise InputError("bad recipe", expected=first["msg"], found=repr(first.get("input")),
                          where=f"{path}: {'.'.join(str(p) for p in first['loc'])}",
                          fix="mend this field (all fields: segue/training/recipe.py)") from error
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set one value of a nested mapping in place.
+
+    Args:
+        data: the recipe as read; mappings on the way are made where there is none yet.
+        override: `a.b=value`, the value as YAML.
+
+    Raises:
+        InputError: no `=`, a value that is not YAML, or a path through something that is not a mapping.
+    """
+    key, found, value = override.partition("=")
+    if not found or not all(key.split(".")):
+        raise InputError("bad override", expected="a.b=value", found=override, where="--set", fix="add =value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError("bad override", expected="a YAML value", found=value, where=f"--set {key}",
+                         fix="quote the value, or close its brackets") from error
+    node: Any = data
+    *parents, last = key.split(".")
+    for place, parent in enumerate(parents):
+        if node.get(parent) is None:
+            node[parent] = {}
+        node = node[parent]
+        if not isinstance(node, dict):
+            raise InputError("bad override", expected="a.b=value where a is a mapping", found=repr(node),
+                             where=f"--set {'.'.join(parents[: place + 1])}", fix="override the whole value instead")
+    node[last] = parsed

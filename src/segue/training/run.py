@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import os
 import platform
@@ -16,7 +18,9 @@ from transformers import PreTrainedTokenizerFast, TrainingArguments
 
 from segue.errors import InputError
 from segue.models.build import build_from_tokenizer
+from segue.models.configuration_grounded import PrimaConfig
 from segue.models.modeling_prima import PrimaModel
+from segue.models.presets import preset
 from segue.models.processing_grounded import PrimaProcessor
 from segue.training.checkpoints import last_checkpoint, saved_weights
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
@@ -41,6 +45,7 @@ def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None 
         The folder of the final model (of the run in a dry run).
     """
     recipe, out = load_recipe(recipe_path, overrides), Path(out)
+    check_recipe(recipe)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     scenes, photos = open_data(recipe)
@@ -51,6 +56,7 @@ def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None 
         load_parts(model, init)
     objective = make_objective(recipe, model, processor, scenes, photos, out)
     start_fresh(recipe, model, objective)
+    check_prefixes(recipe, model)
     trainable = set_trainable(model, tuple(recipe.trainable) or objective.trainable)
     write_facts(out, recipe, model, trainable)
     if dry_run:
@@ -97,28 +103,78 @@ def open_tokenizer(recipe: Recipe, scenes: ScenePool, photos: PhotoPool | None) 
     return tokenizer
 
 
+def objective_class(stage: str) -> type:
+    """The class of a stage's objective."""
+    if stage == "masks":
+        from segue.training.mask_objective import MaskObjective
+
+        return MaskObjective
+    if stage == "slots":
+        from segue.training.slot_objective import SlotObjective
+
+        return SlotObjective
+    if stage == "vision":
+        from segue.training.vision_objective import VisionObjective
+
+        return VisionObjective
+    from segue.training.conversations import ConversationObjective
+
+    return ConversationObjective
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse, before anything is rendered or built, names that nothing would read.
+
+    Raises:
+        InputError: unknown preset, model override or option of the stage.
+    """
+    preset(recipe.model.preset)
+    parameters = inspect.signature(objective_class(recipe.stage)).parameters.values()
+    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"cache"}
+    fields = {f.name for f in dataclasses.fields(PrimaConfig)} - {"slot_classes"}
+    for given, known, where in ((recipe.options, options, "options"),
+                                (recipe.model.overrides, fields, "model.overrides")):
+        for name in given:
+            if name not in known:
+                raise InputError("unknown name in the recipe", expected=", ".join(sorted(known)), found=name,
+                                 where=where, fix="mend the name")
+
+
+def check_prefixes(recipe: Recipe, model: PrimaModel) -> None:
+    """Refuse prefixes of the recipe that no parameter has.
+
+    Raises:
+        InputError: one of `trainable` or `optimiser.slow` matches nothing.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for where, prefixes in (("trainable", recipe.trainable), ("optimiser.slow", recipe.optimiser.slow)):
+        for prefix in prefixes:
+            if not any(name.startswith(prefix) for name in names):
+                raise InputError("a prefix matches no parameter", expected="the beginning of a parameter's name",
+                                 found=prefix, where=where, fix="mend the prefix")
+
+
 def make_objective(recipe: Recipe, model: PrimaModel, processor: PrimaProcessor, scenes: ScenePool,
                    photos: PhotoPool | None, out: Path) -> Objective:
     """The objective that the recipe's stage names."""
     shared: dict[str, Any] = {"seed": recipe.data.seed, "photo_share": recipe.data.photo_share} | recipe.options
+    make: Any = objective_class(recipe.stage)
     if recipe.stage == "masks":
-        from segue.training.mask_objective import MaskObjective
-
-        return MaskObjective(model, scenes, photos, **shared)
+        return make(model, scenes, photos, **shared)
+    cache = out.parent / "features"
+    if recipe.stage == "conversation":
+        return make(model, processor, scenes, photos, cache=cache, **shared)
     from segue.training.dialogues import instruction_bank
 
-    if recipe.stage == "vision":
-        from segue.training.vision_objective import VisionObjective
-
-        return VisionObjective(model, scenes, photos, instruction_bank(processor, scenes, photos), **shared)
-    from segue.training.conversations import ConversationObjective
-
-    return ConversationObjective(model, processor, scenes, photos, cache=out.parent / "features", **shared)
+    bank = instruction_bank(processor, scenes, photos)
+    if recipe.stage == "slots":
+        return make(model, scenes, photos, bank, cache=cache, **shared)
+    return make(model, scenes, photos, bank, **shared)
 
 
 def start_fresh(recipe: Recipe, model: PrimaModel, objective: Objective) -> None:
     """Give towers that are trained from nothing their starts; a recipe with `model.init` keeps what it loaded."""
-    if recipe.model.init or recipe.stage == "conversation":
+    if recipe.model.init or recipe.stage not in ("masks", "vision"):
         return
     batches = [objective.batch(step) for step in range(1_000_000, 1_000_008)]
     if recipe.stage == "masks":
