@@ -19,6 +19,7 @@ from segue.models.visual_tokens import (
     ObjectSlotHeads,
     RelationalQueries,
     pool_grid,
+    sine_positions,
 )
 
 
@@ -59,7 +60,7 @@ def test_pool_grid_is_the_mean_over_cells_row_by_row() -> None:
 
 @torch.no_grad()
 def test_fusion_is_cross_attention_with_clip_as_query() -> None:
-    config = tiny_config(fusion_ffn=False, fusion_pooled_skip=False,
+    config = tiny_config(fusion_ffn=False, fusion_pooled_skip=False, fusion_positions=False,
                          aux_vision_config={"hidden_size": 24, "num_attention_heads": 2, "num_register_tokens": 2})
     fusion = randomise(FeatureFusion(config))
     clip, dino = noise(2, 5, 16), noise(2, 7, 24, seed=1)
@@ -70,7 +71,7 @@ def test_fusion_is_cross_attention_with_clip_as_query() -> None:
 
 @torch.no_grad()
 def test_fusion_starts_as_the_identity() -> None:
-    fusion = FeatureFusion(tiny_config(fusion_ffn=False, fusion_pooled_skip=False))
+    fusion = FeatureFusion(tiny_config(fusion_ffn=False, fusion_pooled_skip=False, fusion_positions=False))
     reset_attention(fusion.attention)
     clip = noise(2, 17, 16)
     assert torch.equal(fusion(clip, noise(2, 19, 16, seed=1)), clip)
@@ -78,7 +79,7 @@ def test_fusion_starts_as_the_identity() -> None:
 
 @torch.no_grad()
 def test_pooled_skip_adds_dino_patches_to_patches_only() -> None:
-    fusion = FeatureFusion(tiny_config(fusion_ffn=False)).eval()
+    fusion = FeatureFusion(tiny_config(fusion_ffn=False, fusion_positions=False)).eval()
     reset_attention(fusion.attention)
     assert fusion.pooled_skip is not None
     clip, dino = noise(1, 5, 16), noise(1, 3 + 16, 16, seed=1)  # 2 x 2 CLIP patches; 4 x 4 DINOv2 patches
@@ -156,3 +157,29 @@ def test_features_reach_the_learned_queries(shaken: Callable[..., Any]) -> None:
     first, _ = reader(noise(1, 17, 16), ids, mask, [1])
     second, _ = reader(noise(1, 17, 16, seed=5), ids, mask, [1])
     assert (first - second)[:, 4:].abs().max() > 1e-2, "queries without content read the image by cross-attention"
+
+
+@torch.no_grad()
+def test_positions_start_as_sines_and_are_added_last(tiny_tokenizer: Any) -> None:
+    from segue.models.build import build_from_tokenizer
+
+    fusion = build_from_tokenizer("tiny", tiny_tokenizer, fusion_positions=True)[0].fusion
+    plain = build_from_tokenizer("tiny", tiny_tokenizer, fusion_positions=False)[0].fusion
+    assert plain.positions is None
+    assert fusion.positions is not None
+    positions = fusion.positions[0]
+    assert not positions[0].any(), "the class token is nowhere"
+    torch.testing.assert_close(positions[1:], 0.5 * sine_positions(4, 16))
+    plain.load_state_dict(fusion.state_dict(), strict=False)
+    clip, dino = noise(2, 17, 16), noise(2, 19, 16, seed=1)
+    torch.testing.assert_close(fusion(clip, dino) - plain(clip, dino), positions.expand(2, -1, -1), atol=1e-5, rtol=0)
+
+
+def test_sines_tell_every_place_apart() -> None:
+    found = sine_positions(8, 32)
+    assert found.shape == (64, 32)
+    distances = torch.cdist(found, found) + 10 * torch.eye(64)
+    assert distances.min() > 0.1
+    grid = found.reshape(8, 8, 32)
+    assert torch.equal(grid[0, :, :16], grid[5, :, :16]), "the first half follows the column"
+    assert torch.equal(grid[:, 0, 16:], grid[:, 5, 16:]), "the second half follows the row"

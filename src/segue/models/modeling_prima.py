@@ -18,6 +18,7 @@ from segue.models.visual_tokens import (
     ObjectSlotHeads,
     RelationalQueries,
     VisualTokens,
+    start_positions,
 )
 
 
@@ -54,6 +55,10 @@ class PrimaModel(GroundedModel):
             reset_attention(module.attention)
         elif isinstance(module, FeatureFusion):
             reset_attention(module.attention)
+            if module.positions is not None:
+                # Not in __init__: from_pretrained builds modules on the meta device, where nothing can be computed.
+                _, length, width = module.positions.shape
+                init.copy_(module.positions, start_positions(int((length - 1) ** 0.5), width))
 
     def encode_towers(self, pixel_values: Tensor, pixel_values_aux: Tensor) -> tuple[Tensor, Tensor]:
         """CLIP `[N, Lc, Dc]` and DINOv2 `[N, Ld, Dd]` features; without gradient while a tower is frozen."""

@@ -51,8 +51,7 @@ class FeatureFusion(nn.Module):
         self.positions: nn.Parameter | None = None
         if config.fusion_positions:
             side = config.vision_config.image_size // config.vision_config.patch_size
-            grid = 0.5 * sine_positions(side, width)
-            self.positions = nn.Parameter(torch.cat([torch.zeros(1, width), grid])[None])
+            self.positions = nn.Parameter(torch.empty(1, 1 + side * side, width))
         self.num_prefix_tokens = 1 + config.aux_vision_config.num_register_tokens
 
     def forward(self, clip_features: Tensor, dino_features: Tensor) -> Tensor:
@@ -148,6 +147,11 @@ class ObjectSlotHeads(nn.Module):
     def forward(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`[N, Q, C]` to class logits `[N, Q, classes + 1]`, attribute logits, and (x, y, log area) `[N, Q, 3]`."""
         return self.classes(queries), self.attributes(queries), self.geometry(queries)
+
+
+def start_positions(side: int, width: int) -> Tensor:
+    """`[1, 1 + side * side, width]` nothing for the class token, half-size sines for the patches."""
+    return torch.cat([torch.zeros(1, width), 0.5 * sine_positions(side, width)])[None]
 
 
 def sine_positions(side: int, width: int) -> Tensor:
