@@ -17,6 +17,7 @@ from segue.data.photos.facts import PhotoRecord, load_photo_facts
 from segue.data.photos.labels import LABELS
 from segue.data.scenes.kinds import KINDS, SceneObject
 from segue.data.scenes.render import render_scene
+from segue.errors import InputError
 from segue.images import load_image
 
 CHUNK = 128
@@ -110,10 +111,14 @@ def scene_pool(folder: Path, *, seed: int, count: int, size: int = 240, split: s
         count: number of scenes.
         size: side in pixels.
         workers: processes.
+
+    Raises:
+        InputError: the folder holds a pool of other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, shape in (("images", (count, size, size, 3)), ("objects", (count, size, size)),
-                        ("parts", (count, size, size))):
+    shapes = {"images": (count, size, size, 3), "objects": (count, size, size), "parts": (count, size, size)}
+    _check_settings(folder, {"seed": seed, "count": count, "size": size, "split": split}, shapes)
+    for name, shape in shapes.items():
         _open(folder, name, shape)
     chunks = range((count + CHUNK - 1) // CHUNK)
     missing = [c for c in chunks if not (folder / f"facts_{c:05d}.json").exists()]
@@ -125,6 +130,24 @@ def scene_pool(folder: Path, *, seed: int, count: int, size: int = 240, split: s
             objects.append(tuple(_object(fields) for fields in scene))
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "objects", "parts")]
     return ScenePool(*arrays, objects, index_by_kind(objects))
+
+
+def _check_settings(folder: Path, settings: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Refuse a folder whose scenes were rendered with other settings; remember these in a new one."""
+    path, found = folder / "pool.json", settings
+    if path.exists():
+        found = json.loads(path.read_text())
+    elif any(folder.glob("facts_*.json")):  # rendered before pools remembered their settings
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r").shape if (folder / f"{name}.npy").exists()
+                  else None for name in shapes}
+        found = settings if arrays == shapes else {"arrays": arrays}
+    if found != settings:
+        raise InputError("the folder holds other scenes", expected=json.dumps(settings), found=json.dumps(found),
+                         where=str(folder), fix="give data.scenes.folder another name, or remove the folder")
+    if not path.exists():
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(settings))
+        temporary.replace(path)
 
 
 def index_by_kind(objects: list[tuple[SceneObject, ...]]) -> dict[str, NDArray[np.int64]]:

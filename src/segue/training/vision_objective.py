@@ -109,5 +109,5 @@ class VisionObjective:
         }
         slots, readings = slot_losses(model.slot_heads, visual.queries, batch["slots"])
         loss = sum(terms.values(), start=torch.zeros(())) + slots
-        return loss, {k: float(v) for k, v in terms.items()} | readings
+        return loss, {k: float(v.detach()) for k, v in terms.items()} | readings
 
