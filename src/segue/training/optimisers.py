@@ -116,17 +116,19 @@ def is_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim == 2 and min(parameter.shape) > 8 and not any(part in name for part in NOT_MATRICES)
 
 
-def parameter_groups(model: nn.Module, slow: dict[str, float], *, rate: float, decay: float,
-                     matrices: bool) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, slow: dict[str, float], *, rate: float, decay: float, matrices: bool,
+                     muon_parts: tuple[str, ...] = ("",)) -> list[dict[str, Any]]:
     """Trainable parameters by learning rate and weight decay (on matrices and tables only).
 
     Args:
         slow: parameter prefix to learning-rate factor.
-        matrices: those that `is_matrix` accepts, or all others.
+        matrices: those that `is_matrix` accepts in the parts with these prefixes, or all others.
+        muon_parts: parameter prefixes; all parts by default.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and is_matrix(name, parameter) == matrices:
+        chosen = is_matrix(name, parameter) and name.startswith(muon_parts)
+        if parameter.requires_grad and chosen == matrices:
             factor = next((f for prefix, f in slow.items() if name.startswith(prefix)), 1.0)
             groups[rate * factor, decay if parameter.ndim > 1 else 0.0].append(parameter)
     return [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]

@@ -74,6 +74,8 @@ class OptimiserRecipe(_Strict):
     learning_rate: float = 1e-3
     muon_rate: float = 0.0
     """Learning rate of Muon for the matrices of transformer blocks; 0 leaves them to AdamW."""
+    muon_parts: list[str] = Field(default_factory=list)
+    """Parameter prefixes whose matrices Muon gets; all when empty."""
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.03
     grad_clip: float = 1.0

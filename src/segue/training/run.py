@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import json
 import os
@@ -136,8 +137,9 @@ def check_recipe(recipe: Recipe) -> None:
                                 (recipe.model.overrides, fields, "model.overrides")):
         for name in given:
             if name not in known:
-                raise InputError("unknown name in the recipe", expected=", ".join(sorted(known)), found=name,
-                                 where=where, fix="mend the name")
+                near = difflib.get_close_matches(name, known) or sorted(known)
+                raise InputError("unknown name in the recipe", expected=" or ".join(near), found=name, where=where,
+                                 fix="mend the name")
 
 
 def check_prefixes(recipe: Recipe, model: PrimaModel) -> None:
@@ -194,7 +196,7 @@ def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Object
         save_total_limit=recipe.keep, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
         dataloader_num_workers=recipe.data.workers, remove_unused_columns=False, ignore_data_skip=True,
         report_to=recipe.report_to or "none", seed=recipe.data.seed, disable_tqdm=False)
-    return StageTrainer(objective, o.slow, o.muon_rate, model=model, args=arguments,
+    return StageTrainer(objective, o.slow, o.muon_rate, tuple(o.muon_parts), model=model, args=arguments,
                         train_dataset=Batches(objective, o.max_steps))
 
 

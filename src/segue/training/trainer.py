@@ -45,9 +45,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
     """Trains one stage; readings of the objective are averaged between logs."""
 
     def __init__(self, objective: Objective, slow: dict[str, float] | None = None, muon_rate: float = 0.0,
-                 **kwargs: Any) -> None:
+                 muon_parts: tuple[str, ...] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.muon_rate = muon_rate
+        self.muon_rate, self.muon_parts = muon_rate, muon_parts or ("",)
         self.objective, self.slow = objective, slow or {}
         self.readings: dict[str, list[float]] = defaultdict(list)
 
@@ -78,13 +78,13 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         if self.optimizer is None:
             rate, decay = self.args.learning_rate, self.args.weight_decay
             betas = (self.args.adam_beta1, self.args.adam_beta2)
-            others = parameter_groups(self.model, self.slow, rate=rate, decay=decay, matrices=False)
+            groups = {matrices: parameter_groups(self.model, self.slow, matrices=matrices, decay=decay,
+                                                 rate=self.muon_rate if matrices and self.muon_rate else rate,
+                                                 muon_parts=self.muon_parts) for matrices in (True, False)}
             if self.muon_rate:
-                matrices = parameter_groups(self.model, self.slow, rate=self.muon_rate, decay=decay, matrices=True)
-                self.optimizer = MuonAdamW(matrices, others, betas)
+                self.optimizer = MuonAdamW(groups[True], groups[False], betas)
             else:
-                others += parameter_groups(self.model, self.slow, rate=rate, decay=decay, matrices=True)
-                self.optimizer = torch.optim.AdamW(others, betas=betas)
+                self.optimizer = torch.optim.AdamW(groups[True] + groups[False], betas=betas)
         return self.optimizer
 
 
