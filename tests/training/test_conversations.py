@@ -1,0 +1,145 @@
+"""Stage "conversation": `[SEG]`, phrases, masks, images and features agree, whatever the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segue.errors import AlignmentError
+from segue.training.conversations import BUCKET, ConversationObjective, name_weights
+from segue.training.phrase_codes import phrase_code
+from segue.training.pools import PhotoPool, ScenePool
+from segue.training.trainer import set_trainable
+
+Tiny = Callable[..., Any]
+
+
+@pytest.fixture
+def make(tiny: Tiny, scenes: ScenePool, photos: PhotoPool, tmp_path: Path) -> Callable[..., Any]:
+    def build(**options: Any) -> tuple[Any, Any, ConversationObjective]:
+        model, processor = tiny()
+        with_photos = options.pop("photos", photos)
+        chosen = {"cache": tmp_path, "batch_size": 3, "photo_share": 0.4, "photo_views": 3} | options
+        return model, processor, ConversationObjective(model, processor, scenes, with_photos, **chosen)
+
+    return build
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_batch_depends_on_seed_and_step_alone(make: Any, same: Any, masks: bool) -> None:
+    first, second = (make(masks=masks)[2] for _ in range(2))
+    wanted = first.batch(3)
+    for step in (BUCKET + 1, 0):
+        assert not same(second.batch(step), wanted)
+    assert same(second.batch(3), wanted)
+    assert not same(make(masks=masks, seed=1)[2].batch(3), wanted)
+
+
+def test_counts_agree(make: Any) -> None:
+    model, processor, stage = make(masks=True)
+    seg, sources = model.config.seg_token_id, set()
+    for step in range(6):
+        batch = stage.batch(step)
+        images = int(batch["num_images"].sum())
+        labelled = int((batch["labels"] == seg).sum())
+        assert labelled == len(batch["codes"]) == len(batch["seg_image_index"])
+        assert labelled == int((batch["input_ids"] == seg).sum())
+        assert [len(m) for m in batch["mask_labels"]] == torch.bincount(
+            batch["seg_image_index"], minlength=images).tolist()
+        for name in ("vision_features", "aux_features", "pixel_values_sam", "resized_hw"):
+            assert len(batch[name]) == images, name
+        assert len(batch["slots"]["classes"]) == images
+        assert int((batch["input_ids"] == model.config.image_token_id).sum()) == images * processor.num_query_tokens
+        sources |= {"photos" if bool((row >= 0).any()) else "scenes" for row in batch["slots"]["presence"]}
+    assert sources == {"photos", "scenes"}
+
+
+def test_masks_are_those_of_the_mentions(make: Any, scenes: ScenePool) -> None:
+    _, _, stage = make(masks=True, photos=None)
+    for step in range(3):
+        batch = stage.batch(step)
+        images = masks = 0
+        for dialogue, _ in stage.bucket[1][step]:
+            for k, scene in enumerate(dialogue.images):
+                expected = [scenes.mask(scene, m.object_index, m.part) for m in dialogue.mentions if m.image_index == k]
+                found = batch["mask_labels"][images + k].numpy()
+                assert len(found) == len(expected)
+                assert all((a == b).all() for a, b in zip(found, expected, strict=True))
+            codes = [phrase_code(m.phrase, 16) for m in dialogue.mentions]
+            for code in codes:
+                np.testing.assert_array_equal(batch["codes"][masks], code)
+                masks += 1
+            images += len(dialogue.images)
+
+
+def test_batches_of_a_bucket_hold_dialogues_of_similar_length(make: Any) -> None:
+    stage = make(batch_size=4)[2]
+    stage.batch(0)
+    lengths = sorted([sorted(len(e["input_ids"]) for _, e in b) for b in stage.bucket[1]])
+    assert len(lengths) == BUCKET
+    assert all(a[-1] <= b[0] for a, b in zip(lengths, lengths[1:], strict=False))
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_one_step_lowers_the_loss(make: Any, one_step: Any, masks: bool) -> None:
+    model, _, stage = make(masks=masks)
+    before, after = one_step(model, stage)
+    assert after < before
+
+
+def test_the_loss_by_hand(make: Any) -> None:
+    model, _, stage = make(masks=True, distillation=0.3, slots=0.0)
+    batch = stage.batch(1)
+    with torch.no_grad():
+        loss, readings = stage.loss(model, dict(batch))
+        inputs = {k: v for k, v in batch.items() if k not in ("codes", "slots")}
+        output = model(**inputs, token_weights=stage.token_weights)
+    distance = F.mse_loss(output.seg_prompts, batch["codes"])
+    torch.testing.assert_close(loss, output.loss + 0.3 * distance)
+    assert readings["seg"] == pytest.approx(float(distance))
+    assert {"text", "dice", "pixel", "seg"} <= set(readings)
+
+
+def test_a_phrase_too_few_is_told(make: Any) -> None:
+    model, _, stage = make()
+    batch = next(b for b in (stage.batch(s) for s in range(20)) if len(b["codes"]) > 1)
+    batch["codes"] = batch["codes"][1:]
+    with pytest.raises(AlignmentError, match=f"{len(batch['codes'])} phrases"):
+        stage.loss(model, batch)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_what_trains(make: Any, masks: bool) -> None:
+    model, _, stage = make(masks=masks)
+    names = set_trainable(model, stage.trainable)
+    parts = {n.split(".")[0] for n in names}
+    assert parts == {"fusion", "reader", "image_projection", "slot_heads", "language_model", "seg_projection",
+                     *(["sam"] if masks else [])}
+    assert all(n.startswith("sam.mask_decoder") for n in names if n.startswith("sam."))
+    batch = next(b for b in (stage.batch(s) for s in range(20)) if len(b["codes"]) > 1)
+    stage.loss(model, batch)[0].backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) or name in names, name
+    several = ("sam.mask_decoder.iou_prediction_head", "sam.mask_decoder.output_hypernetworks_mlps.1")
+    dead = [n for n in names if model.get_parameter(n).grad is None and not n.startswith(several)]
+    assert all(n.startswith("reader.qformer") for n in dead), "text outputs are not kept: their last layers idle"
+
+
+def test_names_weigh_more_than_other_words(make: Any) -> None:
+    _, processor, stage = make(name_weight=3.0)
+    tokenizer = processor.tokenizer
+
+    def weights(text: str) -> list[float]:
+        return stage.token_weights[tokenizer(text, add_special_tokens=False)["input_ids"]].tolist()
+
+    assert set(weights(" mug")) == set(weights(" red")) == set(weights(" trousers")) == set(weights(" handle")) == {3.0}
+    assert stage.token_weights[tokenizer.convert_tokens_to_ids("[SEG]")] == 1
+    assert stage.token_weights[tokenizer.eos_token_id] == 1
+    assert set(name_weights(processor, 1.0).tolist()) == {1.0}
+    assert stage.token_weights.shape == (len(tokenizer),)

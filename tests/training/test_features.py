@@ -1,0 +1,87 @@
+"""Cached tower features are the towers' outputs, and are never those of other towers or other pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from segue.training.features import cache_features, picture_hash, tower_hash
+from segue.training.streams import normalise
+
+
+def picture(index: int) -> np.ndarray:
+    return np.random.default_rng(index).integers(0, 256, (56, 56, 3), dtype=np.uint8)
+
+
+def other(index: int) -> np.ndarray:
+    return picture(index + 100)
+
+
+@torch.no_grad()
+def test_features_are_the_towers_outputs(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    model, _ = tiny()
+    model.train()
+    cache = cache_features(model, tmp_path, "p", 7, picture, batch_size=3)
+    assert model.training
+    model.eval()
+    wanted = [5, 0, 5]
+    vision, aux = cache(wanted)
+    pixels = np.stack([picture(i) for i in wanted])
+    expected = model.encode_towers(normalise(pixels, "pixel_values"), normalise(pixels, "pixel_values_aux"))
+    for found, right in zip((vision, aux), expected, strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, right, atol=5e-3, rtol=5e-3)  # kept in half precision
+
+
+def test_a_second_opening_computes_nothing(tiny: Callable[..., Any], tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = tiny()
+    first = cache_features(model, tmp_path, "p", 5, picture)
+    monkeypatch.setattr(model, "encode_towers", None)
+    again = cache_features(model, tmp_path, "p", 5, picture)
+    assert torch.equal(first([1, 4])[0], again([1, 4])[0])
+
+
+def test_an_interrupted_computation_is_not_taken_for_done(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    model, _ = tiny()
+
+    def breaks(index: int) -> np.ndarray:
+        if index == 4 and len(list(tmp_path.glob("*.npy"))) == 2:
+            raise KeyboardInterrupt
+        return picture(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        cache_features(model, tmp_path, "p", 6, breaks, batch_size=2)
+    cache = cache_features(model, tmp_path, "p", 6, picture, batch_size=2)
+    assert cache([4])[0].abs().max() > 0
+
+
+def test_other_towers_and_other_pictures_have_their_own_features(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    model, _ = tiny()
+    first = cache_features(model, tmp_path, "p", 5, picture)([2])[0]
+    # The same name and number of pictures, other crops: what two stages with two seeds ask for.
+    second = cache_features(model, tmp_path, "p", 5, other)([2])[0]
+    assert not torch.equal(first, second)
+    with torch.no_grad():
+        next(iter(model.aux_vision_model.parameters())).add_(0.5)
+    aux = cache_features(model, tmp_path, "p", 5, picture)([2])[1]
+    assert not torch.equal(aux, cache_features(model, tmp_path, "p", 5, other)([2])[1])
+    assert len(list(tmp_path.glob("*.json"))) == 4
+
+
+def test_the_hashes_follow_what_they_name(tiny: Callable[..., Any]) -> None:
+    model, _ = tiny()
+    before = tower_hash(model)
+    with torch.no_grad():
+        model.image_projection.weight.add_(1)
+    assert tower_hash(model) == before
+    with torch.no_grad():
+        model.vision_model.post_layernorm.bias[0] += 1e-6
+    assert tower_hash(model) != before
+    assert picture_hash(picture, 5) == picture_hash(picture, 5) != picture_hash(other, 5)
+    assert picture_hash(picture, 0) == picture_hash(other, 0)

@@ -1,0 +1,135 @@
+"""Recipes are validated to the last field, and errors say where and what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from segue.errors import InputError
+from segue.training.recipe import Recipe, apply_override, load_recipe
+from segue.training.run import check_recipe
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    recipe = load_recipe(path)
+    check_recipe(recipe)
+    assert recipe.model.preset == "segue-mini"
+    assert recipe.optimiser.max_steps > recipe.optimiser.warmup_steps
+    assert Recipe.model_validate(yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json")))) == recipe
+
+
+def test_there_are_recipes_for_all_stages() -> None:
+    assert {load_recipe(path).stage for path in RECIPES} == set(get_args(Recipe.model_fields["stage"].annotation))
+
+
+def test_stages_share_vocabulary_and_scenes_and_start_from_each_other() -> None:
+    recipes = {path.stem: load_recipe(path) for path in RECIPES if path.stem.startswith("mini")}
+    assert len({(r.model.tokenizer.folder, r.data.scenes.folder, r.data.scenes.seed, r.data.scenes.count)
+                for r in recipes.values()}) == 1
+    stages = {f"runs/mini/{name.removeprefix('mini_')}/final" for name in recipes}
+    assert {init.folder for r in recipes.values() for init in r.model.init} <= stages
+
+
+def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, "stage: masks"))
+    assert recipe.data.photos is None
+    assert recipe.optimiser.betas == (0.9, 0.98)
+    assert recipe.options == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stage: mask", ("stage", "Input should be 'masks'", "'mask'")),
+        ("model: {preset: tiny}", ("stage", "Field required")),
+        ("stage: masks\noptimizer: {}", ("optimizer", "not permitted")),
+        ("stage: masks\noptimiser: {learning_rat: 1}", ("optimiser.learning_rat", "not permitted")),
+        ("stage: masks\noptimiser: {max_steps: many}", ("optimiser.max_steps", "valid integer", "'many'")),
+        ("stage: masks\ndata: {photos: {coco: a.json}}", ("data.photos.images", "Field required")),
+        ("stage: masks\ndata: [", ("not YAML",)),
+        ("- stage", ("not a mapping", "list")),
+        ("", ("not a mapping", "NoneType")),
+    ],
+)
+def test_bad_recipes_say_where(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load_recipe(path)
+    assert all(word in str(caught.value) for word in (*words, str(path)))
+
+
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_bytes(b"\xff\xfe\x00stage")])
+def test_unreadable_files_say_so(tmp_path: Path, make: Any) -> None:
+    path = tmp_path / "recipe.yaml"
+    make(path)
+    with pytest.raises(InputError, match="cannot read the recipe"):
+        load_recipe(path)
+
+
+def test_overrides_reach_every_depth(tmp_path: Path) -> None:
+    path = write(tmp_path, "stage: masks\ndata: {photos: null}\noptions: {batch_size: 4}")
+    recipe = load_recipe(path, ["optimiser.max_steps=7", "data.scenes.folder=x/y", "options.prompts=2",
+                                "data.photos.coco=a.json", "data.photos.images=b", "model.overrides={pixel_loss: focal}",
+                                "optimiser.slow={sam.mask_decoder: 0.5}", "optimiser.betas=[0.8, 0.9]"])
+    assert recipe.optimiser.max_steps == 7
+    assert recipe.data.scenes.folder == "x/y"
+    assert recipe.options == {"batch_size": 4, "prompts": 2}
+    assert recipe.data.photos is not None
+    assert (recipe.data.photos.coco, recipe.data.photos.images) == ("a.json", "b")
+    assert recipe.model.overrides == {"pixel_loss": "focal"}
+    assert recipe.optimiser.slow == {"sam.mask_decoder": 0.5}
+    assert recipe.optimiser.betas == (0.8, 0.9)
+    assert load_recipe(path, ["data.photos=null"]).data.photos is None
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimiser.max_steps", ("a.b=value",)),
+        ("=3", ("a.b=value",)),
+        ("optimiser..x=3", ("a.b=value",)),
+        ("stage.name=3", ("'masks'", "--set stage")),
+        ("options.prompts=[1", ("a YAML value", "[1")),
+        ("optimiser.max_step=3", ("optimiser.max_step", "not permitted")),
+    ],
+)
+def test_bad_overrides_say_why(tmp_path: Path, override: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(InputError) as caught:
+        load_recipe(write(tmp_path, "stage: masks"), [override])
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    data: dict[str, Any] = {}
+    apply_override(data, "a.b=x=y")
+    assert data == {"a": {"b": "x=y"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stage: masks\noptions: {promts: 3}", ("options", "promts", "prompts")),
+        ("stage: vision\noptions: {prompts: 3}", ("options", "prompts", "recolour")),
+        ("stage: conversation\noptions: {cache: here}", ("options", "cache")),
+        ("stage: masks\nmodel: {overrides: {pixel_los: bce}}", ("model.overrides", "pixel_los", "pixel_loss")),
+        ("stage: masks\nmodel: {preset: mini}", ("mini", "segue-mini")),
+    ],
+)
+def test_names_that_nothing_reads_are_refused_before_anything_runs(
+        tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    recipe = load_recipe(write(tmp_path, text))
+    with pytest.raises(InputError) as caught:
+        check_recipe(recipe)
+    assert all(word in str(caught.value) for word in words)
