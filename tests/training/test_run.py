@@ -180,7 +180,7 @@ def test_parts_that_do_not_fit_are_refused(tiny: Callable[..., Any], tmp_path: P
 
 
 def test_prefixes_that_match_nothing_are_refused(recipe_of: RecipeOf, tmp_path: Path) -> None:
-    for override in ("trainable=[sam.decoder]", "optimiser.slow={sam.decoder: 0.5}"):
+    for override in ("trainable=[sam.decoder]", "optimiser.slow={sam.decoder: 0.5}", "optimiser.muon_parts=[sam.decoder]"):
         with pytest.raises(InputError, match=r"sam\.decoder"):
             train(recipe_of("masks"), tmp_path / "run", [override])
 

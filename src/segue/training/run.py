@@ -146,10 +146,12 @@ def check_prefixes(recipe: Recipe, model: PrimaModel) -> None:
     """Refuse prefixes of the recipe that no parameter has.
 
     Raises:
-        InputError: one of `trainable` or `optimiser.slow` matches nothing.
+        InputError: one of `trainable`, `optimiser.slow` or `optimiser.muon_parts` matches nothing.
     """
     names = [name for name, _ in model.named_parameters()]
-    for where, prefixes in (("trainable", recipe.trainable), ("optimiser.slow", recipe.optimiser.slow)):
+    o = recipe.optimiser
+    for where, prefixes in (("trainable", recipe.trainable), ("optimiser.slow", o.slow),
+                            ("optimiser.muon_parts", o.muon_parts)):
         for prefix in prefixes:
             if not any(name.startswith(prefix) for name in names):
                 raise InputError("a prefix matches no parameter", expected="the beginning of a parameter's name",
