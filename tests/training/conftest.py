@@ -16,6 +16,7 @@ from PIL import Image
 
 from segue import masks
 from segue.models.build import build_from_tokenizer
+from segue.training.augmentation import resize_pair
 from segue.training.dialogues import dialogue_texts
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.training.tokenizer import train_tokenizer
@@ -153,3 +154,22 @@ def one_step() -> Callable[[Any, Any], tuple[float, float]]:
         return losses[0], losses[1]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def mirrored(scenes: ScenePool) -> Callable[[np.ndarray, int], tuple[bool, np.ndarray]]:
+    """`(picture, scene)`: whether the picture is the scene mirrored, and the object map that belongs to it."""
+
+    def find(picture: np.ndarray, index: int) -> tuple[bool, np.ndarray]:
+        hw = (picture.shape[0], picture.shape[1])
+        matches = []
+        for way in (1, -1):
+            image, labels = (np.ascontiguousarray(np.asarray(a[index])[:, ::way])
+                             for a in (scenes.images, scenes.object_maps))
+            image, labels = resize_pair(image, labels, hw)
+            if np.array_equal(image, picture):
+                matches.append((way == -1, labels))
+        assert len(matches) == 1, "the picture is not this scene"
+        return matches[0]
+
+    return find

@@ -13,6 +13,7 @@ from segue.models.losses import bce_loss, dice_loss
 from segue.training.mask_objective import MaskObjective
 from segue.training.phrase_codes import phrase_code
 from segue.training.pools import PhotoPool, ScenePool
+from segue.training.vocabulary import NOTHING
 
 Tiny = Callable[..., Any]
 
@@ -52,6 +53,18 @@ def test_regions_of_scenes_are_its_objects_and_parts(tiny: Tiny, scenes: ScenePo
             assert mask.shape == (48, 48)
             if phrase in others:
                 assert not (mask & ~whole).any(), f"{phrase} must lie in {owner}"
+
+
+def test_masks_of_scenes_are_mirrored_with_their_picture(tiny: Tiny, scenes: ScenePool, mirrored: Any) -> None:
+    stage, ways = objective(tiny, scenes, None)[1], set()
+    for seed in range(12):
+        image, regions, _, (classes, _, _) = stage.scene(np.random.default_rng(seed))
+        index = int(np.random.default_rng(seed).integers(len(scenes)))
+        way, labels = mirrored(image, index)
+        ways.add(way)
+        np.testing.assert_array_equal(regions[0][1], labels == 1)
+        np.testing.assert_array_equal(classes != NOTHING, labels > 0)
+    assert ways == {True, False}
 
 
 def test_masks_of_photographs_follow_crop_and_mirror(

@@ -48,6 +48,19 @@ def test_labels_of_scenes_follow_their_pixels(tiny: Tiny, scenes: ScenePool) -> 
                     assert np.abs(box[::-1] - target.geometry[slot, :2]).max() < 0.06, "mirrored or not"
 
 
+def test_labels_of_scenes_are_mirrored_with_their_picture(tiny: Tiny, scenes: ScenePool, mirrored: Any) -> None:
+    stage, ways = objective(tiny, scenes, None)[1], set()
+    for seed in range(12):
+        image, (classes, _, _), target = stage.scene(np.random.default_rng(seed))
+        index = int(np.random.default_rng(seed).integers(len(scenes)))
+        way, labels = mirrored(image, index)
+        ways.add(way)
+        np.testing.assert_array_equal(classes != NOTHING, labels > 0)
+        first = scenes.objects[index][-1 if way else 0]
+        assert target.classes[0] == CLASS_INDEX[first.kind]
+    assert ways == {True, False}
+
+
 def test_labels_of_photographs_follow_their_pixels(
         tiny: Tiny, scenes: ScenePool, photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]) -> None:
     stage = objective(tiny, scenes, photos)[1]
