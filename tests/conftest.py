@@ -55,11 +55,13 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
-    """A subword vocabulary of 600 tokens learned from two exchanges; whatever else is typed falls apart into bytes."""
+    """At most 600 subwords learned from two exchanges; whatever else is typed falls apart into bytes."""
     from segue.training.tokenizer import train_tokenizer
 
-    texts = ["The (IMAGE1), (IMAGE2) provide an overview of the pictures. USER: What can you drink coffee from?",
-             " ASSISTANT: You can drink coffee from the red mug in image 1, not from the blue chair. What is in it?"]
+    texts = [
+        "The (IMAGE1), (IMAGE2) provide an overview of the pictures. USER: What can you drink coffee from?",
+        " ASSISTANT: You can drink coffee from the red mug in image 1, not from the blue chair. What is it?",
+    ]
     return train_tokenizer(texts * 4, 600)
 
 

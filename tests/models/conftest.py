@@ -37,33 +37,51 @@ class Talk:
             height, width = self.hws[index]
             mask = np.zeros((height, width), bool)
             top, left = int(rng.integers(height // 2)), int(rng.integers(width // 2))
-            mask[top : top + int(rng.integers(5, height // 2)), left : left + int(rng.integers(5, width // 2))] = True
+            mask[
+                top : top + int(rng.integers(5, height // 2)), left : left + int(rng.integers(5, width // 2))
+            ] = True
             stacks[index].append(mask)
-        return [torch.from_numpy(np.stack(s)) if s else torch.zeros((0, *hw), dtype=torch.bool)
-                for s, hw in zip(stacks, self.hws, strict=True)]
+        return [
+            torch.from_numpy(np.stack(s)) if s else torch.zeros((0, *hw), dtype=torch.bool)
+            for s, hw in zip(stacks, self.hws, strict=True)
+        ]
 
 
-ONE = Talk(((40, 60),), (("user", "What?"), ("assistant", "The <p> red mug </p> [SEG] (IMAGE1).")), (0,), seed=1)
+ONE = Talk(
+    ((40, 60),), (("user", "What?"), ("assistant", "The <p> red mug </p> [SEG] (IMAGE1).")), (0,), seed=1
+)
 THREE = Talk(
     ((30, 30), (50, 30), (25, 70)),
-    (("user", "What can you drink coffee from, and what else is in the pictures?"),
-     ("assistant", "From the <p> mug </p> [SEG] (IMAGE3), not the <p> chair </p> [SEG] (IMAGE1)."),
-     ("user", "And the part you hold it by?"),
-     ("assistant", "You hold the <p> handle </p> [SEG] (IMAGE1) [SEG] (IMAGE3).")),
-    (2, 0, 0, 2), seed=2)
+    (
+        ("user", "What can you drink coffee from, and what else is in the pictures?"),
+        ("assistant", "From the <p> mug </p> [SEG] (IMAGE3), not the <p> chair </p> [SEG] (IMAGE1)."),
+        ("user", "And the part you hold it by?"),
+        ("assistant", "You hold the <p> handle </p> [SEG] (IMAGE1) [SEG] (IMAGE3)."),
+    ),
+    (2, 0, 0, 2),
+    seed=2,
+)
 """Its second image has no mask."""
-SILENT = Talk(((20, 20), (40, 20)), (("user", "Is there a lamp?"), ("assistant", "No, there is none.")), (), seed=3)
+SILENT = Talk(
+    ((20, 20), (40, 20)), (("user", "Is there a lamp?"), ("assistant", "No, there is none.")), (), seed=3
+)
 
 
-def talk_item(processor: PrimaProcessor, talk: Talk, images: Sequence[Image.Image] | None = None) -> dict[str, Any]:
+def talk_item(
+    processor: PrimaProcessor, talk: Talk, images: Sequence[Image.Image] | None = None
+) -> dict[str, Any]:
     """One conversation as the processor's `collate` wants it."""
     shown = list(images) if images is not None else talk.images()
     item: dict[str, Any] = dict(processor.encode_turns(list(talk.turns), len(shown)))
     item |= processor.encode_pixels(shown)
     hws = [(i.height, i.width) for i in shown]
-    item |= {"original_hw": torch.tensor(hws), "num_images": len(shown), "mask_labels": talk.masks(),
-             "resized_hw": torch.tensor([processor.sam_stream.resized_hw(hw) for hw in hws]),
-             "seg_image_index": list(talk.addressed)}
+    item |= {
+        "original_hw": torch.tensor(hws),
+        "num_images": len(shown),
+        "mask_labels": talk.masks(),
+        "resized_hw": torch.tensor([processor.sam_stream.resized_hw(hw) for hw in hws]),
+        "seg_image_index": list(talk.addressed),
+    }
     return item
 
 
@@ -112,7 +130,9 @@ def fresh(tiny_tokenizer: Any) -> Callable[..., tuple[PrimaModel, PrimaProcessor
 
 
 @pytest.fixture(scope="session")
-def shaken(fresh: Callable[..., tuple[PrimaModel, PrimaProcessor]]) -> Callable[..., tuple[PrimaModel, PrimaProcessor]]:
+def shaken(
+    fresh: Callable[..., tuple[PrimaModel, PrimaProcessor]],
+) -> Callable[..., tuple[PrimaModel, PrimaProcessor]]:
     """As `fresh`, but shared between tests: do not change its weights."""
     kept: dict[tuple[tuple[str, Any], ...], tuple[PrimaModel, PrimaProcessor]] = {}
 

@@ -29,11 +29,16 @@ def test_model_and_processor_agree(tiny_bundle: SimpleNamespace) -> None:
     assert tokenizer.convert_tokens_to_ids("[SEG]") == config.seg_token_id
     assert tokenizer.convert_tokens_to_ids("<image>") == config.image_token_id
     assert (processor.num_query_tokens, processor.keep_text_outputs) == (5, False)
-    assert processor.max_instruction_tokens + config.num_query_tokens <= config.qformer_config.max_position_embeddings
+    assert (
+        processor.max_instruction_tokens + config.num_query_tokens
+        <= config.qformer_config.max_position_embeddings
+    )
 
 
 def test_overrides_reach_both(tiny_tokenizer: Any) -> None:
-    model, processor = build_from_tokenizer("tiny", tiny_tokenizer, keep_text_outputs=True, num_query_tokens=7)
+    model, processor = build_from_tokenizer(
+        "tiny", tiny_tokenizer, keep_text_outputs=True, num_query_tokens=7
+    )
     assert model.reader.query_tokens.shape[1] == processor.num_query_tokens == 7
     assert model.reader.keep_text_outputs
     assert processor.keep_text_outputs

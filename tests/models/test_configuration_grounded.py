@@ -41,8 +41,15 @@ def test_defaults_are_the_paper_s() -> None:
     assert (config.visual_module, config.num_query_tokens, config.keep_text_outputs) == ("fusion", 32, True)
     assert (config.text_loss_weight, config.dice_loss_weight, config.pixel_loss_weight) == (1.0, 0.5, 2.0)
     assert (config.pixel_loss, config.mask_loss_resolution) == ("focal", "original")
-    own = (config.content_queries, config.num_object_slots, config.content_skip, config.image_index_embedding,
-           config.fusion_ffn, config.fusion_pooled_skip, config.fusion_positions)
+    own = (
+        config.content_queries,
+        config.num_object_slots,
+        config.content_skip,
+        config.image_index_embedding,
+        config.fusion_ffn,
+        config.fusion_pooled_skip,
+        config.fusion_positions,
+    )
     assert not any(own), "what is ours must be off unless a preset asks for it"
 
 

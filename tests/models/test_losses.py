@@ -108,7 +108,10 @@ def test_focal_without_focus_or_weights_is_bce() -> None:
 def test_mask_losses_are_one_value_per_mask(loss: object) -> None:
     assert callable(loss)
     generator = torch.Generator().manual_seed(4)
-    logits, masks = torch.randn(3, 5, 4, generator=generator), torch.rand(3, 5, 4, generator=generator).round()
+    logits, masks = (
+        torch.randn(3, 5, 4, generator=generator),
+        torch.rand(3, 5, 4, generator=generator).round(),
+    )
     together = loss(logits, masks)
     assert together.shape == (3,)
     for k in range(3):
@@ -132,8 +135,12 @@ def enlarge(array: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     return bilinear(array.shape[0], hw[0]) @ array @ bilinear(array.shape[1], hw[1]).T
 
 
-@pytest.mark.parametrize(("inside", "original"), [((16, 16), (23, 31)), ((10, 16), (20, 32)), ((16, 5), (48, 15))])
-def test_resize_logits_against_direct_interpolation(inside: tuple[int, int], original: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("inside", "original"), [((16, 16), (23, 31)), ((10, 16), (20, 32)), ((16, 5), (48, 15))]
+)
+def test_resize_logits_against_direct_interpolation(
+    inside: tuple[int, int], original: tuple[int, int]
+) -> None:
     logits = np.random.default_rng(5).normal(size=(2, 8, 8)).astype(np.float32)
     found = resize_logits(torch.from_numpy(logits), inside, original, 16)
     assert found.shape == (2, *original)
@@ -152,7 +159,9 @@ def test_resize_logits_leaves_the_padding_out() -> None:
 
 def test_resize_logits_of_nothing_and_of_half_precision() -> None:
     assert resize_logits(torch.zeros(0, 8, 8), (16, 16), (9, 7), 16).shape == (0, 9, 7)
-    assert resize_logits(torch.zeros(1, 8, 8, dtype=torch.bfloat16), (16, 16), (9, 7), 16).dtype == torch.float32
+    assert (
+        resize_logits(torch.zeros(1, 8, 8, dtype=torch.bfloat16), (16, 16), (9, 7), 16).dtype == torch.float32
+    )
 
 
 def test_shrink_masks_is_the_mean_over_blocks_and_zero_in_the_padding() -> None:

@@ -34,7 +34,9 @@ def draw_one(sam: SamModel, embedding: Tensor, prompt: Tensor) -> Tensor:
         image_embeddings=embedding[None],
         image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
         sparse_prompt_embeddings=prompt.reshape(1, 1, 1, -1),
-        dense_prompt_embeddings=sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, 4, 4),
+        dense_prompt_embeddings=sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(
+            1, -1, 4, 4
+        ),
         multimask_output=False,
     )
     return logits[0, 0, 0]
@@ -62,7 +64,8 @@ def test_image_and_prompt_both_matter(sam: SamModel, embeddings: Tensor) -> None
 @pytest.mark.parametrize(("addressed", "calls"), [([0, 0, 0], 1), ([0, 1, 2, 3], 1), ([0, 0, 1, 1, 2], 2)])
 @torch.no_grad()
 def test_the_decoder_is_called_per_count_of_masks_not_per_mask(
-        sam: SamModel, embeddings: Tensor, addressed: list[int], calls: int) -> None:
+    sam: SamModel, embeddings: Tensor, addressed: list[int], calls: int
+) -> None:
     counted: list[int] = []
     hook = sam.mask_decoder.register_forward_hook(lambda *_: counted.append(1))
     try:

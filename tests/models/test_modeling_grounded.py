@@ -19,15 +19,22 @@ from segue.models.modeling_prima import PrimaModel
 Shaken = Callable[..., Any]
 
 
-# ---- loss ------------------------------------------------------------------------------------------------------------
+# ---- loss ----
 
 
 @pytest.mark.parametrize("resolution", ["original", "decoder"])
 @pytest.mark.parametrize("pixel", ["bce", "focal"])
 @torch.no_grad()
-def test_the_loss_by_hand(shaken: Shaken, batch_of: Any, talks: dict[str, Any], resolution: str, pixel: str) -> None:
-    model, processor = shaken(mask_loss_resolution=resolution, pixel_loss=pixel, text_loss_weight=0.7,
-                              dice_loss_weight=0.3, pixel_loss_weight=1.9)
+def test_the_loss_by_hand(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any], resolution: str, pixel: str
+) -> None:
+    model, processor = shaken(
+        mask_loss_resolution=resolution,
+        pixel_loss=pixel,
+        text_loss_weight=0.7,
+        dice_loss_weight=0.3,
+        pixel_loss_weight=1.9,
+    )
     batch = batch_of(processor, talks["three"], talks["one"])
     output = model(**batch)
     # One mask after the other in text order, each with the photograph that it addresses.
@@ -43,8 +50,11 @@ def test_the_loss_by_hand(shaken: Shaken, batch_of: Any, talks: dict[str, Any], 
             drawn, wanted = logits[None], shrink_masks(mask, inside, 16, 48)
         dice.append(dice_loss(drawn, wanted))
         pixels.append((bce_loss if pixel == "bce" else focal_loss)(drawn, wanted))
-    terms = {"text": text_loss(output.logits, batch["labels"]), "dice": torch.cat(dice).mean(),
-             "pixel": torch.cat(pixels).mean()}
+    terms = {
+        "text": text_loss(output.logits, batch["labels"]),
+        "dice": torch.cat(dice).mean(),
+        "pixel": torch.cat(pixels).mean(),
+    }
     assert set(output.loss_terms) == set(terms)
     for name, value in terms.items():
         torch.testing.assert_close(output.loss_terms[name], value, atol=1e-5, rtol=1e-5)
@@ -65,7 +75,9 @@ def test_both_resolutions_agree_roughly(shaken: Shaken, batch_of: Any, talks: di
 
 
 @torch.no_grad()
-def test_each_mask_is_compared_with_its_own_target(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_each_mask_is_compared_with_its_own_target(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     model, processor = shaken()
     batch = batch_of(processor, talks["three"])
     right = model(**batch).loss_terms["pixel"]
@@ -74,11 +86,15 @@ def test_each_mask_is_compared_with_its_own_target(shaken: Shaken, batch_of: Any
 
 
 @torch.no_grad()
-def test_an_image_with_the_masks_of_another_is_refused(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_an_image_with_the_masks_of_another_is_refused(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     model, processor = shaken()
     batch = batch_of(processor, talks["three"])
     first, second, third = batch["mask_labels"]
-    moved = dict(batch, mask_labels=[first[:1], second, torch.cat([third, third[:1]])])  # four in all, as before
+    moved = dict(
+        batch, mask_labels=[first[:1], second, torch.cat([third, third[:1]])]
+    )  # four in all, as before
     with pytest.raises(AlignmentError) as caught:
         model(**moved)
     assert "2" in str(caught.value)
@@ -86,7 +102,9 @@ def test_an_image_with_the_masks_of_another_is_refused(shaken: Shaken, batch_of:
 
 
 @torch.no_grad()
-def test_conversations_without_seg_have_text_loss_alone(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_conversations_without_seg_have_text_loss_alone(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     model, processor = shaken()
     output = model(**batch_of(processor, talks["silent"]))
     assert output.mask_logits.shape == (0, 16, 16)
@@ -106,7 +124,9 @@ def test_without_labels_nothing_but_logits(shaken: Shaken, batch_of: Any, talks:
 
 
 @torch.no_grad()
-def test_without_mask_labels_masks_but_no_mask_loss(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_without_mask_labels_masks_but_no_mask_loss(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     model, processor = shaken()
     batch = batch_of(processor, talks["three"])
     output = model(**{k: v for k, v in batch.items() if k != "mask_labels"})
@@ -141,12 +161,14 @@ def test_seams_are_loud(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) ->
         model(**dict(batch, **fewer, num_images=[2]))
 
 
-# ---- gradients -------------------------------------------------------------------------------------------------------
+# ---- gradients ----
 
 WITHOUT_GRADIENT = (
     "aux_vision_model.embeddings.mask_token",  # used by DINOv2's own pretraining only
-    "sam.mask_decoder.iou_prediction_head", "sam.mask_decoder.output_hypernetworks_mlps.1",  # several masks a prompt
-    "sam.prompt_encoder.point_embed", "sam.prompt_encoder.not_a_point_embed",
+    "sam.mask_decoder.iou_prediction_head",
+    "sam.mask_decoder.output_hypernetworks_mlps.1",  # several masks a prompt
+    "sam.prompt_encoder.point_embed",
+    "sam.prompt_encoder.not_a_point_embed",
     "sam.prompt_encoder.mask_embed",  # clicks and masks as prompts
     "slot_heads",  # an auxiliary loss of training
 )
@@ -179,7 +201,7 @@ def test_frozen_encoders_get_none_and_cost_none(fresh: Shaken, batch_of: Any, ta
         assert model.get_parameter(name).grad is not None, name
 
 
-# ---- generation ------------------------------------------------------------------------------------------------------
+# ---- generation ----
 
 
 class Say(LogitsProcessor):
@@ -196,18 +218,39 @@ class Say(LogitsProcessor):
 
 
 def say(model: GroundedModel, inputs: dict[str, Any], ids: list[int], **options: Any) -> Any:
-    kept = {k: v for k, v in inputs.items() if k in ("input_ids", "attention_mask", "num_images", "pixel_values",
-                                                     "pixel_values_aux", "qformer_input_ids", "qformer_attention_mask")}
+    kept = {
+        k: v
+        for k, v in inputs.items()
+        if k
+        in (
+            "input_ids",
+            "attention_mask",
+            "num_images",
+            "pixel_values",
+            "pixel_values_aux",
+            "qformer_input_ids",
+            "qformer_attention_mask",
+        )
+    }
     forced = {"logits_processor": LogitsProcessorList([Say(ids)])}
-    return model.generate_grounded(**kept, **({"max_new_tokens": len(ids), "generation_options": forced} | options))
+    return model.generate_grounded(
+        **kept, **({"max_new_tokens": len(ids), "generation_options": forced} | options)
+    )
 
 
 @pytest.mark.parametrize("module", ["fusion", "square"])
-@pytest.mark.parametrize("answer", ["The <p> mug </p> [SEG] (IMAGE3), the <p> lamp </p> [SEG] (IMAGE1) [SEG] (IMAGE2).",
-                                    "[SEG] (IMAGE1)", "Nothing."])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The <p> mug </p> [SEG] (IMAGE3), the <p> lamp </p> [SEG] (IMAGE1) [SEG] (IMAGE2).",
+        "[SEG] (IMAGE1)",
+        "Nothing.",
+    ],
+)
 @torch.no_grad()
 def test_the_state_of_a_generated_seg_is_the_teacher_forced_one(
-        shaken: Shaken, talks: dict[str, Any], module: str, answer: str) -> None:
+    shaken: Shaken, talks: dict[str, Any], module: str, answer: str
+) -> None:
     model, processor = shaken(visual_module=module, keep_text_outputs=True)
     images, turns = talks["three"].images(), [("user", "What can you drink from?")]
     whole = processor(images=images, turns=[*turns, ("assistant", answer)], add_generation_prompt=False)
@@ -221,7 +264,9 @@ def test_the_state_of_a_generated_seg_is_the_teacher_forced_one(
     assert found.seg_prompts.shape == (answer.count("[SEG]"), 16)
     torch.testing.assert_close(found.seg_prompts, expected, atol=1e-5, rtol=1e-5)
     if len(expected) > 1:
-        assert (expected[0] - expected[1]).abs().max() > 1e-2, "the states must differ, or this proves nothing"
+        assert (expected[0] - expected[1]).abs().max() > 1e-2, (
+            "the states must differ, or this proves nothing"
+        )
 
 
 @torch.no_grad()
@@ -271,13 +316,14 @@ def test_what_cannot_be_grounded_is_refused(shaken: Shaken, batch_of: Any, talks
         say(model, batch_of(processor, talks["one"], talks["silent"]), [30])
 
 
-# ---- files -----------------------------------------------------------------------------------------------------------
+# ---- files ----
 
 
 @pytest.mark.parametrize("module", ["fusion", "square"])
 @torch.no_grad()
 def test_saved_models_come_back_identical(
-        shaken: Shaken, batch_of: Any, talks: dict[str, Any], tmp_path: Path, module: str) -> None:
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any], tmp_path: Path, module: str
+) -> None:
     model, processor = shaken(visual_module=module, keep_text_outputs=True)
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -295,7 +341,9 @@ def test_saved_models_come_back_identical(
 
 
 @torch.no_grad()
-def test_half_precision_files_can_be_read(shaken: Shaken, batch_of: Any, talks: dict[str, Any], tmp_path: Path) -> None:
+def test_half_precision_files_can_be_read(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any], tmp_path: Path
+) -> None:
     model, processor = shaken()
     state = {name: value.half() for name, value in model.state_dict().items()}
     model.save_pretrained(tmp_path, state_dict=state)

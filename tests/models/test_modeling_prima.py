@@ -35,7 +35,8 @@ def with_other_image(batch: dict[str, Any], index: int) -> dict[str, Any]:
 @pytest.mark.parametrize(("module", "keep"), OPTIONS)
 @torch.no_grad()
 def test_a_batch_of_two_is_two_batches_of_one(
-        shaken: Shaken, batch_of: Any, talks: dict[str, Any], module: str, keep: bool) -> None:
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any], module: str, keep: bool
+) -> None:
     model, processor = shaken(visual_module=module, keep_text_outputs=keep)
     pair = [talks["three"], talks["one"]]
     lengths = [len(processor.encode_instruction(t.turns[0][1])) for t in pair]
@@ -50,14 +51,16 @@ def test_a_batch_of_two_is_two_batches_of_one(
     torch.testing.assert_close(together.mask_logits, torch.cat([a.mask_logits for a in alone]), **close)
     torch.testing.assert_close(together.seg_prompts, torch.cat([a.seg_prompts for a in alone]), **close)
     shown = [(a.visual.tokens, a.visual.mask) for a in alone]
-    torch.testing.assert_close(together.visual.tokens[together.visual.mask],
-                               torch.cat([t[m] for t, m in shown]), **close)
+    torch.testing.assert_close(
+        together.visual.tokens[together.visual.mask], torch.cat([t[m] for t, m in shown]), **close
+    )
 
 
 @pytest.mark.parametrize("names", [("one", "three"), ("silent", "three", "one")])
 @torch.no_grad()
 def test_the_order_of_conversations_does_not_matter(
-        shaken: Shaken, batch_of: Any, talks: dict[str, Any], names: tuple[str, ...]) -> None:
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any], names: tuple[str, ...]
+) -> None:
     model, processor = shaken()
     forwards = model(**batch_of(processor, *(talks[n] for n in names)))
     backwards = model(**batch_of(processor, *(talks[n] for n in reversed(names))))
@@ -68,7 +71,9 @@ def test_the_order_of_conversations_does_not_matter(
 
 
 @torch.no_grad()
-def test_the_order_of_masks_is_the_order_of_the_text(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_the_order_of_masks_is_the_order_of_the_text(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     model, processor = shaken()
     batch = batch_of(processor, talks["three"])
     output = model(**batch)
@@ -80,8 +85,9 @@ def test_the_order_of_masks_is_the_order_of_the_text(shaken: Shaken, batch_of: A
 
 
 @torch.no_grad()
-def test_images_are_looked_at_from_the_first_step(tiny_bundle: SimpleNamespace, batch_of: Any,
-                                                  talks: dict[str, Any]) -> None:
+def test_images_are_looked_at_from_the_first_step(
+    tiny_bundle: SimpleNamespace, batch_of: Any, talks: dict[str, Any]
+) -> None:
     # As it is built: an initialisation so small that images vanish would make every other test here vacuous.
     model, batch = tiny_bundle.model, batch_of(tiny_bundle.processor, talks["three"])
     before = tokens_of(model, batch)
@@ -113,7 +119,9 @@ def test_the_mask_decoder_sees_its_image(shaken: Shaken, batch_of: Any, talks: d
     assert not difference[[0, 3]].any()
 
 
-def test_square_relates_images_and_fusion_does_not(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_square_relates_images_and_fusion_does_not(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     moved = {}
     for module in ("fusion", "square"):
         model, processor = shaken(visual_module=module)
@@ -133,7 +141,9 @@ def test_square_starts_without_relations(tiny_tokenizer: Any, batch_of: Any, tal
 
 
 @torch.no_grad()
-def test_square_without_its_output_projection_is_fusion(fresh: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_square_without_its_output_projection_is_fusion(
+    fresh: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     square, processor = fresh(visual_module="square", keep_text_outputs=True)
     plain, _ = fresh(visual_module="fusion", keep_text_outputs=True)
     loaded = plain.load_state_dict(square.state_dict(), strict=False)
@@ -157,7 +167,9 @@ def test_instructions_steer_the_visual_tokens(shaken: Shaken, batch_of: Any, tal
 
 
 @torch.no_grad()
-def test_the_index_embedding_is_that_of_the_identifier(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_the_index_embedding_is_that_of_the_identifier(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     plain, processor = shaken(image_index_embedding=False)
     marked, _ = shaken()
     batch = batch_of(processor, talks["three"], talks["one"])
@@ -168,12 +180,15 @@ def test_the_index_embedding_is_that_of_the_identifier(shaken: Shaken, batch_of:
 
 
 @torch.no_grad()
-def test_cached_features_and_embeddings_replace_pixels(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+def test_cached_features_and_embeddings_replace_pixels(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
     model, processor = shaken()
     batch = batch_of(processor, talks["three"], talks["one"])
     cached = {k: v for k, v in batch.items() if k not in STREAMS}
     cached["vision_features"], cached["aux_features"] = model.encode_towers(
-        batch["pixel_values"], batch["pixel_values_aux"])
+        batch["pixel_values"], batch["pixel_values_aux"]
+    )
     cached["image_embeddings"] = model.encode_sam(batch["pixel_values_sam"])
     first, second = model(**batch), model(**cached)
     assert torch.equal(first.logits, second.logits)

@@ -1,4 +1,4 @@
-"""The presets have the sizes that they claim; the full ones are built without memory, on torch's meta device."""
+"""The presets have the sizes that they claim; the full ones are built on torch's meta device."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ def test_full_size_has_the_published_parameter_counts(name: str) -> None:
 def test_square_adds_only_the_relational_attention() -> None:
     names = {}
     for name in ("prima-7b", "prima-square-7b"):
-        small = {"vision_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
-                 "fusion_heads": 2, "text_config": {"model_type": "llama", "num_hidden_layers": 1}}
+        small = {
+            "vision_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
+            "fusion_heads": 2,
+            "text_config": {"model_type": "llama", "num_hidden_layers": 1},
+        }
         model, _ = parts_of(preset(name), **small)
         names[name] = {n for n, _ in model.named_parameters()}
     assert names["prima-7b"] < names["prima-square-7b"]
@@ -72,7 +75,11 @@ def test_small_presets_know_the_ids_of_their_tokenizer(name: str) -> None:
 
 def test_full_size_puts_its_tokens_where_glamm_has_them() -> None:
     config = preset("prima-7b").config()
-    assert (config.seg_token_id, config.image_token_id, config.text_config.vocab_size) == (32004, 32007, 32008)
+    assert (config.seg_token_id, config.image_token_id, config.text_config.vocab_size) == (
+        32004,
+        32007,
+        32008,
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -94,8 +101,12 @@ def test_dino_may_see_another_size_than_it_was_trained_with() -> None:
 @pytest.mark.parametrize("name", ["prima-7b", "prima-square-7b"])
 def test_full_size_names_its_public_components(name: str) -> None:
     named = set(PRESETS[name].components.values())
-    assert named == {"Salesforce/instructblip-vicuna-7b", "facebook/dinov2-with-registers-large",
-                     "lmsys/vicuna-7b-v1.5", "facebook/sam-vit-huge"}
+    assert named == {
+        "Salesforce/instructblip-vicuna-7b",
+        "facebook/dinov2-with-registers-large",
+        "lmsys/vicuna-7b-v1.5",
+        "facebook/sam-vit-huge",
+    }
 
 
 def test_unknown_preset_lists_the_known_ones() -> None:

@@ -49,7 +49,7 @@ def processor(tiny_bundle: SimpleNamespace) -> PrimaProcessor:
     return found
 
 
-# ---- images ----------------------------------------------------------------------------------------------------------
+# ---- images ----
 
 
 def test_stretch_squeezes_the_whole_picture() -> None:
@@ -63,11 +63,21 @@ def test_stretch_squeezes_the_whole_picture() -> None:
 def test_a_picture_of_the_right_size_is_only_normalised() -> None:
     image = picture(32, 32)
     for fit in ("stretch", "pad", "crop"):
-        np.testing.assert_allclose(ImageStream(32, fit, MEAN, STD)(image).numpy(), normalised(image), atol=1e-5)
+        np.testing.assert_allclose(
+            ImageStream(32, fit, MEAN, STD)(image).numpy(), normalised(image), atol=1e-5
+        )
 
 
-@pytest.mark.parametrize(("hw", "inside"), [((20, 48), (13, 32)), ((48, 20), (32, 13)), ((16, 32), (16, 32)),
-                                            ((1, 500), (1, 32)), ((500, 1), (32, 1))])
+@pytest.mark.parametrize(
+    ("hw", "inside"),
+    [
+        ((20, 48), (13, 32)),
+        ((48, 20), (32, 13)),
+        ((16, 32), (16, 32)),
+        ((1, 500), (1, 32)),
+        ((500, 1), (32, 1)),
+    ],
+)
 def test_pad_fits_the_longest_side_and_fills_with_zeros(hw: tuple[int, int], inside: tuple[int, int]) -> None:
     stream = ImageStream(32, "pad", MEAN, STD)
     image = picture(*hw)
@@ -92,21 +102,26 @@ def test_every_stream_gets_every_image(processor: PrimaProcessor) -> None:
     images = [picture(20, 48), picture(30, 10, 1)]
     streams = processor.encode_pixels(images)
     assert {n: tuple(t.shape) for n, t in streams.items()} == {
-        "pixel_values": (2, 3, 56, 56), "pixel_values_aux": (2, 3, 56, 56), "pixel_values_sam": (2, 3, 48, 48)}
+        "pixel_values": (2, 3, 56, 56),
+        "pixel_values_aux": (2, 3, 56, 56),
+        "pixel_values_sam": (2, 3, 48, 48),
+    }
     only = processor.encode_pixels(images, ("pixel_values_sam",))
     assert list(only) == ["pixel_values_sam"]
     assert torch.equal(only["pixel_values_sam"], streams["pixel_values_sam"])
 
 
-# ---- text ------------------------------------------------------------------------------------------------------------
+# ---- text ----
 
 
 def test_the_chat_is_literal(processor: PrimaProcessor) -> None:
     turns = [("user", "What?"), ("assistant", ANSWER), ("user", "Why?"), ("assistant", "Because.")]
     text, answers = processor.render_chat(turns, 2, 3, False)
-    assert text == (" USER: The <image><image><image> (IMAGE1) and <image><image><image> (IMAGE2) provide an overview"
-                    " of the pictures.\nWhat? ASSISTANT: The <p> red mug </p> [SEG] (IMAGE2).</s>"
-                    " USER: Why? ASSISTANT: Because.</s>")
+    assert text == (
+        " USER: The <image><image><image> (IMAGE1) and <image><image><image> (IMAGE2) provide an overview"
+        " of the pictures.\nWhat? ASSISTANT: The <p> red mug </p> [SEG] (IMAGE2).</s>"
+        " USER: Why? ASSISTANT: Because.</s>"
+    )
     assert [text[a:b] for a, b in answers] == [f" {ANSWER}</s>", " Because.</s>"]
     prompt, none = processor.render_chat(turns[:1], 2, 3, True)
     assert prompt == text[: answers[0][0]]
@@ -115,10 +130,14 @@ def test_the_chat_is_literal(processor: PrimaProcessor) -> None:
 
 def test_templates_and_wrapping(tiny_bundle: SimpleNamespace) -> None:
     tokenizer = tiny_bundle.tokenizer
-    wrapped = GroundedProcessor(tokenizer, tokenizer, template=dict(VICUNA_TEMPLATE), image_wrap=["<a>", "<b>"])
+    wrapped = GroundedProcessor(
+        tokenizer, tokenizer, template=dict(VICUNA_TEMPLATE), image_wrap=["<a>", "<b>"]
+    )
     text, _ = wrapped.render_chat([("user", "What?")], 1, 2, True)
-    assert text == (VICUNA_TEMPLATE["system"] + " USER: The <a><image><image><b> (IMAGE1) provides an overview of the "
-                    "picture.\nWhat? ASSISTANT:")
+    assert text == (
+        VICUNA_TEMPLATE["system"] + " USER: The <a><image><image><b> (IMAGE1) provides an overview of the "
+        "picture.\nWhat? ASSISTANT:"
+    )
     assert SHORT_TEMPLATE["system"] == ""
 
 
@@ -131,10 +150,24 @@ def test_one_placeholder_per_visual_token(tiny_bundle: SimpleNamespace, keep: bo
     instruction = tokenizer(question)["input_ids"]
     assert encoded["qformer_input_ids"] == instruction
     per_image = 5 + (len(instruction) if keep else 0)
-    special = [t for t in tokenizer.convert_ids_to_tokens(encoded["input_ids"]) if t in tokenizer.all_special_tokens
-               or t in ("<image>", "[SEG]", "<p>", "</p>", "(IMAGE1)", "(IMAGE2)")]
-    assert special == ["<s>", *["<image>"] * per_image, "(IMAGE1)", *["<image>"] * per_image, "(IMAGE2)",
-                       "<p>", "</p>", "[SEG]", "(IMAGE2)", "</s>"]
+    special = [
+        t
+        for t in tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+        if t in tokenizer.all_special_tokens
+        or t in ("<image>", "[SEG]", "<p>", "</p>", "(IMAGE1)", "(IMAGE2)")
+    ]
+    assert special == [
+        "<s>",
+        *["<image>"] * per_image,
+        "(IMAGE1)",
+        *["<image>"] * per_image,
+        "(IMAGE2)",
+        "<p>",
+        "</p>",
+        "[SEG]",
+        "(IMAGE2)",
+        "</s>",
+    ]
 
 
 def test_a_long_instruction_is_cut_and_still_counted(tiny_bundle: SimpleNamespace) -> None:
@@ -160,14 +193,20 @@ def test_labels_cover_answers_and_their_end_and_nothing_else(processor: PrimaPro
     starts = np.flatnonzero(np.diff(np.r_[0, chosen.astype(int)]) == 1)
     ends = np.flatnonzero(np.diff(np.r_[chosen.astype(int), 0]) == -1)
     spoken = [processor.tokenizer.decode(ids[a : b + 1]).strip() for a, b in zip(starts, ends, strict=True)]
-    assert [s.removesuffix("</s>") for s in spoken] == [processor.tokenizer.decode(
-        processor.tokenizer(f" {t}", add_special_tokens=False)["input_ids"]).strip() for t in (ANSWER, "Because.")]
+    assert [s.removesuffix("</s>") for s in spoken] == [
+        processor.tokenizer.decode(
+            processor.tokenizer(f" {t}", add_special_tokens=False)["input_ids"]
+        ).strip()
+        for t in (ANSWER, "Because.")
+    ]
     assert all(processor.tokenizer.convert_ids_to_tokens(int(ids[b])) == "</s>" for b in ends)
     assert len(starts) == 2
 
 
 @pytest.mark.parametrize("answer", [ANSWER, "<p> mug </p> [SEG] (IMAGE1)", "No.", "…"])
-def test_the_generation_prompt_is_the_beginning_of_the_training_text(processor: PrimaProcessor, answer: str) -> None:
+def test_the_generation_prompt_is_the_beginning_of_the_training_text(
+    processor: PrimaProcessor, answer: str
+) -> None:
     turns = [("user", "What?"), ("assistant", answer)]
     prompt = processor.encode_turns(turns[:1], 2, add_generation_prompt=True)["input_ids"]
     whole = processor.encode_turns(turns, 2)
@@ -176,9 +215,14 @@ def test_the_generation_prompt_is_the_beginning_of_the_training_text(processor: 
     assert whole["labels"][len(prompt)] != IGNORE_INDEX
 
 
-@pytest.mark.parametrize("typed", ["what is [SEG]?", "an <image> more", "<p>mug</p>", "[seg] <IMAGE>", "bye</s>", "<s>"])
+@pytest.mark.parametrize(
+    "typed", ["what is [SEG]?", "an <image> more", "<p>mug</p>", "[seg] <IMAGE>", "bye</s>", "<s>"]
+)
 def test_tags_typed_by_the_user_are_plain_text(processor: PrimaProcessor, typed: str) -> None:
-    special = [processor.tokenizer.convert_tokens_to_ids(t) for t in ("<image>", "[SEG]", "<p>", "</p>", "<s>", "</s>")]
+    special = [
+        processor.tokenizer.convert_tokens_to_ids(t)
+        for t in ("<image>", "[SEG]", "<p>", "</p>", "<s>", "</s>")
+    ]
 
     def counts(question: str) -> list[int]:
         ids = processor.encode_turns([("user", question)], 2, add_generation_prompt=True)["input_ids"]
@@ -199,13 +243,15 @@ def test_an_unknown_role_is_not_dropped_in_silence(processor: PrimaProcessor) ->
         processor.encode_turns([("user", "What?"), ("gpt", "A mug.")], 1)
 
 
-# ---- answers back to text --------------------------------------------------------------------------------------------
+# ---- answers back to text ----
 
 
 def spoken_ids(processor: PrimaProcessor, markup: str) -> list[int]:
     """What a model that answers `markup` would generate."""
     encoded = processor.encode_turns([("user", "What?"), ("assistant", markup)], 3)
-    return [i for i, label in zip(encoded["input_ids"], encoded["labels"], strict=True) if label != IGNORE_INDEX]
+    return [
+        i for i, label in zip(encoded["input_ids"], encoded["labels"], strict=True) if label != IGNORE_INDEX
+    ]
 
 
 PRIVATE = ("(IMAGE", "<s>", "</s>", "<pad>")
@@ -216,8 +262,12 @@ tails = st.sampled_from(["", ".", ",", "'s", "?"])
 
 @st.composite
 def markups(draw: Callable[..., Any]) -> str:
-    """Words with single blanks between them; some runs of words are grounded, punctuation may follow directly."""
-    pieces, spans, text = draw(st.lists(st.tuples(words, st.booleans(), tails), min_size=1, max_size=8)), [], ""
+    """Words with single blanks between them; some are grounded, punctuation may follow directly."""
+    pieces, spans, text = (
+        draw(st.lists(st.tuples(words, st.booleans(), tails), min_size=1, max_size=8)),
+        [],
+        "",
+    )
     for word, grounded, tail in pieces:
         text += " " if text else ""
         if grounded:
@@ -256,7 +306,7 @@ def test_decoding_takes_tensors_and_unfinished_answers(processor: PrimaProcessor
     assert processor.decode_markup([2]) == ""
 
 
-# ---- batches and masks -----------------------------------------------------------------------------------------------
+# ---- batches and masks ----
 
 
 def test_one_call_prepares_everything(processor: PrimaProcessor) -> None:
@@ -270,8 +320,9 @@ def test_one_call_prepares_everything(processor: PrimaProcessor) -> None:
     assert inputs["input_ids"][0].tolist() == prompt["input_ids"]
 
 
-def test_collating_pads_right_and_counts_images_over_the_batch(processor: PrimaProcessor,
-                                                              talks: dict[str, Any], item_of: Any) -> None:
+def test_collating_pads_right_and_counts_images_over_the_batch(
+    processor: PrimaProcessor, talks: dict[str, Any], item_of: Any
+) -> None:
     items = [item_of(processor, talks[name]) for name in ("one", "three", "silent")]
     batch = processor.collate(items)
     lengths = [len(i["input_ids"]) for i in items]
@@ -302,7 +353,9 @@ def test_masks_come_back_at_the_photographs_size(processor: PrimaProcessor) -> N
         mask[:, 10:30, 5:25] = True
         wanted.append(mask[0].numpy())
         logits.append(shrink_masks(mask, inside[index], 48, 48)[0] * 8 - 4)
-    found = processor.post_process_masks(torch.stack(logits), [1, 0, 1], torch.tensor(original), torch.tensor(inside))
+    found = processor.post_process_masks(
+        torch.stack(logits), [1, 0, 1], torch.tensor(original), torch.tensor(inside)
+    )
     for (mask, score), expected, logit, index in zip(found, wanted, logits, (1, 0, 1), strict=True):
         assert mask.dtype == bool
         assert mask.shape == original[index]
@@ -321,13 +374,22 @@ def test_an_empty_mask_scores_zero(processor: PrimaProcessor) -> None:
 
 def test_every_mask_needs_an_address(processor: PrimaProcessor) -> None:
     with pytest.raises(AlignmentError, match=r"2(.|\n)*1"):
-        processor.post_process_masks(torch.zeros(2, 16, 16), [0], torch.tensor([[9, 9]]), torch.tensor([[48, 48]]))
+        processor.post_process_masks(
+            torch.zeros(2, 16, 16), [0], torch.tensor([[9, 9]]), torch.tensor([[48, 48]])
+        )
 
 
 def test_saved_processors_prepare_the_same(tiny_bundle: SimpleNamespace, tmp_path: Path) -> None:
     tokenizer = tiny_bundle.tokenizer
-    processor = PrimaProcessor(tokenizer, tokenizer, tiny_bundle.processor.image_streams, num_query_tokens=3,
-                               keep_text_outputs=True, template=dict(SHORT_TEMPLATE), max_instruction_tokens=4)
+    processor = PrimaProcessor(
+        tokenizer,
+        tokenizer,
+        tiny_bundle.processor.image_streams,
+        num_query_tokens=3,
+        keep_text_outputs=True,
+        template=dict(SHORT_TEMPLATE),
+        max_instruction_tokens=4,
+    )
     processor.save_pretrained(tmp_path)
     again = AutoProcessor.from_pretrained(tmp_path)
     assert isinstance(again, PrimaProcessor)

@@ -42,7 +42,9 @@ def test_a_ragged_batch_skips_padded_visual_tokens() -> None:
 
 def test_text_without_images_passes() -> None:
     ids = torch.tensor([[20, 21]])
-    found = splice_visual_tokens(embed(ids), ids, IMG, torch.zeros(0, 3, 2), torch.zeros(0, 3, dtype=torch.bool))
+    found = splice_visual_tokens(
+        embed(ids), ids, IMG, torch.zeros(0, 3, 2), torch.zeros(0, 3, dtype=torch.bool)
+    )
     assert torch.equal(found, embed(ids))
 
 
@@ -60,7 +62,9 @@ def test_visual_tokens_take_the_type_of_the_text_and_get_gradients() -> None:
 def test_placeholders_and_visual_tokens_must_agree(tokens: int, found: str) -> None:
     ids = torch.tensor([[20, IMG, IMG, IMG, IMG, 7]])
     with pytest.raises(AlignmentError) as caught:
-        splice_visual_tokens(embed(ids), ids, IMG, torch.zeros(1, tokens, 2), torch.ones(1, tokens, dtype=torch.bool))
+        splice_visual_tokens(
+            embed(ids), ids, IMG, torch.zeros(1, tokens, 2), torch.ones(1, tokens, dtype=torch.bool)
+        )
     assert "4 visual tokens" in str(caught.value)
     assert found in str(caught.value)
 

@@ -38,8 +38,11 @@ def randomise(module: nn.Module) -> nn.Module:
 def attend(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor) -> Tensor:
     """One head after the other, written out."""
     width, heads = attention.embed_dim, attention.num_heads
-    weights = ([attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight]
-               if attention.in_proj_weight is None else attention.in_proj_weight.chunk(3))
+    weights = (
+        [attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight]
+        if attention.in_proj_weight is None
+        else attention.in_proj_weight.chunk(3)
+    )
     biases = attention.in_proj_bias.chunk(3)
     q, k, v = (x @ w.T + b for x, w, b in zip((queries, keys, keys), weights, biases, strict=True))
     size = width // heads
@@ -60,13 +63,19 @@ def test_pool_grid_is_the_mean_over_cells_row_by_row() -> None:
 
 @torch.no_grad()
 def test_fusion_is_cross_attention_with_clip_as_query() -> None:
-    config = tiny_config(fusion_ffn=False, fusion_pooled_skip=False, fusion_positions=False,
-                         aux_vision_config={"hidden_size": 24, "num_attention_heads": 2, "num_register_tokens": 2})
+    config = tiny_config(
+        fusion_ffn=False,
+        fusion_pooled_skip=False,
+        fusion_positions=False,
+        aux_vision_config={"hidden_size": 24, "num_attention_heads": 2, "num_register_tokens": 2},
+    )
     fusion = randomise(FeatureFusion(config))
     clip, dino = noise(2, 5, 16), noise(2, 7, 24, seed=1)
     keys = nn.functional.layer_norm(dino, (24,), fusion.key_norm.weight, fusion.key_norm.bias)
     queries = nn.functional.layer_norm(clip, (16,), fusion.query_norm.weight, fusion.query_norm.bias)
-    torch.testing.assert_close(fusion(clip, dino), clip + attend(fusion.attention, queries, keys), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        fusion(clip, dino), clip + attend(fusion.attention, queries, keys), atol=1e-5, rtol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -156,7 +165,9 @@ def test_features_reach_the_learned_queries(shaken: Callable[..., Any]) -> None:
     ids, mask = torch.tensor([[20, 21]]), torch.ones(1, 2, dtype=torch.long)
     first, _ = reader(noise(1, 17, 16), ids, mask, [1])
     second, _ = reader(noise(1, 17, 16, seed=5), ids, mask, [1])
-    assert (first - second)[:, 4:].abs().max() > 1e-2, "queries without content read the image by cross-attention"
+    assert (first - second)[:, 4:].abs().max() > 1e-2, (
+        "queries without content read the image by cross-attention"
+    )
 
 
 @torch.no_grad()
@@ -172,7 +183,9 @@ def test_positions_start_as_sines_and_are_added_last(tiny_tokenizer: Any) -> Non
     torch.testing.assert_close(positions[1:], 0.5 * sine_positions(4, 16))
     plain.load_state_dict(fusion.state_dict(), strict=False)
     clip, dino = noise(2, 17, 16), noise(2, 19, 16, seed=1)
-    torch.testing.assert_close(fusion(clip, dino) - plain(clip, dino), positions.expand(2, -1, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        fusion(clip, dino) - plain(clip, dino), positions.expand(2, -1, -1), atol=1e-5, rtol=0
+    )
 
 
 def test_sines_tell_every_place_apart() -> None:

@@ -1,4 +1,4 @@
-"""Small pools of scenes and of drawn photographs, and what the stages need to train on them for a few steps."""
+"""Small pools of scenes and of drawn photographs, and what the stages need to train on them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,37 @@ from segue.training.tokenizer import train_tokenizer
 from segue.training.vocabulary import SLOT_CLASSES
 
 SCENES = {"seed": 3, "count": 10, "size": 64, "split": "train"}
-BANDS = {"hair": (4, 18), "blouse": (22, 48), "coat": (20, 50), "jeans": (50, 78), "dress": (22, 76), "shoes": (80, 90)}
-INKS = {"hair": (40, 25, 10), "blouse": (240, 240, 240), "coat": (20, 120, 40), "jeans": (40, 60, 190),
-        "dress": (200, 20, 30), "shoes": (10, 10, 10)}
+BANDS = {
+    "hair": (4, 18),
+    "blouse": (22, 48),
+    "coat": (20, 50),
+    "jeans": (50, 78),
+    "dress": (22, 76),
+    "shoes": (80, 90),
+}
+INKS = {
+    "hair": (40, 25, 10),
+    "blouse": (240, 240, 240),
+    "coat": (20, 120, 40),
+    "jeans": (40, 60, 190),
+    "dress": (200, 20, 30),
+    "shoes": (10, 10, 10),
+}
 """Raw label to the rows that it covers and its colour, different for every label."""
-PERSONS = (("hair", "blouse", "jeans", "shoes"), ("hair", "dress"), ("hair", "coat", "jeans"), ("dress", "shoes"))
-LABEL_INKS = {"hair": INKS["hair"], "top": INKS["blouse"], "coat": INKS["coat"], "trousers": INKS["jeans"],
-              "dress": INKS["dress"], "shoes": INKS["shoes"]}
+PERSONS = (
+    ("hair", "blouse", "jeans", "shoes"),
+    ("hair", "dress"),
+    ("hair", "coat", "jeans"),
+    ("dress", "shoes"),
+)
+LABEL_INKS = {
+    "hair": INKS["hair"],
+    "top": INKS["blouse"],
+    "coat": INKS["coat"],
+    "trousers": INKS["jeans"],
+    "dress": INKS["dress"],
+    "shoes": INKS["shoes"],
+}
 """The same by merged label."""
 
 
@@ -50,9 +74,20 @@ def draw_photos(folder: Path) -> Path:
         Image.fromarray(pixels).save(folder / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
         owner = len(annotations) + 1
-        annotations += [{"id": owner + k, "image_id": number, "category_id": category, "obj_ann_id": owner,
-                         "segmentation": masks.encode(mask)} for k, (category, mask) in enumerate([(1, person), *stack])]
-    categories = [{"id": 1, "name": "person"}, *({"id": k + 2, "name": f"person:{n}"} for k, n in enumerate(raw))]
+        annotations += [
+            {
+                "id": owner + k,
+                "image_id": number,
+                "category_id": category,
+                "obj_ann_id": owner,
+                "segmentation": masks.encode(mask),
+            }
+            for k, (category, mask) in enumerate([(1, person), *stack])
+        ]
+    categories = [
+        {"id": 1, "name": "person"},
+        *({"id": k + 2, "name": f"person:{n}"} for k, n in enumerate(raw)),
+    ]
     path = folder / "photos.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return path
@@ -86,7 +121,9 @@ def photos(ground: SimpleNamespace) -> PhotoPool:
 @pytest.fixture
 def tiny(ground: SimpleNamespace) -> Callable[..., tuple[Any, Any]]:
     """A new model of the `tiny` preset with the stages' slots, and its processor."""
-    return lambda **overrides: build_from_tokenizer("tiny", ground.tokenizer, slot_classes=SLOT_CLASSES, **overrides)
+    return lambda **overrides: build_from_tokenizer(
+        "tiny", ground.tokenizer, slot_classes=SLOT_CLASSES, **overrides
+    )
 
 
 @pytest.fixture
@@ -97,11 +134,15 @@ def recipe_of(ground: SimpleNamespace, tmp_path: Path) -> Callable[..., Path]:
         recipe = {
             "stage": stage,
             "model": {"preset": "tiny", "tokenizer": {"folder": str(ground.folder / "tokenizer")}},
-            "data": {"scenes": SCENES | {"folder": str(ground.folder / "scenes")},
-                     "photos": {"coco": str(ground.coco), "images": str(ground.coco.parent)}, "photo_share": 0.4},
+            "data": {
+                "scenes": SCENES | {"folder": str(ground.folder / "scenes")},
+                "photos": {"coco": str(ground.coco), "images": str(ground.coco.parent)},
+                "photo_share": 0.4,
+            },
             "options": {"batch_size": 2},
             "optimiser": {"max_steps": 6, "warmup_steps": 2, "learning_rate": 0.01},
-            "log_every": 2, "save_every": 3,
+            "log_every": 2,
+            "save_every": 3,
         } | fields
         path = tmp_path / f"{stage}.yaml"
         path.write_text(yaml.safe_dump(recipe))
@@ -113,8 +154,11 @@ def recipe_of(ground: SimpleNamespace, tmp_path: Path) -> Callable[..., Path]:
 def alike(first: Any, second: Any) -> bool:
     """Equal to the last bit, through nested mappings and lists."""
     if isinstance(first, torch.Tensor):
-        return first.dtype == second.dtype and first.shape == second.shape and torch.equal(
-            first.nan_to_num(-7.0), second.nan_to_num(-7.0))
+        return (
+            first.dtype == second.dtype
+            and first.shape == second.shape
+            and torch.equal(first.nan_to_num(-7.0), second.nan_to_num(-7.0))
+        )
     if isinstance(first, dict):
         return set(first) == set(second) and all(alike(first[k], second[k]) for k in first)
     if isinstance(first, list | tuple):
@@ -158,14 +202,16 @@ def one_step() -> Callable[[Any, Any], tuple[float, float]]:
 
 @pytest.fixture(scope="session")
 def mirrored(scenes: ScenePool) -> Callable[[np.ndarray, int], tuple[bool, np.ndarray]]:
-    """`(picture, scene)`: whether the picture is the scene mirrored, and the object map that belongs to it."""
+    """`(picture, scene)`: whether the picture is the scene mirrored, and the object map that goes with it."""
 
     def find(picture: np.ndarray, index: int) -> tuple[bool, np.ndarray]:
         hw = (picture.shape[0], picture.shape[1])
         matches = []
         for way in (1, -1):
-            image, labels = (np.ascontiguousarray(np.asarray(a[index])[:, ::way])
-                             for a in (scenes.images, scenes.object_maps))
+            image, labels = (
+                np.ascontiguousarray(np.asarray(a[index])[:, ::way])
+                for a in (scenes.images, scenes.object_maps)
+            )
             image, labels = resize_pair(image, labels, hw)
             if np.array_equal(image, picture):
                 matches.append((way == -1, labels))

@@ -26,8 +26,10 @@ def test_prima_trains_exactly_its_table() -> None:
     assert set(lora) <= trains
     frozen = {n for n, _ in model.named_parameters()} - trains
     assert any(n.startswith("sam.mask_decoder") for n in trains)
-    assert not any(n.startswith(("sam.vision_encoder", "sam.prompt_encoder", "vision_model", "aux_vision_model"))
-                   for n in trains)
+    assert not any(
+        n.startswith(("sam.vision_encoder", "sam.prompt_encoder", "vision_model", "aux_vision_model"))
+        for n in trains
+    )
     assert "reader.query_tokens" in trains
     assert all(n in frozen for n, _ in model.named_parameters() if n.startswith("reader.qformer"))
     assert all("lora_" in n for n in trains if n.startswith("language_model.model.layers"))
@@ -40,7 +42,13 @@ def test_square_freezes_the_global_queries() -> None:
     assert "reader.query_tokens" not in trains
     assert not any(n.startswith("fusion") for n in trains)
     assert any(n.startswith("reader.relational") for n in trains)
-    assert set(trained_parts(model)) == {"reader", "image_projection", "seg_projection", "sam", "language_model"}
+    assert set(trained_parts(model)) == {
+        "reader",
+        "image_projection",
+        "seg_projection",
+        "sam",
+        "language_model",
+    }
 
 
 def test_merged_lora_computes_the_same() -> None:

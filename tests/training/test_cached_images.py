@@ -19,7 +19,9 @@ VIEWS = 3
 
 
 @pytest.fixture
-def images(tiny: Callable[..., Any], scenes: ScenePool, photos: PhotoPool, tmp_path: Path) -> tuple[Any, CachedImages]:
+def images(
+    tiny: Callable[..., Any], scenes: ScenePool, photos: PhotoPool, tmp_path: Path
+) -> tuple[Any, CachedImages]:
     model, _ = tiny()
     return model, CachedImages(model, scenes.subset(6), photos, cache=tmp_path, photo_views=VIEWS)
 
@@ -27,10 +29,15 @@ def images(tiny: Callable[..., Any], scenes: ScenePool, photos: PhotoPool, tmp_p
 @torch.no_grad()
 def test_features_are_those_of_the_pictures(images: tuple[Any, CachedImages]) -> None:
     model, found = images
-    for source, picture, views in (("scenes", found.scene_picture, [5, 0]), ("photos", found.photo_picture, [4, 11])):
+    for source, picture, views in (
+        ("scenes", found.scene_picture, [5, 0]),
+        ("photos", found.photo_picture, [4, 11]),
+    ):
         pixels = np.stack([picture(v) for v in views])
         assert pixels.shape == (2, 56, 56, 3)
-        expected = model.encode_towers(normalise(pixels, "pixel_values"), normalise(pixels, "pixel_values_aux"))
+        expected = model.encode_towers(
+            normalise(pixels, "pixel_values"), normalise(pixels, "pixel_values_aux")
+        )
         for stored, right in zip(found.features[source](views), expected, strict=True):
             torch.testing.assert_close(stored, right, atol=5e-3, rtol=5e-3)
 
@@ -41,8 +48,9 @@ def test_scenes_come_in_any_size(images: tuple[Any, CachedImages], scenes: Scene
     assert found.scene_picture(2, 48).shape == (48, 48, 3)
 
 
-def test_crops_keep_their_labels(images: tuple[Any, CachedImages], photos: PhotoPool,
-                                 label_inks: dict[str, tuple[int, int, int]]) -> None:
+def test_crops_keep_their_labels(
+    images: tuple[Any, CachedImages], photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]
+) -> None:
     _, found = images
     moved = checked = 0
     for view in range(len(photos) * VIEWS):
@@ -70,7 +78,9 @@ def test_views_are_crops_of_the_right_photograph(images: tuple[Any, CachedImages
     assert found.views("scenes", [4, 1], rng) == [4, 1]
 
 
-def test_slots_are_those_of_the_image(images: tuple[Any, CachedImages], scenes: ScenePool, photos: PhotoPool) -> None:
+def test_slots_are_those_of_the_image(
+    images: tuple[Any, CachedImages], scenes: ScenePool, photos: PhotoPool
+) -> None:
     _, found = images
     shown = found.slot_targets("scenes", 3)
     np.testing.assert_array_equal(shown.classes, scene_targets(scenes.objects[3], 1).classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,15 @@ def test_counts_agree(make: Any) -> None:
         assert labelled == len(batch["codes"]) == len(batch["seg_image_index"])
         assert labelled == int((batch["input_ids"] == seg).sum())
         assert [len(m) for m in batch["mask_labels"]] == torch.bincount(
-            batch["seg_image_index"], minlength=images).tolist()
+            batch["seg_image_index"], minlength=images
+        ).tolist()
         for name in ("vision_features", "aux_features", "pixel_values_sam", "resized_hw"):
             assert len(batch[name]) == images, name
         assert len(batch["slots"]["classes"]) == images
-        assert int((batch["input_ids"] == model.config.image_token_id).sum()) == images * processor.num_query_tokens
+        assert (
+            int((batch["input_ids"] == model.config.image_token_id).sum())
+            == images * processor.num_query_tokens
+        )
         sources |= {"photos" if bool((row >= 0).any()) else "scenes" for row in batch["slots"]["presence"]}
     assert sources == {"photos", "scenes"}
 
@@ -67,7 +72,11 @@ def test_masks_are_those_of_the_mentions(make: Any, scenes: ScenePool) -> None:
         images = masks = 0
         for dialogue, _ in stage.bucket[1][step]:
             for k, scene in enumerate(dialogue.images):
-                expected = [scenes.mask(scene, m.object_index, m.part) for m in dialogue.mentions if m.image_index == k]
+                expected = [
+                    scenes.mask(scene, m.object_index, m.part)
+                    for m in dialogue.mentions
+                    if m.image_index == k
+                ]
                 found = batch["mask_labels"][images + k].numpy()
                 assert len(found) == len(expected)
                 assert all((a == b).all() for a, b in zip(found, expected, strict=True))
@@ -83,7 +92,7 @@ def test_batches_of_a_bucket_hold_dialogues_of_similar_length(make: Any) -> None
     stage.batch(0)
     lengths = sorted([sorted(len(e["input_ids"]) for _, e in b) for b in stage.bucket[1]])
     assert len(lengths) == BUCKET
-    assert all(a[-1] <= b[0] for a, b in zip(lengths, lengths[1:], strict=False))
+    assert all(a[-1] <= b[0] for a, b in pairwise(lengths))
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -119,8 +128,15 @@ def test_what_trains(make: Any, masks: bool) -> None:
     model, _, stage = make(masks=masks)
     names = set_trainable(model, stage.trainable)
     parts = {n.split(".")[0] for n in names}
-    assert parts == {"fusion", "reader", "image_projection", "slot_heads", "language_model", "seg_projection",
-                     *(["sam"] if masks else [])}
+    assert parts == {
+        "fusion",
+        "reader",
+        "image_projection",
+        "slot_heads",
+        "language_model",
+        "seg_projection",
+        *(["sam"] if masks else []),
+    }
     assert all(n.startswith("sam.mask_decoder") for n in names if n.startswith("sam."))
     batch = next(b for b in (stage.batch(s) for s in range(20)) if len(b["codes"]) > 1)
     stage.loss(model, batch)[0].backward()
@@ -128,7 +144,9 @@ def test_what_trains(make: Any, masks: bool) -> None:
         assert (parameter.grad is None) or name in names, name
     several = ("sam.mask_decoder.iou_prediction_head", "sam.mask_decoder.output_hypernetworks_mlps.1")
     dead = [n for n in names if model.get_parameter(n).grad is None and not n.startswith(several)]
-    assert all(n.startswith("reader.qformer") for n in dead), "text outputs are not kept: their last layers idle"
+    assert all(n.startswith("reader.qformer") for n in dead), (
+        "text outputs are not kept: their last layers idle"
+    )
 
 
 def test_names_weigh_more_than_other_words(make: Any) -> None:
@@ -138,7 +156,13 @@ def test_names_weigh_more_than_other_words(make: Any) -> None:
     def weights(text: str) -> list[float]:
         return stage.token_weights[tokenizer(text, add_special_tokens=False)["input_ids"]].tolist()
 
-    assert set(weights(" mug")) == set(weights(" red")) == set(weights(" trousers")) == set(weights(" handle")) == {3.0}
+    assert (
+        set(weights(" mug"))
+        == set(weights(" red"))
+        == set(weights(" trousers"))
+        == set(weights(" handle"))
+        == {3.0}
+    )
     assert stage.token_weights[tokenizer.convert_tokens_to_ids("[SEG]")] == 1
     assert stage.token_weights[tokenizer.eos_token_id] == 1
     assert set(name_weights(processor, 1.0).tolist()) == {1.0}

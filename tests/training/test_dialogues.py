@@ -86,7 +86,9 @@ def test_texts_for_the_tokenizer_have_no_tags(scenes: ScenePool, photos: PhotoPo
     assert texts == list(dialogue_texts(scenes, photos, 20))
 
 
-def test_the_instruction_bank_is_padded_questions(ground: SimpleNamespace, tiny_bundle: SimpleNamespace) -> None:
+def test_the_instruction_bank_is_padded_questions(
+    ground: SimpleNamespace, tiny_bundle: SimpleNamespace
+) -> None:
     processor = PrimaProcessor(ground.tokenizer, ground.tokenizer, tiny_bundle.processor.image_streams)
     ids, mask = instruction_bank(processor, ground.scenes, ground.photos, count=12)
     assert ids.shape == mask.shape == (12, int(mask.sum(1).max()))

@@ -38,8 +38,9 @@ def test_features_are_the_towers_outputs(tiny: Callable[..., Any], tmp_path: Pat
         torch.testing.assert_close(found, right, atol=5e-3, rtol=5e-3)  # kept in half precision
 
 
-def test_a_second_opening_computes_nothing(tiny: Callable[..., Any], tmp_path: Path,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_opening_computes_nothing(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, _ = tiny()
     first = cache_features(model, tmp_path, "p", 5, picture)
     monkeypatch.setattr(model, "encode_towers", None)
@@ -61,7 +62,9 @@ def test_an_interrupted_computation_is_not_taken_for_done(tiny: Callable[..., An
     assert cache([4])[0].abs().max() > 0
 
 
-def test_other_towers_and_other_pictures_have_their_own_features(tiny: Callable[..., Any], tmp_path: Path) -> None:
+def test_other_towers_and_other_pictures_have_their_own_features(
+    tiny: Callable[..., Any], tmp_path: Path
+) -> None:
     model, _ = tiny()
     first = cache_features(model, tmp_path, "p", 5, picture)([2])[0]
     # The same name and number of pictures, other crops: what two stages with two seeds ask for.

@@ -18,12 +18,18 @@ from segue.training.vocabulary import NOTHING
 Tiny = Callable[..., Any]
 
 
-def objective(tiny: Tiny, scenes: ScenePool, photos: PhotoPool | None, **options: Any) -> tuple[Any, MaskObjective]:
+def objective(
+    tiny: Tiny, scenes: ScenePool, photos: PhotoPool | None, **options: Any
+) -> tuple[Any, MaskObjective]:
     model, _ = tiny()
-    return model, MaskObjective(model, scenes, photos, **({"batch_size": 3, "prompts": 2, "photo_share": 0.5} | options))
+    return model, MaskObjective(
+        model, scenes, photos, **({"batch_size": 3, "prompts": 2, "photo_share": 0.5} | options)
+    )
 
 
-def test_a_batch_depends_on_seed_and_step_alone(tiny: Tiny, scenes: ScenePool, photos: PhotoPool, same: Any) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(
+    tiny: Tiny, scenes: ScenePool, photos: PhotoPool, same: Any
+) -> None:
     first, second = (objective(tiny, scenes, photos)[1] for _ in range(2))
     wanted = first.batch(3)
     for step in (5, 0):
@@ -55,7 +61,9 @@ def test_regions_of_scenes_are_its_objects_and_parts(tiny: Tiny, scenes: ScenePo
                 assert not (mask & ~whole).any(), f"{phrase} must lie in {owner}"
 
 
-def test_masks_of_scenes_are_mirrored_with_their_picture(tiny: Tiny, scenes: ScenePool, mirrored: Any) -> None:
+def test_masks_of_scenes_are_mirrored_with_their_picture(
+    tiny: Tiny, scenes: ScenePool, mirrored: Any
+) -> None:
     stage, ways = objective(tiny, scenes, None)[1], set()
     for seed in range(12):
         image, regions, _, (classes, _, _) = stage.scene(np.random.default_rng(seed))
@@ -68,7 +76,8 @@ def test_masks_of_scenes_are_mirrored_with_their_picture(tiny: Tiny, scenes: Sce
 
 
 def test_masks_of_photographs_follow_crop_and_mirror(
-        tiny: Tiny, scenes: ScenePool, photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]) -> None:
+    tiny: Tiny, scenes: ScenePool, photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]
+) -> None:
     stage = objective(tiny, scenes, photos)[1]
     seen = 0
     for seed in range(12):
@@ -102,8 +111,9 @@ def test_the_loss_by_hand(tiny: Tiny, scenes: ScenePool, photos: PhotoPool) -> N
     batch = stage.batch(0)
     with torch.no_grad():
         loss, readings = stage.loss(model, batch)
-        logits = model.decode_masks(model.encode_sam(batch["pixels"]), batch["codes"],
-                                    torch.tensor([0, 0, 1, 1, 2, 2]))
+        logits = model.decode_masks(
+            model.encode_sam(batch["pixels"]), batch["codes"], torch.tensor([0, 0, 1, 1, 2, 2])
+        )
     dice, bce = dice_loss(logits, batch["masks"]).mean(), bce_loss(logits, batch["masks"]).mean()
     torch.testing.assert_close(loss, dice + 4 * bce)
     assert readings["dice"] == pytest.approx(float(dice))

@@ -34,7 +34,7 @@ def test_one_step_of_muon_by_hand() -> None:
     parameter = nn.Parameter(start.clone())
     parameter.grad = gradient
     Muon([{"params": [parameter], "lr": 0.1, "weight_decay": 0.5}], momentum=0.9).step()
-    # The buffer is 0.1 g; the Nesterov direction 0.1 g + 0.9 * 0.1 g is parallel to g, and its length does not count.
+    # The buffer is 0.1 g; the Nesterov direction 0.1 g + 0.9 * 0.1 g is parallel to g.
     expected = start * (1 - 0.1 * 0.5) - 0.1 * orthogonalise(gradient[None])[0]
     torch.testing.assert_close(parameter.detach(), expected, atol=1e-5, rtol=1e-4)
 
@@ -53,8 +53,13 @@ def test_every_trainable_parameter_is_in_exactly_one_group(tiny: Callable[..., A
     model.vision_model.requires_grad_(False)
     slow = {"reader": 0.5}
     parts = ("language_model", "reader")
-    groups = {m: parameter_groups(model, slow, rate=0.1, decay=0.3, matrices=m, muon_parts=parts) for m in (True, False)}
-    where = {id(p): (m, g["lr"], g["weight_decay"]) for m, gs in groups.items() for g in gs for p in g["params"]}
+    groups = {
+        m: parameter_groups(model, slow, rate=0.1, decay=0.3, matrices=m, muon_parts=parts)
+        for m in (True, False)
+    }
+    where = {
+        id(p): (m, g["lr"], g["weight_decay"]) for m, gs in groups.items() for g in gs for p in g["params"]
+    }
     assert sum(len(g["params"]) for gs in groups.values() for g in gs) == len(where)
     for name, parameter in model.named_parameters():
         if name.startswith("vision_model"):
@@ -90,7 +95,9 @@ def test_both_halves_learn_and_follow_a_schedule() -> None:
     torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.0)
     before = [p.clone() for p in model.parameters()]
     steps(model, optimiser, 1)
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)), "a rate of 0 moves nothing"
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)), (
+        "a rate of 0 moves nothing"
+    )
 
 
 def test_the_state_goes_on_where_it_was() -> None:

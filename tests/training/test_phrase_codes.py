@@ -18,7 +18,9 @@ def cosine(a: str, b: str) -> float:
 
 def test_codes_are_the_same_on_every_machine() -> None:
     digest = hashlib.sha256(b"owner\0mug").digest()
-    expected = np.random.default_rng(int.from_bytes(digest[:8], "little")).standard_normal(8).astype(np.float32)
+    expected = (
+        np.random.default_rng(int.from_bytes(digest[:8], "little")).standard_normal(8).astype(np.float32)
+    )
     np.testing.assert_array_equal(phrase_code("mug", 8), expected)
     assert phrase_code("mug", 8).dtype == np.float32
 
@@ -39,8 +41,11 @@ def test_owner_and_part_are_different_words() -> None:
     assert cosine("hammer's head", "head's hammer") < 0.25
     assert cosine("hammer's head", "hammer head") < 0.8
     whole = phrase_code("scissors' blades", 64) * np.sqrt(2)
-    np.testing.assert_allclose(whole - phrase_code("scissors", 64), phrase_code("x's blades", 64) * np.sqrt(2)
-                               - phrase_code("x", 64), atol=1e-5)
+    np.testing.assert_allclose(
+        whole - phrase_code("scissors", 64),
+        phrase_code("x's blades", 64) * np.sqrt(2) - phrase_code("x", 64),
+        atol=1e-5,
+    )
 
 
 def test_all_phrases_of_scenes_are_told_apart() -> None:

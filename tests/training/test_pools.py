@@ -74,16 +74,22 @@ def test_an_open_pool_renders_nothing(ground: SimpleNamespace, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"count": 12}, {"size": 80}, {"split": "val"}])
-def test_a_folder_of_other_scenes_is_refused(ground: SimpleNamespace, tmp_path: Path, change: dict[str, int]) -> None:
+def test_a_folder_of_other_scenes_is_refused(
+    ground: SimpleNamespace, tmp_path: Path, change: dict[str, int]
+) -> None:
     folder = tmp_path / "pool"
     shutil.copytree(ground.folder / "scenes", folder)
     before = contents(folder)
     with pytest.raises(InputError, match="the folder holds other scenes"):
-        scene_pool(folder, **({"seed": 3, "count": 10, "size": 64, "split": "train"} | change), progress=False)
+        scene_pool(
+            folder, **({"seed": 3, "count": 10, "size": 64, "split": "train"} | change), progress=False
+        )
     assert contents(folder) == before
 
 
-def test_pools_without_remembered_settings_are_known_by_their_size(ground: SimpleNamespace, tmp_path: Path) -> None:
+def test_pools_without_remembered_settings_are_known_by_their_size(
+    ground: SimpleNamespace, tmp_path: Path
+) -> None:
     folder = tmp_path / "pool"
     shutil.copytree(ground.folder / "scenes", folder)
     (folder / "pool.json").unlink()
@@ -119,7 +125,9 @@ def test_sets_are_drawn_from_the_pool_and_often_share_a_kind(scenes: ScenePool) 
     assert scenes.sample_set(np.random.default_rng(5), 3) == scenes.sample_set(np.random.default_rng(5), 3)
 
 
-def test_photographs_keep_their_labels(photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]) -> None:
+def test_photographs_keep_their_labels(
+    photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]
+) -> None:
     assert len(photos) == 4
     for record, image, labels in zip(photos.records, photos.images, photos.label_maps, strict=True):
         assert image.shape[:2] == labels.shape == record.hw

@@ -31,13 +31,22 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 
 
 def test_there_are_recipes_for_all_stages() -> None:
-    assert {load_recipe(path).stage for path in RECIPES} == set(get_args(Recipe.model_fields["stage"].annotation))
+    assert {load_recipe(path).stage for path in RECIPES} == set(
+        get_args(Recipe.model_fields["stage"].annotation)
+    )
 
 
 def test_stages_share_vocabulary_and_scenes_and_start_from_each_other() -> None:
     recipes = {path.stem: load_recipe(path) for path in RECIPES if path.stem.startswith("mini")}
-    assert len({(r.model.tokenizer.folder, r.data.scenes.folder, r.data.scenes.seed, r.data.scenes.count)
-                for r in recipes.values()}) == 1
+    assert (
+        len(
+            {
+                (r.model.tokenizer.folder, r.data.scenes.folder, r.data.scenes.seed, r.data.scenes.count)
+                for r in recipes.values()
+            }
+        )
+        == 1
+    )
     stages = {f"runs/mini/{name.removeprefix('mini_')}/final" for name in recipes}
     assert {init.folder for r in recipes.values() for init in r.model.init} <= stages
 
@@ -70,7 +79,9 @@ def test_bad_recipes_say_where(tmp_path: Path, text: str, words: tuple[str, ...]
     assert all(word in str(caught.value) for word in (*words, str(path)))
 
 
-@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_bytes(b"\xff\xfe\x00stage")])
+@pytest.mark.parametrize(
+    "make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_bytes(b"\xff\xfe\x00stage")]
+)
 def test_unreadable_files_say_so(tmp_path: Path, make: Any) -> None:
     path = tmp_path / "recipe.yaml"
     make(path)
@@ -80,9 +91,19 @@ def test_unreadable_files_say_so(tmp_path: Path, make: Any) -> None:
 
 def test_overrides_reach_every_depth(tmp_path: Path) -> None:
     path = write(tmp_path, "stage: masks\ndata: {photos: null}\noptions: {batch_size: 4}")
-    recipe = load_recipe(path, ["optimiser.max_steps=7", "data.scenes.folder=x/y", "options.prompts=2",
-                                "data.photos.coco=a.json", "data.photos.images=b", "model.overrides={pixel_loss: focal}",
-                                "optimiser.slow={sam.mask_decoder: 0.5}", "optimiser.betas=[0.8, 0.9]"])
+    recipe = load_recipe(
+        path,
+        [
+            "optimiser.max_steps=7",
+            "data.scenes.folder=x/y",
+            "options.prompts=2",
+            "data.photos.coco=a.json",
+            "data.photos.images=b",
+            "model.overrides={pixel_loss: focal}",
+            "optimiser.slow={sam.mask_decoder: 0.5}",
+            "optimiser.betas=[0.8, 0.9]",
+        ],
+    )
     assert recipe.optimiser.max_steps == 7
     assert recipe.data.scenes.folder == "x/y"
     assert recipe.options == {"batch_size": 4, "prompts": 2}
@@ -123,12 +144,16 @@ def test_a_value_may_hold_an_equals_sign() -> None:
         ("stage: masks\noptions: {promts: 3}", ("options", "promts", "prompts")),
         ("stage: vision\noptions: {prompts: 3}", ("options", "prompts", "recolour")),
         ("stage: conversation\noptions: {cache: here}", ("options", "cache")),
-        ("stage: masks\nmodel: {overrides: {pixel_los: bce}}", ("model.overrides", "pixel_los", "pixel_loss")),
+        (
+            "stage: masks\nmodel: {overrides: {pixel_los: bce}}",
+            ("model.overrides", "pixel_los", "pixel_loss"),
+        ),
         ("stage: masks\nmodel: {preset: mini}", ("mini", "segue-mini")),
     ],
 )
 def test_names_that_nothing_reads_are_refused_before_anything_runs(
-        tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
     recipe = load_recipe(write(tmp_path, text))
     with pytest.raises(InputError) as caught:
         check_recipe(recipe)

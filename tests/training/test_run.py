@@ -63,11 +63,15 @@ def break_at(step: int, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("conversation", {}),
         # The towers train here, and Muon keeps a state of its own.
-        ("vision", {"optimiser": {"max_steps": 6, "warmup_steps": 2, "learning_rate": 0.01, "muon_rate": 0.02}}),
+        (
+            "vision",
+            {"optimiser": {"max_steps": 6, "warmup_steps": 2, "learning_rate": 0.01, "muon_rate": 0.02}},
+        ),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_weights(
-        recipe_of: RecipeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, fields: Any) -> None:
+    recipe_of: RecipeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, fields: Any
+) -> None:
     recipe = recipe_of(stage, **fields)
     straight = train(recipe, tmp_path / "a" / "straight")
     with monkeypatch.context() as patched:
@@ -154,7 +158,9 @@ def test_all_of_a_part_is_loaded(tiny: Callable[..., Any], tmp_path: Path) -> No
     save_final(tmp_path, source, processor)
     model, _ = tiny(seed=2)
     before = {n: p.clone() for n, p in model.state_dict().items()}
-    names = load_parts(model, InitRecipe(folder=str(tmp_path), parts=["aux_vision_model", "sam.mask_decoder"]))
+    names = load_parts(
+        model, InitRecipe(folder=str(tmp_path), parts=["aux_vision_model", "sam.mask_decoder"])
+    )
     assert names == [n for n in before if n.startswith(("aux_vision_model.", "sam.mask_decoder."))]
     for name, value in model.state_dict().items():
         expected = source.state_dict()[name] if name in names else before[name]
@@ -180,13 +186,19 @@ def test_parts_that_do_not_fit_are_refused(tiny: Callable[..., Any], tmp_path: P
 
 
 def test_prefixes_that_match_nothing_are_refused(recipe_of: RecipeOf, tmp_path: Path) -> None:
-    for override in ("trainable=[sam.decoder]", "optimiser.slow={sam.decoder: 0.5}", "optimiser.muon_parts=[sam.decoder]"):
+    for override in (
+        "trainable=[sam.decoder]",
+        "optimiser.slow={sam.decoder: 0.5}",
+        "optimiser.muon_parts=[sam.decoder]",
+    ):
         with pytest.raises(InputError, match=r"sam\.decoder"):
             train(recipe_of("masks"), tmp_path / "run", [override])
 
 
 def test_a_recipe_may_train_less(recipe_of: RecipeOf, tmp_path: Path) -> None:
-    final = train(recipe_of("masks"), tmp_path / "run", ["trainable=[sam.mask_decoder]", "optimiser.max_steps=1"])
+    final = train(
+        recipe_of("masks"), tmp_path / "run", ["trainable=[sam.mask_decoder]", "optimiser.max_steps=1"]
+    )
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     model = AutoModel.from_pretrained(final)
     assert facts["trainable"] == sum(p.numel() for p in model.sam.mask_decoder.parameters())
@@ -203,8 +215,11 @@ def test_missing_photographs_are_told(recipe_of: RecipeOf) -> None:
 
 
 def test_the_tokenizer_is_learned_once(recipe_of: RecipeOf, ground: SimpleNamespace, tmp_path: Path) -> None:
-    fields = [f"model.tokenizer.folder={tmp_path / 'new'}", "model.tokenizer.vocab_size=400",
-              "model.tokenizer.dialogues=20"]
+    fields = [
+        f"model.tokenizer.folder={tmp_path / 'new'}",
+        "model.tokenizer.vocab_size=400",
+        "model.tokenizer.dialogues=20",
+    ]
     recipe = load_recipe(recipe_of("masks"), fields)
     first = open_tokenizer(recipe, ground.scenes, ground.photos)
     assert len(first) == 400
@@ -221,7 +236,9 @@ def test_exported_weights_are_half_as_large_and_load(tiny: Callable[..., Any], t
     assert {t.dtype for t in stored.values()} == {torch.float16}
     unique = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("training_heads"))
     buffers = model.sam.shared_image_embedding.positional_embedding.numel()
-    assert sum(t.numel() for t in stored.values()) <= unique + 2 * buffers, "tied weights must be written once"
+    assert sum(t.numel() for t in stored.values()) <= unique + 2 * buffers, (
+        "tied weights must be written once"
+    )
     again, report = AutoModel.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
     assert {name: found for name, found in report.items() if found} == {}
     for name, value in again.state_dict().items():
@@ -234,13 +251,17 @@ def test_a_run_survives_kill_9(recipe_of: RecipeOf, tmp_path: Path) -> None:
     straight = train(recipe, tmp_path / "straight")
     out = tmp_path / "killed"
     # The real thing: another process, no chance to clean up, in the middle of step 5.
-    script = ("import sys, time\n"
-              "from segue.training.run import train\n"
-              "from segue.training.vision_objective import VisionObjective as V\n"
-              "batch = V.batch\n"
-              "V.batch = lambda self, step: batch(self, step) if step != 5 else time.sleep(600)\n"
-              f"train({str(recipe)!r}, {str(out)!r})\n")
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    script = (
+        "import sys, time\n"
+        "from segue.training.run import train\n"
+        "from segue.training.vision_objective import VisionObjective as V\n"
+        "batch = V.batch\n"
+        "V.batch = lambda self, step: batch(self, step) if step != 5 else time.sleep(600)\n"
+        f"train({str(recipe)!r}, {str(out)!r})\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 300
         while not (out / "checkpoint-3" / "trainer_state.json").exists():
@@ -252,8 +273,13 @@ def test_a_run_survives_kill_9(recipe_of: RecipeOf, tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (out / "final").exists()
-    resumed = subprocess.run([sys.executable, "-c", f"from segue.training.run import train; train({str(recipe)!r}, "
-                              f"{str(out)!r})"], capture_output=True, text=True, timeout=300, check=False)
+    resumed = subprocess.run(
+        [sys.executable, "-c", f"from segue.training.run import train; train({str(recipe)!r}, {str(out)!r})"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     assert identical(straight, out / "final")
     shutil.rmtree(out)

@@ -17,7 +17,9 @@ BANK = (torch.tensor([[20, 21, 0], [22, 23, 24]]), torch.tensor([[1, 1, 0], [1, 
 
 
 @pytest.fixture
-def make(tiny: Callable[..., Any], scenes: ScenePool, photos: PhotoPool, tmp_path: Path) -> Callable[..., Any]:
+def make(
+    tiny: Callable[..., Any], scenes: ScenePool, photos: PhotoPool, tmp_path: Path
+) -> Callable[..., Any]:
     def build(**options: Any) -> tuple[Any, SlotObjective]:
         model, _ = tiny()
         with_photos = options.pop("photos", photos)
@@ -42,10 +44,19 @@ def test_features_and_targets_belong_together(make: Any, share: float) -> None:
     images, sources = stage.images, set()
     for step in range(4):
         batch = stage.batch(step)
-        assert len(batch["vision_features"]) == len(batch["aux_features"]) == len(batch["qformer_input_ids"]) == 6
+        assert (
+            len(batch["vision_features"])
+            == len(batch["aux_features"])
+            == len(batch["qformer_input_ids"])
+            == 6
+        )
         for k, feature in enumerate(batch["vision_features"]):
-            views = [(s, v) for s, cached in images.features.items() for v in range(len(cached.vision))
-                     if torch.equal(cached([v])[0][0], feature)]
+            views = [
+                (s, v)
+                for s, cached in images.features.items()
+                for v in range(len(cached.vision))
+                if torch.equal(cached([v])[0][0], feature)
+            ]
             assert len(views) == 1
             sources.add(views[0][0])
             right = images.slot_targets(*views[0])

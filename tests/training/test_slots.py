@@ -55,8 +55,12 @@ def test_without_colours_nothing_else_changes() -> None:
 
 
 def facts() -> PhotoFacts:
-    known = {"person": LabelFacts(0.4, "grey", 90.0), "hair": LabelFacts(0.02, "brown", 40.0),
-             "coat": LabelFacts(0.2, "green", 80.0), "trousers": LabelFacts(0.1, "blue", 60.0)}
+    known = {
+        "person": LabelFacts(0.4, "grey", 90.0),
+        "hair": LabelFacts(0.02, "brown", 40.0),
+        "coat": LabelFacts(0.2, "green", 80.0),
+        "trousers": LabelFacts(0.1, "blue", 60.0),
+    }
     return PhotoFacts(known, frozenset({"trousers", "bag"}))
 
 
@@ -93,7 +97,9 @@ class FixedHeads(nn.Module):
 def test_slot_losses_by_hand() -> None:
     targets = stack_targets([scene_targets([MUG], 2)])
     classes, colours = torch.zeros(1, 3, NOTHING + 1), torch.zeros(1, 3, len(COLOUR_INDEX))
-    classes[0, 1, CLASS_INDEX["mug"]] = 200.0  # query 0 is no slot; slot 0 is sure and right, slot 1 knows nothing
+    classes[0, 1, CLASS_INDEX["mug"]] = (
+        200.0  # query 0 is no slot; slot 0 is sure and right, slot 1 knows nothing
+    )
     geometry = torch.tensor([[[9.0, 9.0, 9.0], [0.25, 0.25, -1.0], [9.0, 9.0, 9.0]]])
     loss, readings = slot_losses(FixedHeads(classes, colours, geometry), torch.zeros(1, 3, 4), targets)
     expected = math.log(NOTHING + 1) / 2 + math.log(len(COLOUR_INDEX)) + (0.5 * 0.05**2 / 0.1) / 3
@@ -112,7 +118,7 @@ def test_presence_by_hand() -> None:
     label_colours = torch.full((1, len(PHOTO_LABELS)), IGNORED)
     label_colours[0, hair] = COLOUR_INDEX["brown"]
     loss, readings = presence_losses(classes, colours, {"presence": presence, "label_colours": label_colours})
-    # Hair: logsumexp(0, 50) - ln 2 is far above 0. Coat: logsumexp(0, 0) - ln 2 = 0, so ln 2; the mean over both.
+    # Hair: logsumexp(0, 50) - ln 2 is far above 0. Coat: logsumexp(0, 0) - ln 2 = 0, so ln 2; then the mean.
     assert loss.item() == pytest.approx(math.log(2) / 2, abs=1e-4)
     assert readings == {"presence": 1.0}
     label_colours[0, hair] = COLOUR_INDEX["red"]
@@ -120,11 +126,15 @@ def test_presence_by_hand() -> None:
     assert worse > loss + 10
 
 
-def test_scenes_say_nothing_about_labels_and_photographs_nothing_about_slots(tiny: Callable[..., Any]) -> None:
+def test_scenes_say_nothing_about_labels_and_photographs_nothing_about_slots(
+    tiny: Callable[..., Any],
+) -> None:
     heads = tiny()[0].slot_heads
     queries = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    for targets, names in ((scene_targets([MUG], 1), {"slot_classes", "slot_colours"}),
-                           (photo_targets(facts(), None, 1), {"presence"})):
+    for targets, names in (
+        (scene_targets([MUG], 1), {"slot_classes", "slot_colours"}),
+        (photo_targets(facts(), None, 1), {"presence"}),
+    ):
         loss, readings = slot_losses(heads, queries, stack_targets([targets]))
         assert set(readings) == names
         assert loss > 0

@@ -48,8 +48,12 @@ def test_towers_start_with_positions_and_look_at_their_like(tiny: Callable[..., 
     model, _ = tiny()
     start_towers(model, pictures(8, 56), pictures(8, 56, 5))
     dino, clip = model.aux_vision_model, model.vision_model
-    torch.testing.assert_close(dino.embeddings.position_embeddings[0, 1:].detach(), 0.5 * sine_positions(4, 16))
-    torch.testing.assert_close(clip.embeddings.position_embedding[0, 1:].detach(), 0.5 * sine_positions(4, 16))
+    torch.testing.assert_close(
+        dino.embeddings.position_embeddings[0, 1:].detach(), 0.5 * sine_positions(4, 16)
+    )
+    torch.testing.assert_close(
+        clip.embeddings.position_embedding[0, 1:].detach(), 0.5 * sine_positions(4, 16)
+    )
     for layer in dino.encoder.layer:
         assert torch.equal(layer.attention.q_proj.weight, layer.attention.k_proj.weight)
         assert not torch.equal(layer.attention.q_proj.weight, layer.attention.v_proj.weight)

@@ -31,11 +31,22 @@ class Toy:
 
 
 def trainer_for(tmp_path: Path, model: nn.Module, toy: Toy, steps: int = 4, **options: Any) -> StageTrainer:
-    arguments = TrainingArguments(str(tmp_path), max_steps=steps, learning_rate=0.1, weight_decay=0.5, logging_steps=2,
-                                  per_device_train_batch_size=1, save_strategy="no", report_to="none", use_cpu=True,
-                                  remove_unused_columns=False, disable_tqdm=True)
-    return StageTrainer(toy, options.get("slow"), model=model, args=arguments,
-                        train_dataset=Batches(toy, steps))
+    arguments = TrainingArguments(
+        str(tmp_path),
+        max_steps=steps,
+        learning_rate=0.1,
+        weight_decay=0.5,
+        logging_steps=2,
+        per_device_train_batch_size=1,
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+    )
+    return StageTrainer(
+        toy, options.get("slow"), model=model, args=arguments, train_dataset=Batches(toy, steps)
+    )
 
 
 def test_batches_begin_where_the_run_stopped() -> None:
@@ -70,8 +81,11 @@ def test_groups_by_prefix_and_shape(tmp_path: Path) -> None:
     assert isinstance(optimiser, torch.optim.AdamW)
     found = {id(p): (g["lr"], g["weight_decay"]) for g in optimiser.param_groups for p in g["params"]}
     assert found == {
-        id(model["fast"].weight): (0.1, 0.5), id(model["fast"].bias): (0.1, 0.0),
-        id(model["slow"].weight): (0.025, 0.5), id(model["slow"].bias): (0.025, 0.0)}
+        id(model["fast"].weight): (0.1, 0.5),
+        id(model["fast"].bias): (0.1, 0.0),
+        id(model["slow"].weight): (0.025, 0.5),
+        id(model["slow"].bias): (0.025, 0.0),
+    }
 
 
 def test_exactly_the_named_parts_train(tiny: Callable[..., Any]) -> None:

@@ -17,12 +17,18 @@ Tiny = Callable[..., Any]
 BANK = (torch.tensor([[20, 21, 0], [22, 23, 24]]), torch.tensor([[1, 1, 0], [1, 1, 1]]))
 
 
-def objective(tiny: Tiny, scenes: ScenePool, photos: PhotoPool | None, **options: Any) -> tuple[Any, VisionObjective]:
+def objective(
+    tiny: Tiny, scenes: ScenePool, photos: PhotoPool | None, **options: Any
+) -> tuple[Any, VisionObjective]:
     model, _ = tiny()
-    return model, VisionObjective(model, scenes, photos, BANK, **({"batch_size": 3, "photo_share": 0.5} | options))
+    return model, VisionObjective(
+        model, scenes, photos, BANK, **({"batch_size": 3, "photo_share": 0.5} | options)
+    )
 
 
-def test_a_batch_depends_on_seed_and_step_alone(tiny: Tiny, scenes: ScenePool, photos: PhotoPool, same: Any) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(
+    tiny: Tiny, scenes: ScenePool, photos: PhotoPool, same: Any
+) -> None:
     first, second = (objective(tiny, scenes, photos)[1] for _ in range(2))
     wanted = first.batch(3)
     for step in (5, 0):
@@ -48,7 +54,9 @@ def test_labels_of_scenes_follow_their_pixels(tiny: Tiny, scenes: ScenePool) -> 
                     assert np.abs(box[::-1] - target.geometry[slot, :2]).max() < 0.06, "mirrored or not"
 
 
-def test_labels_of_scenes_are_mirrored_with_their_picture(tiny: Tiny, scenes: ScenePool, mirrored: Any) -> None:
+def test_labels_of_scenes_are_mirrored_with_their_picture(
+    tiny: Tiny, scenes: ScenePool, mirrored: Any
+) -> None:
     stage, ways = objective(tiny, scenes, None)[1], set()
     for seed in range(12):
         image, (classes, _, _), target = stage.scene(np.random.default_rng(seed))
@@ -62,7 +70,8 @@ def test_labels_of_scenes_are_mirrored_with_their_picture(tiny: Tiny, scenes: Sc
 
 
 def test_labels_of_photographs_follow_their_pixels(
-        tiny: Tiny, scenes: ScenePool, photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]) -> None:
+    tiny: Tiny, scenes: ScenePool, photos: PhotoPool, label_inks: dict[str, tuple[int, int, int]]
+) -> None:
     stage = objective(tiny, scenes, photos)[1]
     seen = 0
     for seed in range(12):
@@ -101,8 +110,14 @@ def test_one_step_lowers_the_loss(tiny: Tiny, scenes: ScenePool, photos: PhotoPo
 def test_towers_fusion_reader_and_slots_are_trained(tiny: Tiny, scenes: ScenePool, photos: PhotoPool) -> None:
     model, stage = objective(tiny, scenes, photos, recolour=0.0, batch_size=6)
     names = set_trainable(model, stage.trainable)
-    assert {n.split(".")[0] for n in names} == {"vision_model", "aux_vision_model", "fusion", "reader", "slot_heads",
-                                                "training_heads"}
+    assert {n.split(".")[0] for n in names} == {
+        "vision_model",
+        "aux_vision_model",
+        "fusion",
+        "reader",
+        "slot_heads",
+        "training_heads",
+    }
     stage.loss(model, stage.batch(0))[0].backward()
     dead = [n for n in names if model.get_parameter(n).grad is None]
     assert all(n.startswith(("aux_vision_model.embeddings.mask_token", "reader.qformer")) for n in dead), dead

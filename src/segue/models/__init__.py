@@ -13,5 +13,13 @@ AutoConfig.register("prima", PrimaConfig)
 AutoModel.register(PrimaConfig, PrimaModel)
 AutoProcessor.register(PrimaConfig, PrimaProcessor)
 
-__all__ = ["GroundedConfig", "GroundedGeneration", "GroundedModel", "GroundedOutput", "GroundedProcessor",
-           "PrimaConfig", "PrimaModel", "PrimaProcessor"]
+__all__ = [
+    "GroundedConfig",
+    "GroundedGeneration",
+    "GroundedModel",
+    "GroundedOutput",
+    "GroundedProcessor",
+    "PrimaConfig",
+    "PrimaModel",
+    "PrimaProcessor",
+]

@@ -11,8 +11,9 @@ from segue.models.presets import preset, streams_for
 from segue.models.processing_grounded import SHORT_TEMPLATE, PrimaProcessor
 
 
-def build_from_tokenizer(name: str, tokenizer: Any, *, seed: int = 0,
-                         **overrides: Any) -> tuple[PrimaModel, PrimaProcessor]:
+def build_from_tokenizer(
+    name: str, tokenizer: Any, *, seed: int = 0, **overrides: Any
+) -> tuple[PrimaModel, PrimaProcessor]:
     """A model of a small preset around a tokenizer of `segue.training.tokenizer`.
 
     Args:
@@ -28,13 +29,19 @@ def build_from_tokenizer(name: str, tokenizer: Any, *, seed: int = 0,
     config.text_config.vocab_size = config.qformer_config.vocab_size = len(tokenizer)
     torch.manual_seed(seed)
     model = PrimaModel(config).eval()
-    # transformers starts SAM's random position frequencies at half the encoder's width, meant to be overwritten by a
-    # checkpoint; SAM's own start is 1, and with 64 neighbouring positions would look unrelated.
+    # transformers starts SAM's random position frequencies at half the encoder's width, meant to be
+    # overwritten by a checkpoint; SAM's own start is 1, and with 64 neighbouring positions would look
+    # unrelated.
     frequencies = torch.randn_like(model.sam.shared_image_embedding.positional_embedding)
     for embedding in (model.sam.shared_image_embedding, model.sam.prompt_encoder.shared_embedding):
         embedding.positional_embedding.data.copy_(frequencies)
-    processor = PrimaProcessor(tokenizer, tokenizer, image_streams=streams_for(config),
-                               num_query_tokens=config.num_query_tokens,
-                               keep_text_outputs=config.keep_text_outputs, template=dict(SHORT_TEMPLATE),
-                               max_instruction_tokens=48)
+    processor = PrimaProcessor(
+        tokenizer,
+        tokenizer,
+        image_streams=streams_for(config),
+        num_query_tokens=config.num_query_tokens,
+        keep_text_outputs=config.keep_text_outputs,
+        template=dict(SHORT_TEMPLATE),
+        max_instruction_tokens=48,
+    )
     return model, processor

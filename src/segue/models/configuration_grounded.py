@@ -24,7 +24,8 @@ class GroundedConfig(PreTrainedConfig):  # type: ignore[misc]
     model_type = "grounded"
 
     sam_config: dict[str, Any] | PreTrainedConfig | None = None
-    """SAM: encoder, prompt encoder and mask decoder. Its prompt width is the output width of `seg_projection`."""
+    """SAM: encoder, prompt encoder and mask decoder. Its prompt width is the output width of
+    `seg_projection`."""
 
     text_config: dict[str, Any] | PreTrainedConfig | None = None
     """The causal language model (Vicuna-7B in the paper)."""
@@ -39,7 +40,8 @@ class GroundedConfig(PreTrainedConfig):  # type: ignore[misc]
     """Ids of `(IMAGE1)`, `(IMAGE2)`, ... where the tokenizer has each as one token; empty otherwise."""
 
     seg_projection_hidden_size: int | None = None
-    """Inner width of the two-layer text-to-segmentation projection; the LM's width when None (GLaMM's choice)."""
+    """Inner width of the two-layer text-to-segmentation projection; the LM's width when None (GLaMM's
+    choice)."""
 
     text_loss_weight: float = 1.0
     """alpha of the training objective. Source: GLaMM's and LISA's code (`ce_loss_weight`)."""
@@ -60,25 +62,34 @@ class GroundedConfig(PreTrainedConfig):  # type: ignore[misc]
     """Focusing exponent of the focal loss."""
 
     mask_loss_resolution: str = "original"
-    """`original`: logits are brought to the photograph's size first (GLaMM). `decoder`: labels are brought to the
-    decoder's grid, which costs far less. Source: `original` GLaMM's code; `decoder` ours."""
+    """`original`: logits are brought to the photograph's size first (GLaMM). `decoder`: labels are brought to
+    the decoder's grid, which costs far less. Source: `original` GLaMM's code; `decoder` ours."""
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.pixel_loss not in ("focal", "bce"):
-            raise ModelError("unknown pixel loss", expected="'focal' or 'bce'", found=repr(self.pixel_loss),
-                             where="config.pixel_loss", fix="choose one of the two")
+            raise ModelError(
+                "unknown pixel loss",
+                expected="'focal' or 'bce'",
+                found=repr(self.pixel_loss),
+                where="config.pixel_loss",
+                fix="choose one of the two",
+            )
         if self.mask_loss_resolution not in ("original", "decoder"):
-            raise ModelError("unknown mask loss resolution", expected="'original' or 'decoder'",
-                             found=repr(self.mask_loss_resolution), where="config.mask_loss_resolution",
-                             fix="choose one of the two")
+            raise ModelError(
+                "unknown mask loss resolution",
+                expected="'original' or 'decoder'",
+                found=repr(self.mask_loss_resolution),
+                where="config.mask_loss_resolution",
+                fix="choose one of the two",
+            )
 
 
 class PrimaConfig(GroundedConfig):
     """PRIMA: EVA-CLIP and DINOv2 fused by cross-attention, read by an instruction-aware Q-Former.
 
-    The options from `content_queries` on are ours, made for training a small model from scratch; all of them are
-    off in `prima-7b`.
+    The options from `content_queries` on are ours, made for training a small model from scratch; all of them
+    are off in `prima-7b`.
 
     Source: PRIMA section 3.2; `square` from the paper's newer version.
     """
@@ -102,13 +113,15 @@ class PrimaConfig(GroundedConfig):
     """The instruction-aware Q-Former; `encoder_hidden_size` follows the vision tower."""
 
     visual_module: str = "fusion"
-    """`fusion`: the paper. `square`: adds relational queries that attend over all images together (SQuARE)."""
+    """`fusion`: the paper. `square`: adds relational queries that attend over all images together
+    (SQuARE)."""
 
     num_query_tokens: int = 32
     """Learnable queries an image (BLIP-2's 32)."""
 
     keep_text_outputs: bool = True
-    """Keep the Q-Former's outputs at the instruction's positions: 32 + about 26 = about 58 tokens an image."""
+    """Keep the Q-Former's outputs at the instruction's positions: 32 + about 26 = about 58 tokens an
+    image."""
 
     fusion_heads: int = 16
     """Heads of the CLIP x DINO cross-attention; must divide the CLIP width. Source: paper silent; ours."""
@@ -120,8 +133,8 @@ class PrimaConfig(GroundedConfig):
     """Add DINO features, average-pooled to the CLIP grid, to the fused features. Source: ours."""
 
     fusion_positions: bool = False
-    """Add learned positions (starting as sines) to the fused features, so that queries can ask "where". Towers
-    trained on dense labels alone forget positions. Source: ours."""
+    """Add learned positions (starting as sines) to the fused features, so that queries can ask "where".
+    Towers trained on dense labels alone forget positions. Source: ours."""
 
     content_queries: int = 0
     """Side g of a g x g grid of queries that start from pooled image content; 0 is off. Source: ours."""
@@ -145,14 +158,26 @@ class PrimaConfig(GroundedConfig):
         super().__post_init__(**kwargs)
         self.qformer_config.encoder_hidden_size = self.vision_config.hidden_size
         if self.visual_module not in ("fusion", "square"):
-            raise ModelError("unknown visual module", expected="'fusion' or 'square'",
-                             found=repr(self.visual_module), where="config.visual_module",
-                             fix="choose one of the two")
+            raise ModelError(
+                "unknown visual module",
+                expected="'fusion' or 'square'",
+                found=repr(self.visual_module),
+                where="config.visual_module",
+                fix="choose one of the two",
+            )
         if self.content_queries**2 + self.num_object_slots > self.num_query_tokens:
-            raise ModelError("too few query tokens",
-                             expected=f"num_query_tokens >= {self.content_queries**2 + self.num_object_slots}",
-                             found=str(self.num_query_tokens), where="PrimaConfig",
-                             fix="raise num_query_tokens or use a smaller grid or fewer slots")
+            raise ModelError(
+                "too few query tokens",
+                expected=f"num_query_tokens >= {self.content_queries**2 + self.num_object_slots}",
+                found=str(self.num_query_tokens),
+                where="PrimaConfig",
+                fix="raise num_query_tokens or use a smaller grid or fewer slots",
+            )
         if self.image_index_embedding and not self.identifier_token_ids:
-            raise ModelError("image_index_embedding needs identifier tokens", expected="identifier_token_ids",
-                             found="none", where="PrimaConfig", fix="use a tokenizer that has (IMAGE1).. as tokens")
+            raise ModelError(
+                "image_index_embedding needs identifier tokens",
+                expected="identifier_token_ids",
+                found="none",
+                where="PrimaConfig",
+                fix="use a tokenizer that has (IMAGE1).. as tokens",
+            )

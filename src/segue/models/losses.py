@@ -80,8 +80,9 @@ def focal_loss(mask_logits: Tensor, masks: Tensor, *, alpha: float = 0.25, gamma
     return losses.flatten(1).mean(1)
 
 
-def resize_logits(mask_logits: Tensor, resized_hw: tuple[int, int], original_hw: tuple[int, int],
-                  input_size: int) -> Tensor:
+def resize_logits(
+    mask_logits: Tensor, resized_hw: tuple[int, int], original_hw: tuple[int, int], input_size: int
+) -> Tensor:
     """Bring SAM's low-resolution logits to the photograph's size: enlarge, cut the padding, enlarge again.
 
     Args:
@@ -95,8 +96,9 @@ def resize_logits(mask_logits: Tensor, resized_hw: tuple[int, int], original_hw:
 
     Source: SAM's post-processing (bilinear, `align_corners=False`).
     """
-    full = F.interpolate(mask_logits.float()[:, None], (input_size, input_size), mode="bilinear",
-                         align_corners=False)
+    full = F.interpolate(
+        mask_logits.float()[:, None], (input_size, input_size), mode="bilinear", align_corners=False
+    )
     cut = full[..., : resized_hw[0], : resized_hw[1]]
     return F.interpolate(cut, tuple(original_hw), mode="bilinear", align_corners=False)[:, 0]
 

@@ -10,7 +10,10 @@ from segue.errors import AlignmentError
 
 
 class SegProjection(nn.Sequential):
-    """f_t-s: the LM's state to a SAM prompt, Linear - ReLU - Linear. Source: PRIMA 3.2; layers as in GLaMM."""
+    """f_t-s: the LM's state to a SAM prompt, Linear - ReLU - Linear.
+
+    Source: PRIMA section 3.2; layers as in GLaMM.
+    """
 
     def __init__(self, width: int, hidden_width: int, prompt_width: int) -> None:
         super().__init__(nn.Linear(width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, prompt_width))
@@ -34,8 +37,13 @@ def decode_masks(sam: SamModel, image_embeddings: Tensor, prompts: Tensor, image
     Source: PRIMA section 3.2 (M = S_decode); GLaMM's call of SAM with a text embedding as the only prompt.
     """
     if prompts.shape[0] != image_index.shape[0]:
-        raise AlignmentError("prompts and image indices do not match", expected=f"{prompts.shape[0]} indices",
-                             found=str(image_index.shape[0]), where="decode_masks", fix="address every prompt")
+        raise AlignmentError(
+            "prompts and image indices do not match",
+            expected=f"{prompts.shape[0]} indices",
+            found=str(image_index.shape[0]),
+            where="decode_masks",
+            fix="address every prompt",
+        )
     height, width = image_embeddings.shape[-2:]
     if prompts.shape[0] == 0:
         return image_embeddings.new_zeros((0, 4 * height, 4 * width))

@@ -71,7 +71,8 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    # forward takes **kwargs, from which the Trainer would conclude that the loss divides by num_items_in_batch.
+    # forward takes **kwargs, from which the Trainer would conclude that the loss divides by
+    # num_items_in_batch.
     accepts_loss_kwargs = False
 
     def __init__(self, config: GroundedConfig) -> None:
@@ -79,8 +80,11 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self.sam = SamModel(config.sam_config)
         width = config.text_config.hidden_size
-        self.seg_projection = SegProjection(width, config.seg_projection_hidden_size or width,
-                                            config.sam_config.mask_decoder_config.hidden_size)
+        self.seg_projection = SegProjection(
+            width,
+            config.seg_projection_hidden_size or width,
+            config.sam_config.mask_decoder_config.hidden_size,
+        )
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
@@ -96,7 +100,7 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
         raise NotImplementedError
 
     def encode_sam(self, pixel_values_sam: Tensor) -> Tensor:
-        """`[N, 3, S, S]` to `[N, C, S/16, S/16]` image embeddings; without gradient while the encoder is frozen."""
+        """`[N, 3, S, S]` to `[N, C, S/16, S/16]` embeddings; without gradient while the encoder is frozen."""
         trains = any(p.requires_grad for p in self.sam.vision_encoder.parameters())
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
             return self.sam.vision_encoder(pixel_values_sam)[0]
@@ -109,7 +113,9 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
         """Embedded text with the visual tokens in place, `[B, L, D]`."""
         visual = self.encode_images(num_images, **streams)
         text = self.get_input_embeddings()(input_ids)
-        return splice_visual_tokens(text, input_ids, self.config.image_token_id, visual.tokens, visual.mask), visual
+        return splice_visual_tokens(
+            text, input_ids, self.config.image_token_id, visual.tokens, visual.mask
+        ), visual
 
     def forward(
         self,
@@ -133,10 +139,11 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
             num_images: B counts; images of all conversations are concatenated, N in all.
             attention_mask: `[B, L]`.
             labels: `[B, L]`; without them no loss and no masks are computed.
-            pixel_values_sam: `[N, 3, S, S]`; or `image_embeddings` `[N, C, h, w]` where they are cached. Without
-                both, the text loss alone is computed.
+            pixel_values_sam: `[N, 3, S, S]`; or `image_embeddings` `[N, C, h, w]` where they are cached.
+                Without both, the text loss alone is computed.
             seg_image_index: `[K]` image (counted over the batch) of every labelled `[SEG]` in text order.
-            mask_labels: N tensors `[K_i, H_i, W_i]`, masks of image i in text order; None gives mask logits only.
+            mask_labels: N tensors `[K_i, H_i, W_i]`, masks of image i in text order; None gives mask logits
+                only.
             original_hw: `[N, 2]` sizes of the photographs.
             resized_hw: `[N, 2]` their sizes inside SAM's square.
             token_weights: `[V]` weights of target ids in the text loss.
@@ -150,8 +157,9 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
         """
         counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
         embeds, visual = self.embed(input_ids, counts, **streams)
-        hidden = self.language_model.model(inputs_embeds=embeds, attention_mask=attention_mask,
-                                           use_cache=False).last_hidden_state
+        hidden = self.language_model.model(
+            inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
         logits = self.language_model.lm_head(hidden)
         output = GroundedOutput(logits=logits, visual=visual)
         if labels is None:
@@ -167,13 +175,21 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
                 image_embeddings = self.encode_sam(pixel_values_sam)
             output.mask_logits = self.decode_masks(image_embeddings, output.seg_prompts, seg_image_index)
             if mask_labels is not None:
-                terms |= self.mask_terms(output.mask_logits, seg_image_index, mask_labels, original_hw, resized_hw)
+                terms |= self.mask_terms(
+                    output.mask_logits, seg_image_index, mask_labels, original_hw, resized_hw
+                )
         output.loss = self.weigh(terms)
         output.loss_terms = {name: term.detach() for name, term in terms.items()}
         return output
 
-    def mask_terms(self, mask_logits: Tensor, seg_image_index: Tensor, mask_labels: list[Tensor],
-                   original_hw: Tensor | None, resized_hw: Tensor | None) -> dict[str, Tensor]:
+    def mask_terms(
+        self,
+        mask_logits: Tensor,
+        seg_image_index: Tensor,
+        mask_labels: list[Tensor],
+        original_hw: Tensor | None,
+        resized_hw: Tensor | None,
+    ) -> dict[str, Tensor]:
         """Dice and pixel terms: the mean over the masks of the batch (zero masks give zero terms).
 
         Source: GLaMM's code (sum over masks / number of masks); PRIMA's text names focal in place of BCE.
@@ -207,19 +223,29 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
 
     def weigh(self, terms: dict[str, Tensor]) -> Tensor:
         """alpha text + beta Dice + gamma pixel. Source: PRIMA section 3.2, training objective."""
-        weights = {"text": self.config.text_loss_weight, "dice": self.config.dice_loss_weight,
-                   "pixel": self.config.pixel_loss_weight}
+        weights = {
+            "text": self.config.text_loss_weight,
+            "dice": self.config.dice_loss_weight,
+            "pixel": self.config.pixel_loss_weight,
+        }
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
     @torch.no_grad()
-    def generate_grounded(self, input_ids: Tensor, num_images: Tensor | list[int],
-                          attention_mask: Tensor | None = None, *, max_new_tokens: int = 512,
-                          streamer: Any = None, generation_options: dict[str, Any] | None = None,
-                          **streams: Any) -> GroundedGeneration:
+    def generate_grounded(
+        self,
+        input_ids: Tensor,
+        num_images: Tensor | list[int],
+        attention_mask: Tensor | None = None,
+        *,
+        max_new_tokens: int = 512,
+        streamer: Any = None,
+        generation_options: dict[str, Any] | None = None,
+        **streams: Any,
+    ) -> GroundedGeneration:
         """Answer one conversation and keep, for each generated `[SEG]`, the state that predicted it.
 
-        With a KV cache that is the last state of the step that emitted the token; a hook on the final norm keeps
-        just this vector per step, never all layers.
+        With a KV cache that is the last state of the step that emitted the token; a hook on the final norm
+        keeps just this vector per step, never all layers.
 
         Args:
             input_ids: `[1, L]`.
@@ -232,23 +258,37 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
             InputError: beam search, whose steps do not belong to one answer.
         """
         if len(input_ids) != 1:
-            raise AlignmentError("one conversation at a time", expected="input_ids of shape [1, L]",
-                                 found=f"{len(input_ids)} conversations", where="generate_grounded",
-                                 fix="answer the conversations one after the other")
+            raise AlignmentError(
+                "one conversation at a time",
+                expected="input_ids of shape [1, L]",
+                found=f"{len(input_ids)} conversations",
+                where="generate_grounded",
+                fix="answer the conversations one after the other",
+            )
         options: dict[str, Any] = {"do_sample": False, "num_beams": 1} | (generation_options or {})
         if options["num_beams"] != 1:
-            raise InputError("beam search cannot be grounded", expected="num_beams=1",
-                             found=f"num_beams={options['num_beams']}", where="generation_options",
-                             fix="generate greedily or with do_sample")
+            raise InputError(
+                "beam search cannot be grounded",
+                expected="num_beams=1",
+                found=f"num_beams={options['num_beams']}",
+                where="generation_options",
+                fix="generate greedily or with do_sample",
+            )
         counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
         embeds, _ = self.embed(input_ids, counts, **streams)
         states: list[Tensor] = []
         hook = self.language_model.model.norm.register_forward_hook(
-            lambda module, args, out: states.append(out[0, -1].detach()))
+            lambda module, args, out: states.append(out[0, -1].detach())
+        )
         try:
             new_ids = self.language_model.generate(
-                inputs_embeds=embeds, attention_mask=attention_mask, max_new_tokens=max_new_tokens,
-                use_cache=True, streamer=streamer, **options)[0]
+                inputs_embeds=embeds,
+                attention_mask=attention_mask,
+                max_new_tokens=max_new_tokens,
+                use_cache=True,
+                streamer=streamer,
+                **options,
+            )[0]
         finally:
             hook.remove()
         chosen = [states[i] for i, token in enumerate(new_ids.tolist()) if token == self.config.seg_token_id]

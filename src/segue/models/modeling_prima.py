@@ -56,7 +56,8 @@ class PrimaModel(GroundedModel):
         elif isinstance(module, FeatureFusion):
             reset_attention(module.attention)
             if module.positions is not None:
-                # Not in __init__: from_pretrained builds modules on the meta device, where nothing can be computed.
+                # Not in __init__: from_pretrained builds modules on the meta device, where nothing can be
+                # computed.
                 _, length, width = module.positions.shape
                 init.copy_(module.positions, start_positions(int((length - 1) ** 0.5), width))
 
@@ -87,8 +88,8 @@ class PrimaModel(GroundedModel):
             qformer_input_ids: `[B, Lq]`, the instruction in the Q-Former's own vocabulary.
             qformer_attention_mask: `[B, Lq]`.
             pixel_values: `[N, 3, Hc, Wc]`; with `pixel_values_aux` `[N, 3, Hd, Wd]`.
-            vision_features: `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` in place of pixels where the frozen
-                towers' outputs are cached.
+            vision_features: `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` in place of pixels where the
+                frozen towers' outputs are cached.
         """
         if vision_features is None or aux_features is None:
             vision_features, aux_features = self.encode_towers(pixel_values, pixel_values_aux)
@@ -98,9 +99,13 @@ class PrimaModel(GroundedModel):
         if self.config.image_index_embedding:
             known = list(self.config.identifier_token_ids)
             if max(num_images) > len(known):
-                raise AlignmentError("more images than identifiers", expected=f"at most {len(known)} images",
-                                     found=f"{max(num_images)} images", where="config.identifier_token_ids",
-                                     fix="show fewer images in one conversation")
+                raise AlignmentError(
+                    "more images than identifiers",
+                    expected=f"at most {len(known)} images",
+                    found=f"{max(num_images)} images",
+                    where="config.identifier_token_ids",
+                    fix="show fewer images in one conversation",
+                )
             indices = torch.cat([torch.arange(n) for n in num_images])
             ids = torch.tensor(known)[indices].to(tokens.device)
             tokens = tokens + self.get_input_embeddings()(ids)[:, None]

@@ -42,26 +42,72 @@ def prima_7b_config(visual_module: str = "fusion", **overrides: Any) -> PrimaCon
 
     Source: PRIMA section 3.2 and appendix C; token order GLaMM's code.
     """
-    return PrimaConfig(**({
-        "visual_module": visual_module,
-        "vision_config": {"hidden_size": 1408, "intermediate_size": 6144, "num_hidden_layers": 39,
-                          "num_attention_heads": 16, "image_size": 224, "patch_size": 14},
-        "aux_vision_config": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
-                              "image_size": 518, "patch_size": 14, "num_register_tokens": 4},
-        "qformer_config": {"vocab_size": 30523},
-        "text_config": {"model_type": "llama", "vocab_size": 32008, "hidden_size": 4096,
-                        "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
-                        "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "bos_token_id": 1,
-                        "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": False},
-        "sam_config": {"vision_config": {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16,
-                                         "global_attn_indexes": [7, 15, 23, 31], "mlp_dim": 5120},
-                       "mask_decoder_config": {"layer_norm_eps": 1e-5}},
-        "seg_token_id": 32004,
-        "image_token_id": 32007,
-    } | overrides))
+    return PrimaConfig(
+        **(
+            {
+                "visual_module": visual_module,
+                "vision_config": {
+                    "hidden_size": 1408,
+                    "intermediate_size": 6144,
+                    "num_hidden_layers": 39,
+                    "num_attention_heads": 16,
+                    "image_size": 224,
+                    "patch_size": 14,
+                },
+                "aux_vision_config": {
+                    "hidden_size": 1024,
+                    "num_hidden_layers": 24,
+                    "num_attention_heads": 16,
+                    "image_size": 518,
+                    "patch_size": 14,
+                    "num_register_tokens": 4,
+                },
+                "qformer_config": {"vocab_size": 30523},
+                "text_config": {
+                    "model_type": "llama",
+                    "vocab_size": 32008,
+                    "hidden_size": 4096,
+                    "intermediate_size": 11008,
+                    "num_hidden_layers": 32,
+                    "num_attention_heads": 32,
+                    "max_position_embeddings": 4096,
+                    "rms_norm_eps": 1e-5,
+                    "bos_token_id": 1,
+                    "eos_token_id": 2,
+                    "pad_token_id": 0,
+                    "tie_word_embeddings": False,
+                },
+                "sam_config": {
+                    "vision_config": {
+                        "hidden_size": 1280,
+                        "num_hidden_layers": 32,
+                        "num_attention_heads": 16,
+                        "global_attn_indexes": [7, 15, 23, 31],
+                        "mlp_dim": 5120,
+                    },
+                    "mask_decoder_config": {"layer_norm_eps": 1e-5},
+                },
+                "seg_token_id": 32004,
+                "image_token_id": 32007,
+            }
+            | overrides
+        )
+    )
 
 
-MINI_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "black", "grey")
+MINI_COLOURS = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "blue",
+    "purple",
+    "pink",
+    "brown",
+    "white",
+    "black",
+    "grey",
+)
 
 
 def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> PrimaConfig:
@@ -70,72 +116,197 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
     Source: ours; what each option buys is in the model card.
     """
     init = {"initializer_range": 0.02}
-    return PrimaConfig(**({
-        "vision_config": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4,
-                          "num_attention_heads": 4, "image_size": 240, "patch_size": 30} | init,
-        "aux_vision_config": {"hidden_size": 128, "num_hidden_layers": 5, "num_attention_heads": 4,
-                              "image_size": 240, "patch_size": 15, "num_register_tokens": 2, "mlp_ratio": 4,
-                              "layerscale_value": 1.0},
-        "qformer_config": {"vocab_size": 1536, "hidden_size": 192, "num_hidden_layers": 2,
-                           "num_attention_heads": 4, "intermediate_size": 576, "cross_attention_frequency": 1,
-                           "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-                           "max_position_embeddings": 128},
-        "text_config": {"model_type": "llama", "vocab_size": 1536, "hidden_size": 256, "intermediate_size": 704,
-                        "num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 1024,
-                        "rms_norm_eps": 1e-5, "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2,
-                        "pad_token_id": 0, "initializer_range": 0.05},
-        "sam_config": {
-            "vision_config": {"hidden_size": 128, "output_channels": 128, "num_hidden_layers": 5,
-                              "num_attention_heads": 4, "image_size": 240, "patch_size": 15, "window_size": 8,
-                              "global_attn_indexes": [1, 3, 4], "num_pos_feats": 64, "use_rel_pos": False} | init,
-            "prompt_encoder_config": {"hidden_size": 128, "image_size": 240, "patch_size": 15},
-            "mask_decoder_config": {"hidden_size": 128, "mlp_dim": 256, "num_attention_heads": 4,
-                                    "iou_head_hidden_dim": 64, "num_multimask_outputs": 1,
-                                    "layer_norm_eps": 1e-5}},
-        "num_query_tokens": 22, "keep_text_outputs": False, "fusion_heads": 4, "fusion_ffn": True,
-        "fusion_pooled_skip": True, "fusion_positions": True, "content_queries": 4, "content_skip": True, "num_object_slots": 6,
-        "slot_classes": slot_classes, "slot_attributes": MINI_COLOURS, "image_index_embedding": True,
-        "identifier_token_ids": tuple(range(7, 16)), "seg_token_id": 4, "image_token_id": 3,
-        "pixel_loss": "bce", "mask_loss_resolution": "decoder",
-    } | overrides))
+    return PrimaConfig(
+        **(
+            {
+                "vision_config": {
+                    "hidden_size": 128,
+                    "intermediate_size": 512,
+                    "num_hidden_layers": 4,
+                    "num_attention_heads": 4,
+                    "image_size": 240,
+                    "patch_size": 30,
+                }
+                | init,
+                "aux_vision_config": {
+                    "hidden_size": 128,
+                    "num_hidden_layers": 5,
+                    "num_attention_heads": 4,
+                    "image_size": 240,
+                    "patch_size": 15,
+                    "num_register_tokens": 2,
+                    "mlp_ratio": 4,
+                    "layerscale_value": 1.0,
+                },
+                "qformer_config": {
+                    "vocab_size": 1536,
+                    "hidden_size": 192,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 4,
+                    "intermediate_size": 576,
+                    "cross_attention_frequency": 1,
+                    "hidden_dropout_prob": 0.0,
+                    "attention_probs_dropout_prob": 0.0,
+                    "max_position_embeddings": 128,
+                },
+                "text_config": {
+                    "model_type": "llama",
+                    "vocab_size": 1536,
+                    "hidden_size": 256,
+                    "intermediate_size": 704,
+                    "num_hidden_layers": 4,
+                    "num_attention_heads": 4,
+                    "max_position_embeddings": 1024,
+                    "rms_norm_eps": 1e-5,
+                    "tie_word_embeddings": True,
+                    "bos_token_id": 1,
+                    "eos_token_id": 2,
+                    "pad_token_id": 0,
+                    "initializer_range": 0.05,
+                },
+                "sam_config": {
+                    "vision_config": {
+                        "hidden_size": 128,
+                        "output_channels": 128,
+                        "num_hidden_layers": 5,
+                        "num_attention_heads": 4,
+                        "image_size": 240,
+                        "patch_size": 15,
+                        "window_size": 8,
+                        "global_attn_indexes": [1, 3, 4],
+                        "num_pos_feats": 64,
+                        "use_rel_pos": False,
+                    }
+                    | init,
+                    "prompt_encoder_config": {"hidden_size": 128, "image_size": 240, "patch_size": 15},
+                    "mask_decoder_config": {
+                        "hidden_size": 128,
+                        "mlp_dim": 256,
+                        "num_attention_heads": 4,
+                        "iou_head_hidden_dim": 64,
+                        "num_multimask_outputs": 1,
+                        "layer_norm_eps": 1e-5,
+                    },
+                },
+                "num_query_tokens": 22,
+                "keep_text_outputs": False,
+                "fusion_heads": 4,
+                "fusion_ffn": True,
+                "fusion_pooled_skip": True,
+                "fusion_positions": True,
+                "content_queries": 4,
+                "content_skip": True,
+                "num_object_slots": 6,
+                "slot_classes": slot_classes,
+                "slot_attributes": MINI_COLOURS,
+                "image_index_embedding": True,
+                "identifier_token_ids": tuple(range(7, 16)),
+                "seg_token_id": 4,
+                "image_token_id": 3,
+                "pixel_loss": "bce",
+                "mask_loss_resolution": "decoder",
+            }
+            | overrides
+        )
+    )
 
 
 def tiny_config(**overrides: Any) -> PrimaConfig:
     """Random-weight size for tests and dry runs: every part present, milliseconds a step. Source: ours."""
-    return segue_mini_config(**({
-        "vision_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
-                          "num_attention_heads": 2, "image_size": 56, "patch_size": 14, "initializer_range": 0.2},
-        "aux_vision_config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-                              "image_size": 56, "patch_size": 14, "num_register_tokens": 2, "mlp_ratio": 2},
-        "qformer_config": {"vocab_size": 1536, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-                           "intermediate_size": 32, "cross_attention_frequency": 1, "hidden_dropout_prob": 0.0,
-                           "attention_probs_dropout_prob": 0.0, "max_position_embeddings": 128},
-        "text_config": {"model_type": "llama", "vocab_size": 1536, "hidden_size": 16, "intermediate_size": 32,
-                        "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 1024,
-                        "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
-        "sam_config": {
-            "vision_config": {"hidden_size": 16, "output_channels": 16, "num_hidden_layers": 1,
-                              "num_attention_heads": 2, "image_size": 48, "patch_size": 12, "window_size": 2,
-                              "global_attn_indexes": [0], "num_pos_feats": 8, "initializer_range": 0.2},
-            "prompt_encoder_config": {"hidden_size": 16, "image_size": 48, "patch_size": 12},
-            "mask_decoder_config": {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2,
-                                    "iou_head_hidden_dim": 8, "num_multimask_outputs": 1}},
-        "num_query_tokens": 5, "content_queries": 2, "num_object_slots": 1, "fusion_heads": 2,
-    } | overrides))
+    return segue_mini_config(
+        **(
+            {
+                "vision_config": {
+                    "hidden_size": 16,
+                    "intermediate_size": 32,
+                    "num_hidden_layers": 1,
+                    "num_attention_heads": 2,
+                    "image_size": 56,
+                    "patch_size": 14,
+                    "initializer_range": 0.2,
+                },
+                "aux_vision_config": {
+                    "hidden_size": 16,
+                    "num_hidden_layers": 1,
+                    "num_attention_heads": 2,
+                    "image_size": 56,
+                    "patch_size": 14,
+                    "num_register_tokens": 2,
+                    "mlp_ratio": 2,
+                },
+                "qformer_config": {
+                    "vocab_size": 1536,
+                    "hidden_size": 16,
+                    "num_hidden_layers": 1,
+                    "num_attention_heads": 2,
+                    "intermediate_size": 32,
+                    "cross_attention_frequency": 1,
+                    "hidden_dropout_prob": 0.0,
+                    "attention_probs_dropout_prob": 0.0,
+                    "max_position_embeddings": 128,
+                },
+                "text_config": {
+                    "model_type": "llama",
+                    "vocab_size": 1536,
+                    "hidden_size": 16,
+                    "intermediate_size": 32,
+                    "num_hidden_layers": 1,
+                    "num_attention_heads": 2,
+                    "max_position_embeddings": 1024,
+                    "tie_word_embeddings": True,
+                    "bos_token_id": 1,
+                    "eos_token_id": 2,
+                    "pad_token_id": 0,
+                },
+                "sam_config": {
+                    "vision_config": {
+                        "hidden_size": 16,
+                        "output_channels": 16,
+                        "num_hidden_layers": 1,
+                        "num_attention_heads": 2,
+                        "image_size": 48,
+                        "patch_size": 12,
+                        "window_size": 2,
+                        "global_attn_indexes": [0],
+                        "num_pos_feats": 8,
+                        "initializer_range": 0.2,
+                    },
+                    "prompt_encoder_config": {"hidden_size": 16, "image_size": 48, "patch_size": 12},
+                    "mask_decoder_config": {
+                        "hidden_size": 16,
+                        "mlp_dim": 32,
+                        "num_attention_heads": 2,
+                        "iou_head_hidden_dim": 8,
+                        "num_multimask_outputs": 1,
+                    },
+                },
+                "num_query_tokens": 5,
+                "content_queries": 2,
+                "num_object_slots": 1,
+                "fusion_heads": 2,
+            }
+            | overrides
+        )
+    )
 
 
 def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, dict[str, Any]]:
     """Image streams whose sizes agree with a PRIMA configuration.
 
-    CLIP and DINOv2 see the whole picture squeezed to a square (InstructBLIP's own resizing; DINOv2's usual centre
-    crop would hide what masks are asked for); SAM sees it with its longest side fitted and the rest padded.
+    CLIP and DINOv2 see the whole picture squeezed to a square (InstructBLIP's own resizing; DINOv2's usual
+    centre crop would hide what masks are asked for); SAM sees it with its longest side fitted and the rest
+    padded.
     """
     vision, aux = config.vision_config.image_size, aux_size or config.aux_vision_config.image_size
     return {
         "pixel_values": {"size": vision, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
         "pixel_values_aux": {"size": aux, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
-        "pixel_values_sam": {"size": config.sam_config.vision_config.image_size, "fit": "pad",
-                             "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+        "pixel_values_sam": {
+            "size": config.sam_config.vision_config.image_size,
+            "fit": "pad",
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
+        },
     }
 
 
@@ -148,14 +319,25 @@ PRIMA_COMPONENTS = {
 
 PRESETS: dict[str, Preset] = {
     "prima-7b": Preset(
-        "prima-7b", "PRIMA as in the paper: EVA-CLIP-g x DINOv2-L, Q-Former, Vicuna-7B, SAM ViT-H", prima_7b_config,
-        streams_for(prima_7b_config(), aux_size=448), PRIMA_COMPONENTS),
+        "prima-7b",
+        "PRIMA as in the paper: EVA-CLIP-g x DINOv2-L, Q-Former, Vicuna-7B, SAM ViT-H",
+        prima_7b_config,
+        streams_for(prima_7b_config(), aux_size=448),
+        PRIMA_COMPONENTS,
+    ),
     "prima-square-7b": Preset(
-        "prima-square-7b", "PRIMA's newer version: relational queries over all images (SQuARE)",
+        "prima-square-7b",
+        "PRIMA's newer version: relational queries over all images (SQuARE)",
         lambda **kw: prima_7b_config(**({"visual_module": "square"} | kw)),
-        streams_for(prima_7b_config(), aux_size=448), PRIMA_COMPONENTS),
-    "segue-mini": Preset("segue-mini", "the embedded default, trained from scratch, runs on a CPU",
-                         segue_mini_config, streams_for(segue_mini_config())),
+        streams_for(prima_7b_config(), aux_size=448),
+        PRIMA_COMPONENTS,
+    ),
+    "segue-mini": Preset(
+        "segue-mini",
+        "the embedded default, trained from scratch, runs on a CPU",
+        segue_mini_config,
+        streams_for(segue_mini_config()),
+    ),
     "tiny": Preset("tiny", "random weights for tests and dry runs", tiny_config, streams_for(tiny_config())),
 }
 
@@ -167,6 +349,11 @@ def preset(name: str) -> Preset:
         InputError: no such preset.
     """
     if name not in PRESETS:
-        raise InputError("no such preset", expected=" or ".join(PRESETS), found=name, where="model name",
-                         fix="run `segue models` or give a folder")
+        raise InputError(
+            "no such preset",
+            expected=" or ".join(PRESETS),
+            found=name,
+            where="model name",
+            fix="run `segue models` or give a folder",
+        )
     return PRESETS[name]

@@ -17,8 +17,10 @@ from segue.models.losses import IGNORE_INDEX, resize_logits
 
 VICUNA_TEMPLATE = {
     "system": "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
-              "helpful, detailed, and polite answers to the human's questions.",
-    "user": " USER: ", "assistant": " ASSISTANT:", "end": "</s>",
+    "helpful, detailed, and polite answers to the human's questions.",
+    "user": " USER: ",
+    "assistant": " ASSISTANT:",
+    "end": "</s>",
 }
 """`llava_v1`, the template of LISA and GLaMM. Source: their code."""
 
@@ -89,10 +91,18 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
     Source: PRIMA section 3.2 (overview sentence, identifiers); template and wrapping GLaMM's code.
     """
 
-    def __init__(self, tokenizer: Any = None, qformer_tokenizer: Any = None,
-                 image_streams: dict[str, dict[str, Any]] | None = None, num_query_tokens: int = 32,
-                 keep_text_outputs: bool = True, template: dict[str, str] | None = None,
-                 image_wrap: list[str] | None = None, max_instruction_tokens: int = 64, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        tokenizer: Any = None,
+        qformer_tokenizer: Any = None,
+        image_streams: dict[str, dict[str, Any]] | None = None,
+        num_query_tokens: int = 32,
+        keep_text_outputs: bool = True,
+        template: dict[str, str] | None = None,
+        image_wrap: list[str] | None = None,
+        max_instruction_tokens: int = 64,
+        **kwargs: Any,
+    ) -> None:
         self.image_streams = image_streams or {}
         self.num_query_tokens = num_query_tokens
         self.keep_text_outputs = keep_text_outputs
@@ -107,7 +117,9 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
         """The stream in whose square masks are drawn."""
         return self.streams["pixel_values_sam"]
 
-    def encode_pixels(self, images: list[Image.Image], names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+    def encode_pixels(
+        self, images: list[Image.Image], names: tuple[str, ...] | None = None
+    ) -> dict[str, Tensor]:
         """RGB images to `{stream: [N, 3, S, S]}`."""
         chosen = names if names is not None else tuple(self.streams)
         return {name: torch.stack([self.streams[name](image) for image in images]) for name in chosen}
@@ -117,8 +129,9 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
         ids = self.qformer_tokenizer(question, add_special_tokens=True)["input_ids"]
         return list(ids[: self.max_instruction_tokens]) or [self.qformer_tokenizer.pad_token_id or 0]
 
-    def encode_turns(self, turns: list[tuple[str, str]], num_images: int,
-                     add_generation_prompt: bool = False) -> dict[str, list[int]]:
+    def encode_turns(
+        self, turns: list[tuple[str, str]], num_images: int, add_generation_prompt: bool = False
+    ) -> dict[str, list[int]]:
         """Turns to ids and labels; the answers and their end tokens carry labels.
 
         Args:
@@ -127,7 +140,8 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
             add_generation_prompt: end with the assistant's prefix.
 
         Returns:
-            `input_ids`, `labels`, and `qformer_input_ids` where there is a Q-Former. The instruction is the first
+            `input_ids`, `labels`, and `qformer_input_ids` where there is a Q-Former. The instruction is the
+            first
             question: the images keep one encoding for the whole conversation (paper silent; ours).
 
         Raises:
@@ -135,12 +149,22 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
         """
         strange = {role for role, _ in turns} - {"system", "user", "assistant"}
         if strange:
-            raise InputError("unknown role", expected="system, user or assistant", found=", ".join(sorted(strange)),
-                             where="turns", fix="name the roles as in gconv/1 records")
+            raise InputError(
+                "unknown role",
+                expected="system, user or assistant",
+                found=", ".join(sorted(strange)),
+                where="turns",
+                fix="name the roles as in gconv/1 records",
+            )
         questions = [text for role, text in turns if role == "user"]
         if not questions:
-            raise InputError("nothing to ask", expected="at least one user turn", found="none",
-                             where="encode_turns", fix="give a question")
+            raise InputError(
+                "nothing to ask",
+                expected="at least one user turn",
+                found="none",
+                where="encode_turns",
+                fix="give a question",
+            )
         encoded: dict[str, list[int]] = {}
         per_image = self.num_query_tokens
         if self.qformer_tokenizer is not None:
@@ -158,12 +182,18 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
         encoded["labels"] = [IGNORE_INDEX] * len(bos) + labels
         return encoded
 
-    def render_chat(self, turns: list[tuple[str, str]], num_images: int, tokens_per_image: int,
-                    add_generation_prompt: bool) -> tuple[str, list[tuple[int, int]]]:
+    def render_chat(
+        self,
+        turns: list[tuple[str, str]],
+        num_images: int,
+        tokens_per_image: int,
+        add_generation_prompt: bool,
+    ) -> tuple[str, list[tuple[int, int]]]:
         """The chat as one string, and the character range of each answer, its end token included."""
         before, after = self.image_wrap
         shown = protocol.overview(num_images).replace(
-            protocol.IMAGE_TOKEN, before + protocol.IMAGE_TOKEN * tokens_per_image + after)
+            protocol.IMAGE_TOKEN, before + protocol.IMAGE_TOKEN * tokens_per_image + after
+        )
         text, answers, first = self.template["system"], [], True
         for role, content in turns:
             if role == "user":
@@ -179,8 +209,13 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
             text += self.template["assistant"]
         return text, answers
 
-    def __call__(self, images: list[Image.Image] | None = None, turns: list[tuple[str, str]] | None = None,
-                 add_generation_prompt: bool = True, **kwargs: Any) -> BatchFeature:
+    def __call__(
+        self,
+        images: list[Image.Image] | None = None,
+        turns: list[tuple[str, str]] | None = None,
+        add_generation_prompt: bool = True,
+        **kwargs: Any,
+    ) -> BatchFeature:
         """One conversation as tensors, ready for `generate_grounded` or `forward`.
 
         Args:
@@ -188,8 +223,8 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
             turns: `(role, text)` in order.
 
         Returns:
-            `input_ids`, `attention_mask`, `labels` `[1, L]`, `num_images` `[1]`, pixel streams `[N, 3, S, S]`,
-            `original_hw` and `resized_hw` `[N, 2]`, and the Q-Former's ids and mask.
+            `input_ids`, `attention_mask`, `labels` `[1, L]`, `num_images` `[1]`, pixel streams `[N, 3, S,
+            S]`, `original_hw` and `resized_hw` `[N, 2]`, and the Q-Former's ids and mask.
         """
         images = images or []
         item: dict[str, Any] = dict(self.encode_turns(turns or [], len(images), add_generation_prompt))
@@ -213,15 +248,24 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
             ids = [i["qformer_input_ids"] for i in items]
             data["qformer_input_ids"] = pad_right(ids, self.qformer_tokenizer.pad_token_id or 0)
             data["qformer_attention_mask"] = pad_right([[1] * len(i) for i in ids], 0)
-        for name in (*self.streams, "vision_features", "aux_features", "image_embeddings", "original_hw",
-                     "resized_hw"):
+        for name in (
+            *self.streams,
+            "vision_features",
+            "aux_features",
+            "image_embeddings",
+            "original_hw",
+            "resized_hw",
+        ):
             if name in items[0]:
                 data[name] = torch.cat([i[name] for i in items])
         if "seg_image_index" in items[0]:
             offsets = np.cumsum([0] + [i["num_images"] for i in items])
             data["seg_image_index"] = torch.cat(
-                [torch.as_tensor(i["seg_image_index"], dtype=torch.long) + int(o)
-                 for i, o in zip(items, offsets, strict=False)])
+                [
+                    torch.as_tensor(i["seg_image_index"], dtype=torch.long) + int(o)
+                    for i, o in zip(items, offsets, strict=False)
+                ]
+            )
         if "mask_labels" in items[0]:
             data["mask_labels"] = [masks for i in items for masks in i["mask_labels"]]
         return BatchFeature(data)
@@ -243,8 +287,9 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
                 text += (" " if added[token].lstrip else "") + added[token].content
         return text.strip()
 
-    def post_process_masks(self, mask_logits: Tensor, image_index: list[int], original_hw: Tensor,
-                           resized_hw: Tensor) -> list[tuple[np.ndarray, float]]:
+    def post_process_masks(
+        self, mask_logits: Tensor, image_index: list[int], original_hw: Tensor, resized_hw: Tensor
+    ) -> list[tuple[np.ndarray, float]]:
         """Logits to masks at the photographs' sizes, each with its score.
 
         Args:
@@ -259,8 +304,13 @@ class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
         Source: SAM's post-processing; the score is ours.
         """
         if len(mask_logits) != len(image_index):
-            raise AlignmentError("masks and image indices do not match", expected=str(len(mask_logits)),
-                                 found=str(len(image_index)), where="post_process_masks", fix="address every mask")
+            raise AlignmentError(
+                "masks and image indices do not match",
+                expected=str(len(mask_logits)),
+                found=str(len(image_index)),
+                where="post_process_masks",
+                fix="address every mask",
+            )
         results = []
         for logits, index in zip(mask_logits, image_index, strict=True):
             inside, outside = tuple(resized_hw[index].tolist()), tuple(original_hw[index].tolist())

@@ -8,8 +8,9 @@ from torch import Tensor
 from segue.errors import AlignmentError
 
 
-def splice_visual_tokens(inputs_embeds: Tensor, input_ids: Tensor, image_token_id: int,
-                         visual_tokens: Tensor, visual_mask: Tensor) -> Tensor:
+def splice_visual_tokens(
+    inputs_embeds: Tensor, input_ids: Tensor, image_token_id: int, visual_tokens: Tensor, visual_mask: Tensor
+) -> Tensor:
     """Put visual tokens where the placeholders stand, in order.
 
     Worked example: one conversation with two images of three tokens each::
@@ -35,10 +36,13 @@ def splice_visual_tokens(inputs_embeds: Tensor, input_ids: Tensor, image_token_i
     placeholders = input_ids == image_token_id
     expected, found = int(placeholders.sum()), int(visual_mask.sum())
     if expected != found:
-        raise AlignmentError("placeholders and visual tokens do not match",
-                             expected=f"{expected} visual tokens, one per <image> placeholder",
-                             found=f"{found} from {visual_tokens.shape[0]} images", where="splice_visual_tokens",
-                             fix="build inputs with the model's own processor and pass every image that it names")
+        raise AlignmentError(
+            "placeholders and visual tokens do not match",
+            expected=f"{expected} visual tokens, one per <image> placeholder",
+            found=f"{found} from {visual_tokens.shape[0]} images",
+            where="splice_visual_tokens",
+            fix="build inputs with the model's own processor and pass every image that it names",
+        )
     values = visual_tokens[visual_mask].to(inputs_embeds.dtype)
     return inputs_embeds.masked_scatter(placeholders[..., None], values)
 
@@ -65,23 +69,36 @@ def seg_predictor_positions(input_ids: Tensor, labels: Tensor, seg_token_id: int
 def check_seg_count(num_seg: int, num_masks: int, num_indices: int) -> None:
     """Raise `AlignmentError` unless `[SEG]` tokens, masks and image indices are equally many."""
     if not num_seg == num_masks == num_indices:
-        raise AlignmentError("[SEG] tokens and masks do not match", expected=f"{num_seg} masks and image indices",
-                             found=f"{num_masks} masks, {num_indices} image indices", where="forward",
-                             fix="give one mask per [SEG] of the answers, in text order")
+        raise AlignmentError(
+            "[SEG] tokens and masks do not match",
+            expected=f"{num_seg} masks and image indices",
+            found=f"{num_masks} masks, {num_indices} image indices",
+            where="forward",
+            fix="give one mask per [SEG] of the answers, in text order",
+        )
 
 
 def check_image_indices(seg_image_index: Tensor, num_images: int) -> None:
     """Raise `AlignmentError` when a mask is addressed to an image that is not in the batch."""
-    if seg_image_index.numel() and not (0 <= int(seg_image_index.min()) and int(seg_image_index.max()) < num_images):
-        raise AlignmentError("a mask names an image that is not there", expected=f"indices 0..{num_images - 1}",
-                             found=f"{seg_image_index.tolist()}", where="forward",
-                             fix="address images of this batch, counted over all its conversations")
+    if seg_image_index.numel() and not (
+        int(seg_image_index.min()) >= 0 and int(seg_image_index.max()) < num_images
+    ):
+        raise AlignmentError(
+            "a mask names an image that is not there",
+            expected=f"indices 0..{num_images - 1}",
+            found=f"{seg_image_index.tolist()}",
+            where="forward",
+            fix="address images of this batch, counted over all its conversations",
+        )
 
 
 def check_image_masks(image_index: int, num_seg: int, num_masks: int) -> None:
     """Raise `AlignmentError` unless an image has as many masks as `[SEG]` tokens that address it."""
     if num_seg != num_masks:
-        raise AlignmentError("[SEG] tokens and masks of an image do not match",
-                             expected=f"{num_seg} masks, one per [SEG] that addresses it",
-                             found=f"{num_masks} masks", where=f"mask_labels[{image_index}]",
-                             fix="group the masks by image, in text order within each image")
+        raise AlignmentError(
+            "[SEG] tokens and masks of an image do not match",
+            expected=f"{num_seg} masks, one per [SEG] that addresses it",
+            found=f"{num_masks} masks",
+            where=f"mask_labels[{image_index}]",
+            fix="group the masks by image, in text order within each image",
+        )

@@ -1,4 +1,4 @@
-"""PRIMA's vision module: CLIP x DINOv2 fusion, instruction-aware queries, relational queries (SQuARE), slots."""
+"""PRIMA's vision module: CLIP x DINOv2 fusion, instruction-aware and relational queries (SQuARE), slots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class VisualTokens:
 class FeatureFusion(nn.Module):
     """Cross-attention with CLIP tokens as query and DINOv2 tokens as key and value.
 
-    The output projection starts at zero, so that at step 0 the Q-Former sees the features that it was trained on.
+    The output projection starts at zero, so that at step 0 the Q-Former sees the features that it was trained
+    on.
 
     Source: PRIMA section 3.2 "Semantic Feature Extractor"; zero start, norms and options are ours.
     """
@@ -41,12 +42,14 @@ class FeatureFusion(nn.Module):
         width, aux_width = config.vision_config.hidden_size, config.aux_vision_config.hidden_size
         self.query_norm = nn.LayerNorm(width)
         self.key_norm = nn.LayerNorm(aux_width)
-        self.attention = nn.MultiheadAttention(width, config.fusion_heads, kdim=aux_width, vdim=aux_width,
-                                               batch_first=True)
+        self.attention = nn.MultiheadAttention(
+            width, config.fusion_heads, kdim=aux_width, vdim=aux_width, batch_first=True
+        )
         self.ffn: nn.Module | None = None
         if config.fusion_ffn:
-            self.ffn = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(),
-                                     nn.Linear(4 * width, width))
+            self.ffn = nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+            )
         self.pooled_skip = nn.Linear(aux_width, width) if config.fusion_pooled_skip else None
         self.positions: nn.Parameter | None = None
         if config.fusion_positions:
@@ -57,7 +60,9 @@ class FeatureFusion(nn.Module):
     def forward(self, clip_features: Tensor, dino_features: Tensor) -> Tensor:
         """`[N, Lc, Dc]` and `[N, Ld, Dd]` to `[N, Lc, Dc]`; both start with their class token."""
         keys = self.key_norm(dino_features)
-        fused = clip_features + self.attention(self.query_norm(clip_features), keys, keys, need_weights=False)[0]
+        fused = (
+            clip_features + self.attention(self.query_norm(clip_features), keys, keys, need_weights=False)[0]
+        )
         if self.ffn is not None:
             fused = fused + self.ffn(fused)
         if self.pooled_skip is not None:
@@ -72,8 +77,8 @@ class FeatureFusion(nn.Module):
 class RelationalQueries(nn.Module):
     """SQuARE: learnable queries attend over all images of the conversation together.
 
-    Each output is added to the global query of the same place, so every image's tokens know of the other images.
-    With the output projection at zero, where it starts, this is the plain instruction-aware Q-Former.
+    Each output is added to the global query of the same place, so every image's tokens know of the other
+    images. With the output projection at zero, where it starts, this is the plain instruction-aware Q-Former.
 
     Source: the newer version of PRIMA (architecture figure); dimensions and zero start are ours.
     """
@@ -82,15 +87,21 @@ class RelationalQueries(nn.Module):
         super().__init__()
         width = config.qformer_config.hidden_size
         self.queries = nn.Parameter(torch.empty(1, config.num_query_tokens, width))
-        self.attention = nn.MultiheadAttention(width, config.qformer_config.num_attention_heads,
-                                               kdim=config.vision_config.hidden_size,
-                                               vdim=config.vision_config.hidden_size, batch_first=True)
+        self.attention = nn.MultiheadAttention(
+            width,
+            config.qformer_config.num_attention_heads,
+            kdim=config.vision_config.hidden_size,
+            vdim=config.vision_config.hidden_size,
+            batch_first=True,
+        )
 
     def forward(self, features: Tensor, num_images: list[int]) -> Tensor:
-        """`[N, L, D]` features of all conversations to `[N, Q, C]`, equal for the images of one conversation."""
+        """`[N, L, D]` features of all conversations to `[N, Q, C]`, equal within each conversation."""
         groups = features.split(num_images)
         longest = max(num_images) * features.shape[1]
-        keys = torch.stack([F.pad(g.flatten(0, 1), (0, 0, 0, longest - g.shape[0] * g.shape[1])) for g in groups])
+        keys = torch.stack(
+            [F.pad(g.flatten(0, 1), (0, 0, 0, longest - g.shape[0] * g.shape[1])) for g in groups]
+        )
         lengths = torch.tensor([g.shape[0] * g.shape[1] for g in groups], device=features.device)
         padding = torch.arange(longest, device=features.device)[None] >= lengths[:, None]
         queries = self.queries.expand(len(groups), -1, -1)
@@ -101,8 +112,8 @@ class RelationalQueries(nn.Module):
 class ContentQueries(nn.Module):
     """Turns pooled image content into the first g x g queries, and adds it again to their outputs.
 
-    A Q-Former trained from scratch through the answer alone learns to ignore the image; a query that starts as a
-    piece of the image does not have to find it.
+    A Q-Former trained from scratch through the answer alone learns to ignore the image; a query that starts
+    as a piece of the image does not have to find it.
 
     Source: ours, measured on procedural scenes.
     """
@@ -145,7 +156,7 @@ class ObjectSlotHeads(nn.Module):
         self.geometry = nn.Linear(width, 3)
 
     def forward(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`[N, Q, C]` to class logits `[N, Q, classes + 1]`, attribute logits, and (x, y, log area) `[N, Q, 3]`."""
+        """`[N, Q, C]` to class logits `[N, Q, classes + 1]`, attribute logits, x y log-area `[N, Q, 3]`."""
         return self.classes(queries), self.attributes(queries), self.geometry(queries)
 
 
@@ -180,13 +191,15 @@ class InstructionQueries(nn.Module):
         super().__init__()
         self.keep_text_outputs = config.keep_text_outputs
         self.query_tokens = nn.Parameter(
-            torch.empty(1, config.num_query_tokens, config.qformer_config.hidden_size))
+            torch.empty(1, config.num_query_tokens, config.qformer_config.hidden_size)
+        )
         self.relational = RelationalQueries(config) if config.visual_module == "square" else None
         self.content = ContentQueries(config) if config.content_queries else None
         self.qformer = InstructBlipQFormerModel(config.qformer_config)
 
-    def forward(self, features: Tensor, instruction_ids: Tensor, instruction_mask: Tensor,
-                num_images: list[int]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, instruction_ids: Tensor, instruction_mask: Tensor, num_images: list[int]
+    ) -> tuple[Tensor, Tensor]:
         """Read every image with its conversation's instruction.
 
         Args:
@@ -196,7 +209,8 @@ class InstructionQueries(nn.Module):
             num_images: B counts that sum to N.
 
         Returns:
-            `[N, Q + Lq, C]` outputs (`[N, Q, C]` unless text outputs are kept) and their `[N, ...]` bool mask.
+            `[N, Q + Lq, C]` outputs (`[N, Q, C]` unless text outputs are kept) and their `[N, ...]` bool
+            mask.
         """
         counts = torch.tensor(num_images, device=features.device)
         ids = instruction_ids.repeat_interleave(counts, dim=0)
@@ -207,8 +221,12 @@ class InstructionQueries(nn.Module):
         if self.content is not None:
             queries = self.content.start(queries, features)
         query_mask = torch.ones(queries.shape[:2], dtype=text_mask.dtype, device=text_mask.device)
-        outputs = self.qformer(input_ids=ids, attention_mask=torch.cat([query_mask, text_mask], dim=1),
-                               query_embeds=queries, encoder_hidden_states=features).last_hidden_state
+        outputs = self.qformer(
+            input_ids=ids,
+            attention_mask=torch.cat([query_mask, text_mask], dim=1),
+            query_embeds=queries,
+            encoder_hidden_states=features,
+        ).last_hidden_state
         if self.content is not None:
             outputs = self.content.finish(outputs, features)
         if not self.keep_text_outputs:

@@ -10,21 +10,40 @@ from segue.errors import InputError
 from segue.models.modeling_grounded import GroundedModel
 
 TRAINABLE: dict[str, tuple[str, ...]] = {
-    "prima": ("fusion", "reader.query_tokens", "image_projection", "seg_projection", "sam.mask_decoder",
-              "language_model.model.embed_tokens", "language_model.lm_head"),
-    "prima-square": ("reader.relational", "image_projection", "seg_projection", "sam.mask_decoder",
-                     "language_model.model.embed_tokens", "language_model.lm_head"),
+    "prima": (
+        "fusion",
+        "reader.query_tokens",
+        "image_projection",
+        "seg_projection",
+        "sam.mask_decoder",
+        "language_model.model.embed_tokens",
+        "language_model.lm_head",
+    ),
+    "prima-square": (
+        "reader.relational",
+        "image_projection",
+        "seg_projection",
+        "sam.mask_decoder",
+        "language_model.model.embed_tokens",
+        "language_model.lm_head",
+    ),
 }
 """Parameter prefixes that train beside the LoRA weights; everything else is frozen.
 
-Source: `prima`: PRIMA section 3.2 (query tokens finetuned, decoder finetuned, encoder frozen, tokens trained); fusion
-and projections are new and must train. `prima-square`: the newer version's figure (the Q-Former and its queries are
-frozen; relational attention, projections and SAM's decoder train). Embeddings and head in full as in GLaMM's code.
+Source: `prima`: PRIMA section 3.2 (query tokens finetuned, decoder finetuned, encoder frozen, tokens
+trained); fusion and projections are new and must train. `prima-square`: the newer version's figure (the
+Q-Former and its queries are frozen; relational attention, projections and SAM's decoder train). Embeddings
+and head in full as in GLaMM's code.
 """
 
 
-def add_lora(model: GroundedModel, rank: int = 8, alpha: int = 16, dropout: float = 0.05,
-             targets: tuple[str, ...] = ("q_proj", "k_proj")) -> list[str]:
+def add_lora(
+    model: GroundedModel,
+    rank: int = 8,
+    alpha: int = 16,
+    dropout: float = 0.05,
+    targets: tuple[str, ...] = ("q_proj", "k_proj"),
+) -> list[str]:
     """Put LoRA layers on the language model's attention, in place.
 
     Args:
@@ -37,7 +56,9 @@ def add_lora(model: GroundedModel, rank: int = 8, alpha: int = 16, dropout: floa
 
     Source: PRIMA appendix C.
     """
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), bias="none")
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), bias="none"
+    )
     inject_adapter_in_model(config, model.language_model)
     return [name for name, _ in model.named_parameters() if "lora_" in name]
 
@@ -65,8 +86,13 @@ def prepare_for_training(model: GroundedModel, family: str) -> list[str]:
         InputError: no such family.
     """
     if family not in TRAINABLE:
-        raise InputError("unknown family", expected=" or ".join(TRAINABLE), found=family,
-                         where="prepare_for_training", fix="choose one of them")
+        raise InputError(
+            "unknown family",
+            expected=" or ".join(TRAINABLE),
+            found=family,
+            where="prepare_for_training",
+            fix="choose one of them",
+        )
     trains = []
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(TRAINABLE[family]) or "lora_" in name)

@@ -28,9 +28,10 @@ def flip(*arrays: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [np.ascontiguousarray(a[:, ::-1]) for a in arrays]
 
 
-def random_crop(image: Picture, label_map: NDArray[np.uint8], rng: np.random.Generator,
-                least: float = 0.72) -> tuple[Picture, NDArray[np.uint8]]:
-    """The same random window of a photograph and of its labels; each side keeps at least `least` of its length."""
+def random_crop(
+    image: Picture, label_map: NDArray[np.uint8], rng: np.random.Generator, least: float = 0.72
+) -> tuple[Picture, NDArray[np.uint8]]:
+    """The same random window of a photograph and of its labels, each side at least `least` as long."""
     height, width = label_map.shape
     h, w = int(height * rng.uniform(least, 1)), int(width * rng.uniform(least, 1))
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
@@ -38,11 +39,15 @@ def random_crop(image: Picture, label_map: NDArray[np.uint8], rng: np.random.Gen
     return image[window], label_map[window]
 
 
-def resize_pair(image: Picture, label_map: NDArray[np.uint8], hw: tuple[int, int]) -> tuple[Picture, NDArray[np.uint8]]:
+def resize_pair(
+    image: Picture, label_map: NDArray[np.uint8], hw: tuple[int, int]
+) -> tuple[Picture, NDArray[np.uint8]]:
     """Image (bilinear) and labels (nearest) at `hw`."""
     wh = (hw[1], hw[0])
-    return (np.asarray(Image.fromarray(image).resize(wh, Image.Resampling.BILINEAR)),
-            np.asarray(Image.fromarray(label_map).resize(wh, Image.Resampling.NEAREST)))
+    return (
+        np.asarray(Image.fromarray(image).resize(wh, Image.Resampling.BILINEAR)),
+        np.asarray(Image.fromarray(label_map).resize(wh, Image.Resampling.NEAREST)),
+    )
 
 
 def pad_square(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

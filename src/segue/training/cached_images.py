@@ -25,16 +25,19 @@ class CachedImages:
         photo_views: crops of each photograph; the first is all of it.
     """
 
-    def __init__(self, model: PrimaModel, scenes: ScenePool, photos: PhotoPool | None, *, cache: Path,
-                 photo_views: int) -> None:
+    def __init__(
+        self, model: PrimaModel, scenes: ScenePool, photos: PhotoPool | None, *, cache: Path, photo_views: int
+    ) -> None:
         self.scenes, self.photos, self.photo_views = scenes, photos, photo_views
         self.size = model.config.vision_config.image_size
         self.num_slots = model.config.num_object_slots
         self.features: dict[str, FeatureCache] = {
-            "scenes": cache_features(model, cache, "scenes", len(scenes), self.scene_picture)}
+            "scenes": cache_features(model, cache, "scenes", len(scenes), self.scene_picture)
+        }
         if photos is not None:
-            self.features["photos"] = cache_features(model, cache, "photos", len(photos) * photo_views,
-                                                     self.photo_picture)
+            self.features["photos"] = cache_features(
+                model, cache, "photos", len(photos) * photo_views, self.photo_picture
+            )
 
     def scene_picture(self, index: int, size: int | None = None) -> NDArray[np.uint8]:
         """A scene at `size` (the towers' by default)."""

@@ -18,24 +18,30 @@ STATE_FILE = "trainer_state.json"
 def saved_weights(folder: Path, model: PreTrainedModel) -> dict[str, Tensor]:
     """Weights of a saved model under the names that they have in memory.
 
-    transformers writes some parts (DINOv2's attention) under the names of their published checkpoints, so the file's
-    names are not those of `state_dict()`; only `from_pretrained` translates them. Names that it does not know (heads
-    for training) are taken from the file as they are.
+    transformers writes some parts (DINOv2's attention) under the names of their published checkpoints, so the
+    file's names are not those of `state_dict()`; only `from_pretrained` translates them. Names that it does
+    not know (heads for training) are taken from the file as they are.
 
     Args:
         folder: holds `model.safetensors` and `config.json`.
         model: of the class that was saved.
 
     Returns:
-        Name to tensor; names that the file lacks are left out, tied weights are there under each of their names.
+        Name to tensor; names that the file lacks are left out, tied weights are there under each of their
+        names.
 
     Raises:
         InputError: no weights there.
     """
     path = folder / WEIGHTS_FILE
     if not path.exists():
-        raise InputError("no weights to start from", expected=WEIGHTS_FILE, found="nothing", where=str(path),
-                         fix="train the stage before, or mend model.init")
+        raise InputError(
+            "no weights to start from",
+            expected=WEIGHTS_FILE,
+            found="nothing",
+            where=str(path),
+            fix="train the stage before, or mend model.init",
+        )
     raw, wanted = load_file(path), model.state_dict()
     weights = {name: value for name, value in raw.items() if name in wanted}
     if len(weights) < len(wanted):
@@ -55,9 +61,13 @@ def restore(model: PreTrainedModel, folder: Path) -> None:
     weights = saved_weights(folder, model)
     missing = [n for n, p in model.state_dict().items() if n not in weights or weights[n].shape != p.shape]
     if missing:
-        raise ModelError("the checkpoint does not fill the model", expected="a weight for every parameter",
-                         found=f"none of the right shape for {len(missing)}: {', '.join(missing[:5])}", where=str(folder),
-                         fix="resume with the recipe that wrote the checkpoint, or train into another folder")
+        raise ModelError(
+            "the checkpoint does not fill the model",
+            expected="a weight for every parameter",
+            found=f"none of the right shape for {len(missing)}: {', '.join(missing[:5])}",
+            where=str(folder),
+            fix="resume with the recipe that wrote the checkpoint, or train into another folder",
+        )
     model.load_state_dict(weights)
 
 

@@ -41,17 +41,45 @@ class ConversationObjective:
     Source: ours.
     """
 
-    def __init__(self, model: PrimaModel, processor: GroundedProcessor, scenes: ScenePool, photos: PhotoPool | None,
-                 *, cache: Path, batch_size: int = 32, photo_share: float = 0.3, scene_count: int = 8192,
-                 photo_views: int = 6, name_weight: float = 2.0, distillation: float = 1.0, slots: float = 0.5,
-                 masks: bool = False, seed: int = 0) -> None:
-        self.processor, self.batch_size, self.photo_share, self.seed = processor, batch_size, photo_share, seed
-        self.images = CachedImages(model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views)
+    def __init__(
+        self,
+        model: PrimaModel,
+        processor: GroundedProcessor,
+        scenes: ScenePool,
+        photos: PhotoPool | None,
+        *,
+        cache: Path,
+        batch_size: int = 32,
+        photo_share: float = 0.3,
+        scene_count: int = 8192,
+        photo_views: int = 6,
+        name_weight: float = 2.0,
+        distillation: float = 1.0,
+        slots: float = 0.5,
+        masks: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.processor, self.batch_size, self.photo_share, self.seed = (
+            processor,
+            batch_size,
+            photo_share,
+            seed,
+        )
+        self.images = CachedImages(
+            model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
+        )
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.token_weights = name_weights(processor, name_weight)
-        self.trainable = ("fusion", "reader", "image_projection", "slot_heads", "language_model", "seg_projection",
-                          *(("sam.mask_decoder",) if masks else ()))
+        self.trainable = (
+            "fusion",
+            "reader",
+            "image_projection",
+            "slot_heads",
+            "language_model",
+            "seg_projection",
+            *(("sam.mask_decoder",) if masks else ()),
+        )
         self.bucket: tuple[int, list[list[tuple[Dialogue, dict[str, Any]]]]] = (-1, [])
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -79,8 +107,10 @@ class ConversationObjective:
     def draw_bucket(self, number: int) -> list[list[tuple[Dialogue, dict[str, Any]]]]:
         """`BUCKET` batches of dialogues of similar length, in random order."""
         rng = np.random.default_rng([self.seed, number, 4])
-        drawn = [draw_dialogue(self.images.scenes, self.images.photos, self.photo_share, rng)
-                 for _ in range(BUCKET * self.batch_size)]
+        drawn = [
+            draw_dialogue(self.images.scenes, self.images.photos, self.photo_share, rng)
+            for _ in range(BUCKET * self.batch_size)
+        ]
         encoded = [(d, self.processor.encode_turns(d.turns, len(d.images))) for d in drawn]
         encoded.sort(key=lambda pair: len(pair[1]["input_ids"]))
         batches = [encoded[i : i + self.batch_size] for i in range(0, len(encoded), self.batch_size)]
@@ -103,20 +133,30 @@ class ConversationObjective:
                 picture = pad_square(image, side)
                 stack = [self.images.photos.mask(labels, m.phrase) for m in mentions]  # type: ignore[union-attr]
             pictures.append(picture)
-            masks.append(torch.from_numpy(np.stack(stack)) if stack else torch.zeros((0, *hw), dtype=torch.bool))
+            masks.append(
+                torch.from_numpy(np.stack(stack)) if stack else torch.zeros((0, *hw), dtype=torch.bool)
+            )
             inside.append(hw)
-        return {"pixel_values_sam": normalise(np.stack(pictures), "pixel_values_sam"), "mask_labels": masks,
-                "resized_hw": torch.tensor(inside), "original_hw": torch.tensor(inside),
-                "seg_image_index": [m.image_index for m in dialogue.mentions]}
+        return {
+            "pixel_values_sam": normalise(np.stack(pictures), "pixel_values_sam"),
+            "mask_labels": masks,
+            "resized_hw": torch.tensor(inside),
+            "original_hw": torch.tensor(inside),
+            "seg_image_index": [m.image_index for m in dialogue.mentions],
+        }
 
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Text (and mask) loss, distillation of `[SEG]` prompts, slot losses."""
         codes, targets = batch.pop("codes"), batch.pop("slots")
         output = model(**batch, token_weights=self.token_weights)
         if len(codes) != len(output.seg_prompts):
-            raise AlignmentError("[SEG] tokens and phrases do not match", expected=f"{len(codes)} phrases",
-                                 found=f"{len(output.seg_prompts)} [SEG]", where="ConversationObjective",
-                                 fix="one mention per [SEG] of the markup")
+            raise AlignmentError(
+                "[SEG] tokens and phrases do not match",
+                expected=f"{len(codes)} phrases",
+                found=f"{len(output.seg_prompts)} [SEG]",
+                where="ConversationObjective",
+                fix="one mention per [SEG] of the markup",
+            )
         distance = F.mse_loss(output.seg_prompts, codes) if len(codes) else output.seg_prompts.sum() * 0.0
         slots, readings = slot_losses(model.slot_heads, output.visual.queries, targets)
         loss = output.loss + self.distillation * distance + self.slots * slots

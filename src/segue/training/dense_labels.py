@@ -68,8 +68,13 @@ def scene_maps(things: Sequence[SceneObject], objects: NDArray[np.uint8], parts:
 def photo_maps(facts: PhotoFacts, labels: NDArray[np.uint8]) -> Maps:
     """Labels of a photograph from its label map; it has no parts."""
     classes = np.array([NOTHING] + [CLASS_INDEX[n] for n in PHOTO_LABELS])
-    colours = np.array([IGNORED] + [COLOUR_INDEX[facts.labels[n].colour] if facts.has(n) and n != "person"
-                                    else IGNORED for n in PHOTO_LABELS])
+    colours = np.array(
+        [IGNORED]
+        + [
+            COLOUR_INDEX[facts.labels[n].colour] if facts.has(n) and n != "person" else IGNORED
+            for n in PHOTO_LABELS
+        ]
+    )
     return classes[labels], colours[labels], np.full(labels.shape, len(PARTS))
 
 

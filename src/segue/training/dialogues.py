@@ -59,8 +59,11 @@ def scene_dialogue(pool: ScenePool, rng: np.random.Generator) -> Dialogue:
     """A dialogue about 1 to 3 scenes."""
     images = pool.sample_set(rng, int(rng.choice(IMAGE_COUNTS, p=IMAGE_SHARES)))
     exchanges = compose_dialogue([pool.objects[i] for i in images], rng)
-    mentions = [Mention(e.answer[s.start : s.end], s.image_index, s.object_index, s.part)
-                for e in exchanges for s in e.spans]
+    mentions = [
+        Mention(e.answer[s.start : s.end], s.image_index, s.object_index, s.part)
+        for e in exchanges
+        for s in e.spans
+    ]
     return Dialogue("scenes", images, _turns(exchanges), mentions)
 
 
@@ -72,8 +75,9 @@ def photo_dialogue(pool: PhotoPool, rng: np.random.Generator) -> Dialogue:
     return Dialogue("photos", images, _turns(exchanges), mentions)
 
 
-def draw_dialogue(scenes: ScenePool, photos: PhotoPool | None, photo_share: float,
-                  rng: np.random.Generator) -> Dialogue:
+def draw_dialogue(
+    scenes: ScenePool, photos: PhotoPool | None, photo_share: float, rng: np.random.Generator
+) -> Dialogue:
     """A dialogue of either pool."""
     while photos is not None and rng.random() < photo_share:
         found = photo_dialogue(photos, rng)
@@ -95,10 +99,18 @@ def dialogue_texts(scenes: ScenePool, photos: PhotoPool | None, count: int, seed
         yield text
 
 
-def instruction_bank(processor: GroundedProcessor, scenes: ScenePool, photos: PhotoPool | None, count: int = 1024,
-                     seed: int = 6) -> tuple[Tensor, Tensor]:
+def instruction_bank(
+    processor: GroundedProcessor,
+    scenes: ScenePool,
+    photos: PhotoPool | None,
+    count: int = 1024,
+    seed: int = 6,
+) -> tuple[Tensor, Tensor]:
     """Questions in the Q-Former's vocabulary: ids `[count, Lq]` and mask."""
     rng = np.random.default_rng(seed)
-    rows = [processor.encode_instruction(draw_dialogue(scenes, photos, 0.3, rng).turns[0][1]) for _ in range(count)]
+    rows = [
+        processor.encode_instruction(draw_dialogue(scenes, photos, 0.3, rng).turns[0][1])
+        for _ in range(count)
+    ]
     ids = pad_right(rows, processor.qformer_tokenizer.pad_token_id or 0)
     return ids, pad_right([[1] * len(r) for r in rows], 0).to(torch.long)

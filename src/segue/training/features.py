@@ -27,8 +27,10 @@ class FeatureCache:
 
     def __call__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Features of some images as float32 tensors."""
-        return (torch.from_numpy(np.asarray(self.vision[indices])).float(),
-                torch.from_numpy(np.asarray(self.aux[indices])).float())
+        return (
+            torch.from_numpy(np.asarray(self.vision[indices])).float(),
+            torch.from_numpy(np.asarray(self.aux[indices])).float(),
+        )
 
 
 def tower_hash(model: PrimaModel) -> str:
@@ -50,14 +52,21 @@ def picture_hash(picture: Callable[[int], NDArray[np.uint8]], count: int, sample
 
 
 @torch.no_grad()
-def cache_features(model: PrimaModel, folder: Path, name: str, count: int, picture: Callable[[int], NDArray[np.uint8]],
-                   *, batch_size: int = 32) -> FeatureCache:
+def cache_features(
+    model: PrimaModel,
+    folder: Path,
+    name: str,
+    count: int,
+    picture: Callable[[int], NDArray[np.uint8]],
+    *,
+    batch_size: int = 32,
+) -> FeatureCache:
     """Open the features of `count` pictures, computing what is missing.
 
     Args:
         model: its towers are run in eval mode.
-        folder: of the cache; the file names carry the hashes of the towers and of some of the pictures, so that
-            stages with other weights or other crops do not read each other's features.
+        folder: of the cache; the file names carry the hashes of the towers and of some of the pictures, so
+            that stages with other weights or other crops do not read each other's features.
         name: of the image source.
         picture: index to RGB `[S, S, 3]` at the towers' size.
     """
@@ -71,10 +80,14 @@ def cache_features(model: PrimaModel, folder: Path, name: str, count: int, pictu
         arrays: list[NDArray[np.float16]] = []
         for start in tqdm(range(0, count, batch_size), desc=f"features of {name}"):
             pictures = np.stack([picture(i) for i in range(start, min(count, start + batch_size))])
-            outputs = model.encode_towers(normalise(pictures, "pixel_values"), normalise(pictures, "pixel_values_aux"))
+            outputs = model.encode_towers(
+                normalise(pictures, "pixel_values"), normalise(pictures, "pixel_values_aux")
+            )
             if not arrays:
-                arrays = [np.lib.format.open_memmap(f, mode="w+", dtype=np.float16, shape=(count, *o.shape[1:]))
-                          for f, o in zip(files, outputs, strict=True)]
+                arrays = [
+                    np.lib.format.open_memmap(f, mode="w+", dtype=np.float16, shape=(count, *o.shape[1:]))
+                    for f, o in zip(files, outputs, strict=True)
+                ]
             for array, output in zip(arrays, outputs, strict=True):
                 array[start : start + len(pictures)] = output.half().numpy()
         model.train(training)

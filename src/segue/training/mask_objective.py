@@ -37,10 +37,25 @@ class MaskObjective:
     Source: ours; the paper starts from a pretrained SAM instead.
     """
 
-    trainable = ("sam.vision_encoder", "sam.mask_decoder", "sam.prompt_encoder.no_mask_embed", "training_heads")
+    trainable = (
+        "sam.vision_encoder",
+        "sam.mask_decoder",
+        "sam.prompt_encoder.no_mask_embed",
+        "training_heads",
+    )
 
-    def __init__(self, model: PrimaModel, scenes: ScenePool, photos: PhotoPool | None, *, batch_size: int = 16,
-                 prompts: int = 4, photo_share: float = 0.25, dense: float = 0.5, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: PrimaModel,
+        scenes: ScenePool,
+        photos: PhotoPool | None,
+        *,
+        batch_size: int = 16,
+        prompts: int = 4,
+        photo_share: float = 0.25,
+        dense: float = 0.5,
+        seed: int = 0,
+    ) -> None:
         self.scenes, self.photos, self.batch_size = scenes, photos, batch_size
         self.prompts, self.photo_share, self.seed = prompts, photo_share if photos else 0.0, seed
         self.size = model.config.sam_config.vision_config.image_size
@@ -63,14 +78,19 @@ class MaskObjective:
             codes += [phrase_code(regions[i][0], self.width) for i in chosen]
             stack = torch.from_numpy(np.stack([regions[i][1][: inside[0], : inside[1]] for i in chosen]))
             masks.append(shrink_masks(stack, inside, self.grid, self.size))
-        return {"pixels": normalise(np.stack(pixels), "pixel_values_sam"),
-                "codes": torch.from_numpy(np.stack(codes)), "masks": torch.cat(masks),
-                "dense": centres(torch.from_numpy(np.stack(dense)), self.grid // 4)}
+        return {
+            "pixels": normalise(np.stack(pixels), "pixel_values_sam"),
+            "codes": torch.from_numpy(np.stack(codes)),
+            "masks": torch.cat(masks),
+            "dense": centres(torch.from_numpy(np.stack(dense)), self.grid // 4),
+        }
 
     def scene(self, rng: np.random.Generator) -> Picture:
         """A scene with the regions of all its objects and parts."""
         i = int(rng.integers(len(self.scenes)))
-        arrays = [np.asarray(a[i]) for a in (self.scenes.images, self.scenes.object_maps, self.scenes.part_maps)]
+        arrays = [
+            np.asarray(a[i]) for a in (self.scenes.images, self.scenes.object_maps, self.scenes.part_maps)
+        ]
         if rng.random() < 0.5:
             arrays = flip(*arrays)
         image, objects, parts = arrays
@@ -96,7 +116,9 @@ class MaskObjective:
         inside = (max(1, round(labels.shape[0] * scale)), max(1, round(labels.shape[1] * scale)))
         image, labels = resize_pair(np.ascontiguousarray(image), np.ascontiguousarray(labels), inside)
         image, labels = pad_square(image, self.size), pad_square(labels, self.size)
-        found = [PHOTO_LABELS[k - 1] for k in np.flatnonzero(np.bincount(labels.ravel(), minlength=2) > 20) if k]
+        found = [
+            PHOTO_LABELS[k - 1] for k in np.flatnonzero(np.bincount(labels.ravel(), minlength=2) > 20) if k
+        ]
         names = ["person", *(n for n in found if n != "person")]
         regions = [(name, self.photos.mask(labels, name)) for name in names]
         return image, regions, inside, photo_maps(self.photos.records[i].facts, labels)
@@ -109,8 +131,9 @@ class MaskObjective:
         dice, bce = dice_loss(logits, batch["masks"]).mean(), bce_loss(logits, batch["masks"]).mean()
         with torch.no_grad():
             found, wanted = logits > 0, batch["masks"] > 0.5
-            iou = ((found & wanted).flatten(1).sum(1) / (found | wanted).flatten(1).sum(1).clamp(min=1)).mean()
+            iou = (
+                (found & wanted).flatten(1).sum(1) / (found | wanted).flatten(1).sum(1).clamp(min=1)
+            ).mean()
         patches = model.training_heads.loss(embeddings.flatten(2).transpose(1, 2), batch["dense"])
         readings = {"dice": dice, "bce": bce, "iou": iou, "patches": patches}
         return dice + 4 * bce + self.dense * patches, {k: float(v.detach()) for k, v in readings.items()}
-

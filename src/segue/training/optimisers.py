@@ -21,8 +21,8 @@ def orthogonalise(matrices: Tensor, steps: int = 4) -> Tensor:
     """Nearest semi-orthogonal matrices (singular values near 1), by Newton-Schulz.
 
     Args:
-        matrices: `[M, R, C]`; `torch.optim.Muon` does one at a time in bfloat16, which a CPU without matrix units
-            computes an order of magnitude slower than a batch in float32.
+        matrices: `[M, R, C]`; `torch.optim.Muon` does one at a time in bfloat16, which a CPU without matrix
+            units computes an order of magnitude slower than a batch in float32.
 
     Returns:
         `[M, R, C]`.
@@ -76,7 +76,8 @@ class Muon(torch.optim.Optimizer):
 class MuonAdamW(torch.optim.Optimizer):
     """`Muon` and `AdamW` behind one interface, each with its own parameters.
 
-    Orthogonalised updates made small vision transformers learn about three times faster in steps than AdamW here.
+    Orthogonalised updates made small vision transformers learn about three times faster in steps than AdamW
+    here.
 
     Args:
         matrices: parameter groups for Muon.
@@ -85,8 +86,9 @@ class MuonAdamW(torch.optim.Optimizer):
     Source: Muon (Jordan et al. 2024); the split is ours.
     """
 
-    def __init__(self, matrices: list[dict[str, Any]], others: list[dict[str, Any]],
-                 betas: tuple[float, float]) -> None:
+    def __init__(
+        self, matrices: list[dict[str, Any]], others: list[dict[str, Any]], betas: tuple[float, float]
+    ) -> None:
         super().__init__([p for group in (*matrices, *others) for p in group["params"]], {})
         self.muon = Muon(matrices)
         self.adamw = torch.optim.AdamW(others, betas=betas)
@@ -116,8 +118,15 @@ def is_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim == 2 and min(parameter.shape) > 8 and not any(part in name for part in NOT_MATRICES)
 
 
-def parameter_groups(model: nn.Module, slow: dict[str, float], *, rate: float, decay: float, matrices: bool,
-                     muon_parts: tuple[str, ...] = ("",)) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module,
+    slow: dict[str, float],
+    *,
+    rate: float,
+    decay: float,
+    matrices: bool,
+    muon_parts: tuple[str, ...] = ("",),
+) -> list[dict[str, Any]]:
     """Trainable parameters by learning rate and weight decay (on matrices and tables only).
 
     Args:

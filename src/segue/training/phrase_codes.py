@@ -1,7 +1,7 @@
 """Fixed random codes of phrases: the prompt space in which masks and language are trained apart.
 
-The mask decoder learns to draw what a code says; the `[SEG]` state learns, by distillation, to say it. Neither has to
-wait for the other, and a short joint tune then trains both through the real mask loss.
+The mask decoder learns to draw what a code says; the `[SEG]` state learns, by distillation, to say it.
+Neither has to wait for the other, and a short joint tune then trains both through the real mask loss.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def _word_code(role: str, word: str, width: int) -> NDArray[np.float32]:
 def phrase_code(phrase: str, width: int) -> NDArray[np.float32]:
     """Code of a phrase: the sum of its words' codes, at unit variance.
 
-    Words of an owner and of its part have different codes: `red mug's handle` is owner `red`, owner `mug`, part
-    `handle`.
+    Words of an owner and of its part have different codes: `red mug's handle` is owner `red`, owner `mug`,
+    part `handle`.
 
     Args:
         phrase: as it stands between `<p>` and `</p>`.

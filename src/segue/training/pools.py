@@ -47,8 +47,13 @@ class ScenePool:
     def subset(self, count: int) -> ScenePool:
         """The first `count` scenes."""
         objects = self.objects[:count]
-        return ScenePool(self.images[:count], self.object_maps[:count], self.part_maps[:count], objects,
-                         index_by_kind(objects))
+        return ScenePool(
+            self.images[:count],
+            self.object_maps[:count],
+            self.part_maps[:count],
+            objects,
+            index_by_kind(objects),
+        )
 
     def mask(self, scene: int, object_index: int, part: str | None) -> NDArray[np.bool_]:
         """Visible pixels of an object or of a part of it, `[S, S]`."""
@@ -101,8 +106,16 @@ def render_chunk(folder: str, seed: int, count: int, size: int, split: str, chun
     return chunk
 
 
-def scene_pool(folder: Path, *, seed: int, count: int, size: int = 240, split: str = "train",
-               workers: int = 1, progress: bool = True) -> ScenePool:
+def scene_pool(
+    folder: Path,
+    *,
+    seed: int,
+    count: int,
+    size: int = 240,
+    split: str = "train",
+    workers: int = 1,
+    progress: bool = True,
+) -> ScenePool:
     """Open a pool, rendering what is missing; a killed rendering goes on where it stopped.
 
     Args:
@@ -138,12 +151,21 @@ def _check_settings(folder: Path, settings: dict[str, Any], shapes: dict[str, tu
     if path.exists():
         found = json.loads(path.read_text())
     elif any(folder.glob("facts_*.json")):  # rendered before pools remembered their settings
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r").shape if (folder / f"{name}.npy").exists()
-                  else None for name in shapes}
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r").shape
+            if (folder / f"{name}.npy").exists()
+            else None
+            for name in shapes
+        }
         found = settings if arrays == shapes else {"arrays": arrays}
     if found != settings:
-        raise InputError("the folder holds other scenes", expected=json.dumps(settings), found=json.dumps(found),
-                         where=str(folder), fix="give data.scenes.folder another name, or remove the folder")
+        raise InputError(
+            "the folder holds other scenes",
+            expected=json.dumps(settings),
+            found=json.dumps(found),
+            where=str(folder),
+            fix="give data.scenes.folder another name, or remove the folder",
+        )
     if not path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(settings))
@@ -159,8 +181,9 @@ def index_by_kind(objects: list[tuple[SceneObject, ...]]) -> dict[str, NDArray[n
     return {key: np.asarray(scenes) for key, scenes in index.items()}
 
 
-def _render_missing(folder: Path, missing: list[int], settings: tuple[int, int, int, str], workers: int,
-                    progress: bool) -> None:
+def _render_missing(
+    folder: Path, missing: list[int], settings: tuple[int, int, int, str], workers: int, progress: bool
+) -> None:
     from concurrent.futures import ProcessPoolExecutor, as_completed
 
     from tqdm import tqdm
@@ -173,8 +196,16 @@ def _render_missing(folder: Path, missing: list[int], settings: tuple[int, int, 
 
 
 def _object(fields: dict[str, Any]) -> SceneObject:
-    return SceneObject(**(fields | {"parts": tuple(fields["parts"]), "center": tuple(fields["center"]),
-                                    "box": tuple(fields["box"])}))
+    return SceneObject(
+        **(
+            fields
+            | {
+                "parts": tuple(fields["parts"]),
+                "center": tuple(fields["center"]),
+                "box": tuple(fields["box"]),
+            }
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -184,7 +215,8 @@ class PhotoPool:
     Attributes:
         records: facts and masks in the photographs' own sizes.
         images: RGB arrays `[h, w, 3]`, longest side at most `size`.
-        label_maps: `[h, w]` uint8; 0 none, k is `PHOTO_LABELS[k - 1]`; `person` is where any label or person is.
+        label_maps: `[h, w]` uint8; 0 none, k is `PHOTO_LABELS[k - 1]`; `person` is where any label or person
+            is.
     """
 
     records: list[PhotoRecord]
@@ -201,8 +233,15 @@ class PhotoPool:
         return label_map == PHOTO_LABELS.index(label) + 1
 
 
-def photo_pool(coco_json: Path, images_dir: Path, *, size: int = 320, skip: Sequence[int] = (),
-               keep: Sequence[int] | None = None, cache: Path | None = None) -> PhotoPool:
+def photo_pool(
+    coco_json: Path,
+    images_dir: Path,
+    *,
+    size: int = 320,
+    skip: Sequence[int] = (),
+    keep: Sequence[int] | None = None,
+    cache: Path | None = None,
+) -> PhotoPool:
     """Read photographs once.
 
     Args:

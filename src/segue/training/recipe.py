@@ -1,4 +1,4 @@
-"""Training recipes: YAML files, validated, with dotted overrides; the resolved copy goes into the run folder."""
+"""Training recipes: YAML files, validated, with dotted overrides; the resolved copy is kept with the run."""
 
 from __future__ import annotations
 
@@ -113,23 +113,38 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     try:
         data = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("cannot read the recipe", expected="a YAML file", found=str(error), where=str(path),
-                         fix="give the path of a recipe, e.g. recipes/mini_masks.yaml") from error
+        raise InputError(
+            "cannot read the recipe",
+            expected="a YAML file",
+            found=str(error),
+            where=str(path),
+            fix="give the path of a recipe, e.g. recipes/mini_masks.yaml",
+        ) from error
     except yaml.YAMLError as error:
-        raise InputError("the recipe is not YAML", expected="YAML", found=str(error), where=str(path),
-                         fix="mend the file") from error
+        raise InputError(
+            "the recipe is not YAML", expected="YAML", found=str(error), where=str(path), fix="mend the file"
+        ) from error
     if not isinstance(data, dict):
-        raise InputError("the recipe is not a mapping", expected="keys such as stage, model, data",
-                         found=type(data).__name__, where=str(path), fix="see recipes/mini_masks.yaml")
+        raise InputError(
+            "the recipe is not a mapping",
+            expected="keys such as stage, model, data",
+            found=type(data).__name__,
+            where=str(path),
+            fix="see recipes/mini_masks.yaml",
+        )
     for override in overrides or []:
         apply_override(data, override)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError("bad recipe", expected=first["msg"], found=repr(first.get("input")),
-                         where=f"{path}: {'.'.join(str(p) for p in first['loc'])}",
-                         fix="mend this field (all fields: segue/training/recipe.py)") from error
+        raise InputError(
+            "bad recipe",
+            expected=first["msg"],
+            found=repr(first.get("input")),
+            where=f"{path}: {'.'.join(str(p) for p in first['loc'])}",
+            fix="mend this field (all fields: segue/training/recipe.py)",
+        ) from error
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:
@@ -144,12 +159,19 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     """
     key, found, value = override.partition("=")
     if not found or not all(key.split(".")):
-        raise InputError("bad override", expected="a.b=value", found=override, where="--set", fix="add =value")
+        raise InputError(
+            "bad override", expected="a.b=value", found=override, where="--set", fix="add =value"
+        )
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InputError("bad override", expected="a YAML value", found=value, where=f"--set {key}",
-                         fix="quote the value, or close its brackets") from error
+        raise InputError(
+            "bad override",
+            expected="a YAML value",
+            found=value,
+            where=f"--set {key}",
+            fix="quote the value, or close its brackets",
+        ) from error
     node: Any = data
     *parents, last = key.split(".")
     for place, parent in enumerate(parents):
@@ -157,6 +179,11 @@ def apply_override(data: dict[str, Any], override: str) -> None:
             node[parent] = {}
         node = node[parent]
         if not isinstance(node, dict):
-            raise InputError("bad override", expected="a.b=value where a is a mapping", found=repr(node),
-                             where=f"--set {'.'.join(parents[: place + 1])}", fix="override the whole value instead")
+            raise InputError(
+                "bad override",
+                expected="a.b=value where a is a mapping",
+                found=repr(node),
+                where=f"--set {'.'.join(parents[: place + 1])}",
+                fix="override the whole value instead",
+            )
     node[last] = parsed

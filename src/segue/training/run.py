@@ -31,8 +31,13 @@ from segue.training.trainer import Batches, Objective, StageTrainer, set_trainab
 from segue.training.vocabulary import SLOT_CLASSES
 
 
-def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None = None, dry_run: bool = False,
-          resume: bool = True) -> Path:
+def train(
+    recipe_path: str | Path,
+    out: str | Path,
+    overrides: list[str] | None = None,
+    dry_run: bool = False,
+    resume: bool = True,
+) -> Path:
     """Train one stage.
 
     Args:
@@ -51,8 +56,13 @@ def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None 
     (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     scenes, photos = open_data(recipe)
     tokenizer = open_tokenizer(recipe, scenes, photos)
-    model, processor = build_from_tokenizer(recipe.model.preset, tokenizer, seed=recipe.model.seed,
-                                            slot_classes=SLOT_CLASSES, **recipe.model.overrides)
+    model, processor = build_from_tokenizer(
+        recipe.model.preset,
+        tokenizer,
+        seed=recipe.model.seed,
+        slot_classes=SLOT_CLASSES,
+        **recipe.model.overrides,
+    )
     for init in recipe.model.init:
         load_parts(model, init)
     objective = make_objective(recipe, model, processor, scenes, photos, out)
@@ -78,16 +88,23 @@ def train(recipe_path: str | Path, out: str | Path, overrides: list[str] | None 
 def open_data(recipe: Recipe) -> tuple[ScenePool, PhotoPool | None]:
     """The image pools of a recipe; scenes are rendered on first use."""
     s = recipe.data.scenes
-    scenes = scene_pool(Path(s.folder), seed=s.seed, count=s.count, size=s.size, split=s.split,
-                        workers=os.cpu_count() or 1)
+    scenes = scene_pool(
+        Path(s.folder), seed=s.seed, count=s.count, size=s.size, split=s.split, workers=os.cpu_count() or 1
+    )
     p = recipe.data.photos
     if p is None or recipe.data.photo_share == 0:
         return scenes, None
     if not Path(p.coco).exists():
-        raise InputError("no photographs", expected="a COCO file", found="nothing there", where=p.coco,
-                         fix="set data.photos.coco, or data.photos=null to train on scenes alone")
-    return scenes, photo_pool(Path(p.coco), Path(p.images), size=p.size,
-                              cache=Path(s.folder).parent / "photo_facts.json")
+        raise InputError(
+            "no photographs",
+            expected="a COCO file",
+            found="nothing there",
+            where=p.coco,
+            fix="set data.photos.coco, or data.photos=null to train on scenes alone",
+        )
+    return scenes, photo_pool(
+        Path(p.coco), Path(p.images), size=p.size, cache=Path(s.folder).parent / "photo_facts.json"
+    )
 
 
 def open_tokenizer(recipe: Recipe, scenes: ScenePool, photos: PhotoPool | None) -> PreTrainedTokenizerFast:
@@ -133,13 +150,20 @@ def check_recipe(recipe: Recipe) -> None:
     parameters = inspect.signature(objective_class(recipe.stage)).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"cache"}
     fields = {f.name for f in dataclasses.fields(PrimaConfig)} - {"slot_classes"}
-    for given, known, where in ((recipe.options, options, "options"),
-                                (recipe.model.overrides, fields, "model.overrides")):
+    for given, known, where in (
+        (recipe.options, options, "options"),
+        (recipe.model.overrides, fields, "model.overrides"),
+    ):
         for name in given:
             if name not in known:
                 near = difflib.get_close_matches(name, known) or sorted(known)
-                raise InputError("unknown name in the recipe", expected=" or ".join(near), found=name, where=where,
-                                 fix="mend the name")
+                raise InputError(
+                    "unknown name in the recipe",
+                    expected=" or ".join(near),
+                    found=name,
+                    where=where,
+                    fix="mend the name",
+                )
 
 
 def check_prefixes(recipe: Recipe, model: PrimaModel) -> None:
@@ -150,18 +174,35 @@ def check_prefixes(recipe: Recipe, model: PrimaModel) -> None:
     """
     names = [name for name, _ in model.named_parameters()]
     o = recipe.optimiser
-    for where, prefixes in (("trainable", recipe.trainable), ("optimiser.slow", o.slow),
-                            ("optimiser.muon_parts", o.muon_parts)):
+    for where, prefixes in (
+        ("trainable", recipe.trainable),
+        ("optimiser.slow", o.slow),
+        ("optimiser.muon_parts", o.muon_parts),
+    ):
         for prefix in prefixes:
             if not any(name.startswith(prefix) for name in names):
-                raise InputError("a prefix matches no parameter", expected="the beginning of a parameter's name",
-                                 found=prefix, where=where, fix="mend the prefix")
+                raise InputError(
+                    "a prefix matches no parameter",
+                    expected="the beginning of a parameter's name",
+                    found=prefix,
+                    where=where,
+                    fix="mend the prefix",
+                )
 
 
-def make_objective(recipe: Recipe, model: PrimaModel, processor: PrimaProcessor, scenes: ScenePool,
-                   photos: PhotoPool | None, out: Path) -> Objective:
+def make_objective(
+    recipe: Recipe,
+    model: PrimaModel,
+    processor: PrimaProcessor,
+    scenes: ScenePool,
+    photos: PhotoPool | None,
+    out: Path,
+) -> Objective:
     """The objective that the recipe's stage names."""
-    shared: dict[str, Any] = {"seed": recipe.data.seed, "photo_share": recipe.data.photo_share} | recipe.options
+    shared: dict[str, Any] = {
+        "seed": recipe.data.seed,
+        "photo_share": recipe.data.photo_share,
+    } | recipe.options
     make: Any = objective_class(recipe.stage)
     if recipe.stage == "masks":
         return make(model, scenes, photos, **shared)
@@ -177,29 +218,54 @@ def make_objective(recipe: Recipe, model: PrimaModel, processor: PrimaProcessor,
 
 
 def start_fresh(recipe: Recipe, model: PrimaModel, objective: Objective) -> None:
-    """Give towers that are trained from nothing their starts; a recipe with `model.init` keeps what it loaded."""
+    """Give towers that are trained from nothing their starts; `model.init` keeps what it loaded."""
     if recipe.model.init or recipe.stage not in ("masks", "vision"):
         return
     batches = [objective.batch(step) for step in range(1_000_000, 1_000_008)]
     if recipe.stage == "masks":
         start_sam(model, torch.cat([b["pixels"] for b in batches]))
     else:
-        start_towers(model, *(torch.cat([b[n] for b in batches]) for n in ("pixel_values", "pixel_values_aux")))
+        start_towers(
+            model, *(torch.cat([b[n] for b in batches]) for n in ("pixel_values", "pixel_values_aux"))
+        )
 
 
 def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Objective) -> StageTrainer:
     """A `StageTrainer` with the recipe's optimiser."""
     o = recipe.optimiser
     arguments = TrainingArguments(
-        output_dir=str(out), max_steps=o.max_steps, learning_rate=o.learning_rate, weight_decay=o.weight_decay,
-        adam_beta1=o.betas[0], adam_beta2=o.betas[1], max_grad_norm=o.grad_clip, warmup_steps=o.warmup_steps,
-        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": o.floor},
-        per_device_train_batch_size=1, logging_steps=recipe.log_every, save_steps=recipe.save_every,
-        save_total_limit=recipe.keep, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
-        dataloader_num_workers=recipe.data.workers, remove_unused_columns=False, ignore_data_skip=True,
-        report_to=recipe.report_to or "none", seed=recipe.data.seed, disable_tqdm=False)
-    return StageTrainer(objective, o.slow, o.muon_rate, tuple(o.muon_parts), model=model, args=arguments,
-                        train_dataset=Batches(objective, o.max_steps))
+        output_dir=str(out),
+        max_steps=o.max_steps,
+        learning_rate=o.learning_rate,
+        weight_decay=o.weight_decay,
+        adam_beta1=o.betas[0],
+        adam_beta2=o.betas[1],
+        max_grad_norm=o.grad_clip,
+        warmup_steps=o.warmup_steps,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": o.floor},
+        per_device_train_batch_size=1,
+        logging_steps=recipe.log_every,
+        save_steps=recipe.save_every,
+        save_total_limit=recipe.keep,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        dataloader_num_workers=recipe.data.workers,
+        remove_unused_columns=False,
+        ignore_data_skip=True,
+        report_to=recipe.report_to or "none",
+        seed=recipe.data.seed,
+        disable_tqdm=False,
+    )
+    return StageTrainer(
+        objective,
+        o.slow,
+        o.muon_rate,
+        tuple(o.muon_parts),
+        model=model,
+        args=arguments,
+        train_dataset=Batches(objective, o.max_steps),
+    )
 
 
 def load_parts(model: PrimaModel, init: InitRecipe) -> list[str]:
@@ -216,22 +282,36 @@ def load_parts(model: PrimaModel, init: InitRecipe) -> list[str]:
     empty = [part for part in init.parts if not any(n.startswith(part) for n in target)]
     wrong = [n for n in names if n not in source or source[n].shape != target[n].shape]
     if empty or wrong:
-        problem = f"no parameter of the model begins with {empty}" if empty else (
-            f"{len(wrong)} of {len(names)} are absent or have other shapes: {', '.join(wrong[:3])}")
-        raise InputError("weights do not fit", expected=f"all parameters of {init.parts or 'the model'}",
-                         found=problem, where=init.folder, fix="use the same preset and tokenizer in all stages")
+        problem = (
+            f"no parameter of the model begins with {empty}"
+            if empty
+            else (f"{len(wrong)} of {len(names)} are absent or have other shapes: {', '.join(wrong[:3])}")
+        )
+        raise InputError(
+            "weights do not fit",
+            expected=f"all parameters of {init.parts or 'the model'}",
+            found=problem,
+            where=init.folder,
+            fix="use the same preset and tokenizer in all stages",
+        )
     model.load_state_dict({n: source[n].to(target[n].dtype) for n in names}, strict=False)
     return names
 
 
-def save_final(folder: Path, model: PrimaModel, processor: PrimaProcessor,
-               dtype: torch.dtype = torch.float32) -> Path:
+def save_final(
+    folder: Path, model: PrimaModel, processor: PrimaProcessor, dtype: torch.dtype = torch.float32
+) -> Path:
     """Save model and processor for `segue.load`; heads that only training needs stay behind."""
-    cast: dict[tuple[int, torch.Size], torch.Tensor] = {}  # tied weights must stay one tensor to be written once
+    cast: dict[
+        tuple[int, torch.Size], torch.Tensor
+    ] = {}  # tied weights must stay one tensor to be written once
     for p in model.state_dict().values():
         cast.setdefault((p.data_ptr(), p.shape), p.detach().to(dtype))
-    state = {n: cast[p.data_ptr(), p.shape] for n, p in model.state_dict().items()
-             if not n.startswith("training_heads")}
+    state = {
+        n: cast[p.data_ptr(), p.shape]
+        for n, p in model.state_dict().items()
+        if not n.startswith("training_heads")
+    }
     model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
     return folder
@@ -241,15 +321,25 @@ def write_facts(out: Path, recipe: Recipe, model: PrimaModel, trainable: list[st
     """Write `run.json`: versions, machine, commit and parameter counts, once per run."""
     if (out / "run.json").exists():
         return
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
-                            cwd=Path(__file__).parent, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+    ).stdout.strip()
     import transformers
 
     sizes = dict(model.named_parameters())
-    (out / "run.json").write_text(json.dumps({
-        "stage": recipe.stage, "commit": commit, "torch": torch.__version__,
-        "transformers": transformers.__version__, "python": platform.python_version(),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-                   f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}",
-        "parameters": sum(p.numel() for p in sizes.values()),
-        "trainable": sum(sizes[n].numel() for n in trainable)}, indent=1))
+    (out / "run.json").write_text(
+        json.dumps(
+            {
+                "stage": recipe.stage,
+                "commit": commit,
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+                "python": platform.python_version(),
+                "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+                f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}",
+                "parameters": sum(p.numel() for p in sizes.values()),
+                "trainable": sum(sizes[n].numel() for n in trainable),
+            },
+            indent=1,
+        )
+    )

@@ -1,4 +1,4 @@
-"""Stage "slots": fusion, Q-Former and object slots read frozen towers, in large batches of cached features."""
+"""Stage "slots": fusion, Q-Former and object slots read frozen towers' cached features, in large batches."""
 
 from __future__ import annotations
 
@@ -27,10 +27,23 @@ class SlotObjective:
 
     trainable: tuple[str, ...] = ("fusion", "reader", "slot_heads")
 
-    def __init__(self, model: PrimaModel, scenes: ScenePool, photos: PhotoPool | None,
-                 instructions: tuple[Tensor, Tensor], *, cache: Path, batch_size: int = 64,
-                 photo_share: float = 0.25, scene_count: int = 8192, photo_views: int = 3, seed: int = 0) -> None:
-        self.images = CachedImages(model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views)
+    def __init__(
+        self,
+        model: PrimaModel,
+        scenes: ScenePool,
+        photos: PhotoPool | None,
+        instructions: tuple[Tensor, Tensor],
+        *,
+        cache: Path,
+        batch_size: int = 64,
+        photo_share: float = 0.25,
+        scene_count: int = 8192,
+        photo_views: int = 3,
+        seed: int = 0,
+    ) -> None:
+        self.images = CachedImages(
+            model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
+        )
         self.instructions, self.batch_size, self.seed = instructions, batch_size, seed
         self.photo_share = photo_share if photos is not None else 0.0
 
@@ -44,11 +57,15 @@ class SlotObjective:
             drawn["photos"] = self.images.views("photos", photos, rng)
         features = [self.images.features[source](views) for source, views in drawn.items() if views]
         chosen = rng.integers(len(self.instructions[0]), size=self.batch_size)
-        return {"vision_features": torch.cat([f[0] for f in features]),
-                "aux_features": torch.cat([f[1] for f in features]),
-                "qformer_input_ids": self.instructions[0][chosen],
-                "qformer_attention_mask": self.instructions[1][chosen],
-                "slots": stack_targets([self.images.slot_targets(s, v) for s, views in drawn.items() for v in views])}
+        return {
+            "vision_features": torch.cat([f[0] for f in features]),
+            "aux_features": torch.cat([f[1] for f in features]),
+            "qformer_input_ids": self.instructions[0][chosen],
+            "qformer_attention_mask": self.instructions[1][chosen],
+            "slots": stack_targets(
+                [self.images.slot_targets(s, v) for s, views in drawn.items() for v in views]
+            ),
+        }
 
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """The slot losses."""

@@ -36,8 +36,11 @@ class SlotTargets:
 
     def without_colours(self) -> SlotTargets:
         """The same, naming no colour."""
-        return replace(self, colours=np.full_like(self.colours, IGNORED),
-                       label_colours=np.full_like(self.label_colours, IGNORED))
+        return replace(
+            self,
+            colours=np.full_like(self.colours, IGNORED),
+            label_colours=np.full_like(self.label_colours, IGNORED),
+        )
 
 
 def scene_targets(things: Sequence[SceneObject], slots: int, mirrored: bool = False) -> SlotTargets:
@@ -68,8 +71,13 @@ def photo_targets(facts: PhotoFacts, label_map: NDArray[np.uint8] | None, slots:
             presence[k] = 0
         elif facts.has(name) and shown:
             presence[k], colours[k] = 1, COLOUR_INDEX.get(facts.labels[name].colour, IGNORED)
-    return SlotTargets(np.full(slots, IGNORED), np.full(slots, IGNORED), np.full((slots, 3), np.nan, np.float32),
-                       presence, colours)
+    return SlotTargets(
+        np.full(slots, IGNORED),
+        np.full(slots, IGNORED),
+        np.full((slots, 3), np.nan, np.float32),
+        presence,
+        colours,
+    )
 
 
 def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
@@ -78,11 +86,13 @@ def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in names}
 
 
-def slot_losses(heads: ObjectSlotHeads, queries: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+def slot_losses(
+    heads: ObjectSlotHeads, queries: Tensor, targets: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, float]]:
     """Losses and readings of the slots.
 
-    Scenes: cross-entropy of class and colour and smooth L1 of the geometry, slot by slot. Photographs: a label is
-    there if any query says so (log-sum-exp), and its colour is told by the queries that say so.
+    Scenes: cross-entropy of class and colour and smooth L1 of the geometry, slot by slot. Photographs: a
+    label is there if any query says so (log-sum-exp), and its colour is told by the queries that say so.
 
     Args:
         heads: the model's auxiliary heads.
@@ -100,7 +110,9 @@ def slot_losses(heads: ObjectSlotHeads, queries: Tensor, targets: dict[str, Tens
         if bool((wanted != IGNORED).any()):
             loss = loss + F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
             real = (wanted != IGNORED) & (wanted != NOTHING) if name == "classes" else wanted != IGNORED
-            readings[f"slot_{name}"] = float((logits.argmax(-1) == wanted)[real].float().mean()) if real.any() else 0.0
+            readings[f"slot_{name}"] = (
+                float((logits.argmax(-1) == wanted)[real].float().mean()) if real.any() else 0.0
+            )
     known = ~targets["geometry"].isnan()
     if bool(known.any()):
         loss = loss + F.smooth_l1_loss(geometry[:, -n:][known], targets["geometry"][known], beta=0.1)
@@ -108,7 +120,9 @@ def slot_losses(heads: ObjectSlotHeads, queries: Tensor, targets: dict[str, Tens
     return loss + presence, readings | readings_photo
 
 
-def presence_losses(classes: Tensor, colours: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+def presence_losses(
+    classes: Tensor, colours: Tensor, targets: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, float]]:
     """The photographs' part of `slot_losses`."""
     known = targets["presence"] >= 0
     if not bool(known.any()):

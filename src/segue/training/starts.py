@@ -1,8 +1,8 @@
 """Starts for vision transformers that are trained from nothing on few images.
 
-Three habits that convolutional networks have from the first step and plain transformers must learn: neighbours matter
-(sine positions), look at what is like yourself (queries equal keys), and pixels come in smooth patches (whitened patch
-embedding).
+Three habits that convolutional networks have from the first step and plain transformers must learn:
+neighbours matter (sine positions), look at what is like yourself (queries equal keys), and pixels come in
+smooth patches (whitened patch embedding).
 """
 
 from __future__ import annotations

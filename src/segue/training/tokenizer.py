@@ -10,8 +10,16 @@ from transformers import PreTrainedTokenizerFast
 from segue.protocol import IMAGE_TOKEN, PHRASE_END, PHRASE_START, SEG_TOKEN, identifier
 
 MAX_IMAGES = 9
-SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", IMAGE_TOKEN, SEG_TOKEN, PHRASE_START, PHRASE_END,
-                  *(identifier(i) for i in range(MAX_IMAGES)))
+SPECIAL_TOKENS = (
+    "<pad>",
+    "<s>",
+    "</s>",
+    IMAGE_TOKEN,
+    SEG_TOKEN,
+    PHRASE_START,
+    PHRASE_END,
+    *(identifier(i) for i in range(MAX_IMAGES)),
+)
 """Ids 0.. in this order: `[SEG]` is 4, `(IMAGE1)` is 7."""
 
 
@@ -32,10 +40,23 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1536) -> PreTrainedT
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = [AddedToken(t, lstrip=t not in ("<pad>", "<s>", "</s>"), normalized=False, special=True)
-               for t in SPECIAL_TOKENS]
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=2)
+    special = [
+        AddedToken(t, lstrip=t not in ("<pad>", "<s>", "</s>"), normalized=False, special=True)
+        for t in SPECIAL_TOKENS
+    ]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+    )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>",
-                                   eos_token="</s>", padding_side="right", model_max_length=1024)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        padding_side="right",
+        model_max_length=1024,
+    )

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
-from segue.training.optimisers import MuonAdamW, parameter_groups
-
 from segue.training.checkpoints import restore
+from segue.training.optimisers import MuonAdamW, parameter_groups
 
 
 class Objective(Protocol):
@@ -44,19 +43,35 @@ class Batches(Dataset):  # type: ignore[type-arg]
 class StageTrainer(Trainer):  # type: ignore[misc]
     """Trains one stage; readings of the objective are averaged between logs."""
 
-    def __init__(self, objective: Objective, slow: dict[str, float] | None = None, muon_rate: float = 0.0,
-                 muon_parts: tuple[str, ...] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        slow: dict[str, float] | None = None,
+        muon_rate: float = 0.0,
+        muon_parts: tuple[str, ...] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.muon_rate, self.muon_parts = muon_rate, muon_parts or ("",)
         self.objective, self.slow = objective, slow or {}
         self.readings: dict[str, list[float]] = defaultdict(list)
 
     def get_train_dataloader(self) -> DataLoader:  # type: ignore[type-arg]
-        return DataLoader(self.train_dataset, batch_size=None, shuffle=False,
-                          num_workers=self.args.dataloader_num_workers, persistent_workers=False)
+        return DataLoader(
+            self.train_dataset,
+            batch_size=None,
+            shuffle=False,
+            num_workers=self.args.dataloader_num_workers,
+            persistent_workers=False,
+        )
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
-                     num_items_in_batch: Any = None) -> Tensor:
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Tensor:
         loss, readings = self.objective.loss(model, inputs)
         for name, value in readings.items():
             self.readings[name].append(value)
@@ -69,8 +84,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         super().log(logs, *args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        # The inherited one compares the file's names with those in memory, where parts that transformers renames on
-        # saving (DINOv2's attention) have others, and goes on with fresh weights for them.
+        # The inherited one compares the file's names with those in memory, where parts that transformers
+        # renames on saving (DINOv2's attention) have others, and goes on with fresh weights for them.
         restore(self.model, Path(resume_from_checkpoint))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -78,9 +93,17 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         if self.optimizer is None:
             rate, decay = self.args.learning_rate, self.args.weight_decay
             betas = (self.args.adam_beta1, self.args.adam_beta2)
-            groups = {matrices: parameter_groups(self.model, self.slow, matrices=matrices, decay=decay,
-                                                 rate=self.muon_rate if matrices and self.muon_rate else rate,
-                                                 muon_parts=self.muon_parts) for matrices in (True, False)}
+            groups = {
+                matrices: parameter_groups(
+                    self.model,
+                    self.slow,
+                    matrices=matrices,
+                    decay=decay,
+                    rate=self.muon_rate if matrices and self.muon_rate else rate,
+                    muon_parts=self.muon_parts,
+                )
+                for matrices in (True, False)
+            }
             if self.muon_rate:
                 self.optimizer = MuonAdamW(groups[True], groups[False], betas)
             else:

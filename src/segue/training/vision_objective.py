@@ -25,22 +25,34 @@ class VisionObjective:
     """Batches of single images with dense labels and slot targets.
 
     Args:
-        instructions: tokenised questions `[M, Lq]` (padded) and their mask; the Q-Former reads one at random, so
-            that it meets instructions before language training.
+        instructions: tokenised questions `[M, Lq]` (padded) and their mask; the Q-Former reads one at random,
+            so that it meets instructions before language training.
         recolour: share of the images whose colour channels are permuted; they teach shape only.
     """
 
     trainable = ("vision_model", "aux_vision_model", "fusion", "reader", "slot_heads", "training_heads")
 
-    def __init__(self, model: PrimaModel, scenes: ScenePool, photos: PhotoPool | None,
-                 instructions: tuple[Tensor, Tensor], *, batch_size: int = 24, photo_share: float = 0.3,
-                 recolour: float = 0.3, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: PrimaModel,
+        scenes: ScenePool,
+        photos: PhotoPool | None,
+        instructions: tuple[Tensor, Tensor],
+        *,
+        batch_size: int = 24,
+        photo_share: float = 0.3,
+        recolour: float = 0.3,
+        seed: int = 0,
+    ) -> None:
         self.scenes, self.photos, self.instructions = scenes, photos, instructions
         self.batch_size, self.photo_share = batch_size, photo_share if photos else 0.0
         self.recolour, self.seed = recolour, seed
         vision, aux = model.config.vision_config, model.config.aux_vision_config
         self.size = vision.image_size
-        self.clip_grid, self.dino_grid = vision.image_size // vision.patch_size, aux.image_size // aux.patch_size
+        self.clip_grid, self.dino_grid = (
+            vision.image_size // vision.patch_size,
+            aux.image_size // aux.patch_size,
+        )
         self.slots = model.config.num_object_slots
         if not hasattr(model, "training_heads"):
             model.training_heads = DenseHeads(vision.hidden_size, aux.hidden_size)
@@ -60,16 +72,23 @@ class VisionObjective:
             targets.append(target)
         stacked = np.stack(pictures)
         chosen = rng.integers(len(self.instructions[0]), size=self.batch_size)
-        return {"pixel_values": normalise(stacked, "pixel_values"),
-                "pixel_values_aux": normalise(stacked, "pixel_values_aux"),
-                "qformer_input_ids": self.instructions[0][chosen],
-                "qformer_attention_mask": self.instructions[1][chosen],
-                "dense": torch.from_numpy(np.stack(dense)), "slots": stack_targets(targets)}
+        return {
+            "pixel_values": normalise(stacked, "pixel_values"),
+            "pixel_values_aux": normalise(stacked, "pixel_values_aux"),
+            "qformer_input_ids": self.instructions[0][chosen],
+            "qformer_attention_mask": self.instructions[1][chosen],
+            "dense": torch.from_numpy(np.stack(dense)),
+            "slots": stack_targets(targets),
+        }
 
-    def scene(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
+    def scene(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
         """Picture, (class, colour, part) maps at full size, slot targets."""
         i = int(rng.integers(len(self.scenes)))
-        arrays = [np.asarray(a[i]) for a in (self.scenes.images, self.scenes.object_maps, self.scenes.part_maps)]
+        arrays = [
+            np.asarray(a[i]) for a in (self.scenes.images, self.scenes.object_maps, self.scenes.part_maps)
+        ]
         mirrored = rng.random() < 0.5
         image, objects, parts = flip(*arrays) if mirrored else arrays
         if image.shape[0] != self.size:
@@ -78,14 +97,18 @@ class VisionObjective:
         things = self.scenes.objects[i]
         return image, scene_maps(things, objects, parts), scene_targets(things, self.slots, mirrored)
 
-    def photo(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
+    def photo(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
         """The same for a cropped photograph; labels have no parts."""
         assert self.photos is not None
         i = int(rng.integers(len(self.photos)))
         image, labels = random_crop(self.photos.images[i], self.photos.label_maps[i], rng)
         if rng.random() < 0.5:
             image, labels = flip(image, labels)
-        image, labels = resize_pair(np.ascontiguousarray(image), np.ascontiguousarray(labels), (self.size, self.size))
+        image, labels = resize_pair(
+            np.ascontiguousarray(image), np.ascontiguousarray(labels), (self.size, self.size)
+        )
         facts = self.photos.records[i].facts
         return image, photo_maps(facts, labels), photo_targets(facts, labels, self.slots)
 
@@ -93,8 +116,13 @@ class VisionObjective:
         """Dense cross-entropies of both towers plus the slot losses."""
         clip, dino = model.encode_towers(batch["pixel_values"], batch["pixel_values_aux"])
         # Slots start as noise; their gradient would drown the patch labels' in the towers.
-        visual = model.encode_images([1] * len(clip), batch["qformer_input_ids"], batch["qformer_attention_mask"],
-                                     vision_features=clip.detach(), aux_features=dino.detach())
+        visual = model.encode_images(
+            [1] * len(clip),
+            batch["qformer_input_ids"],
+            batch["qformer_attention_mask"],
+            vision_features=clip.detach(),
+            aux_features=dino.detach(),
+        )
         heads = model.training_heads
         prefix = 1 + model.config.aux_vision_config.num_register_tokens
         dense_dino = centres(batch["dense"], self.dino_grid)
@@ -110,4 +138,3 @@ class VisionObjective:
         slots, readings = slot_losses(model.slot_heads, visual.queries, batch["slots"])
         loss = sum(terms.values(), start=torch.zeros(())) + slots
         return loss, {k: float(v.detach()) for k, v in terms.items()} | readings
-

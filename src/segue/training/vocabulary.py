@@ -11,7 +11,9 @@ SLOT_CLASSES: tuple[str, ...] = (*KINDS, *PHOTO_LABELS)
 NOTHING = len(SLOT_CLASSES)
 CLASS_INDEX = {name: i for i, name in enumerate(SLOT_CLASSES)}
 COLOUR_INDEX = {name: i for i, name in enumerate(MINI_COLOURS)}
-PARTS: tuple[str, ...] = tuple(sorted({f"{kind.name}:{part}" for kind in KINDS.values() for part in kind.parts}))
+PARTS: tuple[str, ...] = tuple(
+    sorted({f"{kind.name}:{part}" for kind in KINDS.values() for part in kind.parts})
+)
 PART_INDEX = {name: i for i, name in enumerate(PARTS)}
 IGNORED = -100
 """Target of a loss term that does not apply."""
