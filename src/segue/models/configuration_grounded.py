@@ -13,7 +13,7 @@ from transformers.models.sam import SamConfig
 from segue.errors import ModelError
 
 
-class GroundedConfig(PreTrainedConfig):  # type: ignore[misc]
+class GroundedConfig(PreTrainedConfig):
     """What every grounded family shares: a causal LM, SAM, special tokens and the loss.
 
     Families add how images become visual tokens.
@@ -23,11 +23,12 @@ class GroundedConfig(PreTrainedConfig):  # type: ignore[misc]
 
     model_type = "grounded"
 
-    sam_config: dict[str, Any] | PreTrainedConfig | None = None
+    # Sub-configurations are given as mappings or as configurations, and are configurations once constructed.
+    sam_config: Any = None
     """SAM: encoder, prompt encoder and mask decoder. Its prompt width is the output width of
     `seg_projection`."""
 
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    text_config: Any = None
     """The causal language model (Vicuna-7B in the paper)."""
 
     image_token_id: int = -1
@@ -103,13 +104,13 @@ class PrimaConfig(GroundedConfig):
         "qformer_config": InstructBlipQFormerConfig,
     }
 
-    vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    vision_config: Any = None
     """EVA-CLIP-g/14 as InstructBLIP ships it. Stream `pixel_values`."""
 
-    aux_vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    aux_vision_config: Any = None
     """DINOv2-L with registers. Stream `pixel_values_aux`."""
 
-    qformer_config: dict[str, Any] | PreTrainedConfig | None = None
+    qformer_config: Any = None
     """The instruction-aware Q-Former; `encoder_hidden_size` follows the vision tower."""
 
     visual_module: str = "fusion"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from segue.models.visual_tokens import VisualTokens
 
 
 @dataclass
-class GroundedOutput(ModelOutput):  # type: ignore[misc]
+class GroundedOutput(ModelOutput):
     """Output of a grounded model.
 
     Attributes:
@@ -60,7 +60,7 @@ class GroundedGeneration:
     finished: bool
 
 
-class GroundedModel(PreTrainedModel):  # type: ignore[misc]
+class GroundedModel(PreTrainedModel):
     """A causal LM that sees images and draws a mask for every `[SEG]`; families fill `encode_images`.
 
     Source: PRIMA section 3.2; the frame that LISA, GLaMM and PRIMA share.
@@ -172,6 +172,7 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
             check_seg_count(len(rows), num_masks, len(seg_image_index))
             check_image_indices(seg_image_index, sum(counts))
             if image_embeddings is None:
+                assert pixel_values_sam is not None
                 image_embeddings = self.encode_sam(pixel_values_sam)
             output.mask_logits = self.decode_masks(image_embeddings, output.seg_prompts, seg_image_index)
             if mask_labels is not None:
@@ -196,7 +197,7 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
         """
         cfg = self.config
         side = cfg.sam_config.vision_config.image_size
-        zero = mask_logits.sum() * 0.0 + self.seg_projection[2].bias.sum() * 0.0
+        zero = mask_logits.sum() * 0.0 + cast(nn.Linear, self.seg_projection[2]).bias.sum() * 0.0
         dice, pixel, total = zero, zero, 0
         for index, masks in enumerate(mask_labels):
             chosen = mask_logits[seg_image_index == index]
@@ -205,8 +206,8 @@ class GroundedModel(PreTrainedModel):  # type: ignore[misc]
                 continue
             inside = tuple(resized_hw[index].tolist()) if resized_hw is not None else (side, side)
             if cfg.mask_loss_resolution == "original":
-                outside = tuple(original_hw[index].tolist()) if original_hw is not None else masks.shape[-2:]
-                chosen = resize_logits(chosen, inside, outside, side)
+                outside = masks.shape[-2:] if original_hw is None else original_hw[index].tolist()
+                chosen = resize_logits(chosen, inside, (outside[0], outside[1]), side)
                 targets = masks
             else:
                 targets = shrink_masks(masks, inside, chosen.shape[-1], side)

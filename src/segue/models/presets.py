@@ -213,81 +213,77 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
 
 def tiny_config(**overrides: Any) -> PrimaConfig:
     """Random-weight size for tests and dry runs: every part present, milliseconds a step. Source: ours."""
-    return segue_mini_config(
-        **(
-            {
-                "vision_config": {
-                    "hidden_size": 16,
-                    "intermediate_size": 32,
-                    "num_hidden_layers": 1,
-                    "num_attention_heads": 2,
-                    "image_size": 56,
-                    "patch_size": 14,
-                    "initializer_range": 0.2,
-                },
-                "aux_vision_config": {
-                    "hidden_size": 16,
-                    "num_hidden_layers": 1,
-                    "num_attention_heads": 2,
-                    "image_size": 56,
-                    "patch_size": 14,
-                    "num_register_tokens": 2,
-                    "mlp_ratio": 2,
-                },
-                "qformer_config": {
-                    "vocab_size": 1536,
-                    "hidden_size": 16,
-                    "num_hidden_layers": 1,
-                    "num_attention_heads": 2,
-                    "intermediate_size": 32,
-                    "cross_attention_frequency": 1,
-                    "hidden_dropout_prob": 0.0,
-                    "attention_probs_dropout_prob": 0.0,
-                    "max_position_embeddings": 128,
-                },
-                "text_config": {
-                    "model_type": "llama",
-                    "vocab_size": 1536,
-                    "hidden_size": 16,
-                    "intermediate_size": 32,
-                    "num_hidden_layers": 1,
-                    "num_attention_heads": 2,
-                    "max_position_embeddings": 1024,
-                    "tie_word_embeddings": True,
-                    "bos_token_id": 1,
-                    "eos_token_id": 2,
-                    "pad_token_id": 0,
-                },
-                "sam_config": {
-                    "vision_config": {
-                        "hidden_size": 16,
-                        "output_channels": 16,
-                        "num_hidden_layers": 1,
-                        "num_attention_heads": 2,
-                        "image_size": 48,
-                        "patch_size": 12,
-                        "window_size": 2,
-                        "global_attn_indexes": [0],
-                        "num_pos_feats": 8,
-                        "initializer_range": 0.2,
-                    },
-                    "prompt_encoder_config": {"hidden_size": 16, "image_size": 48, "patch_size": 12},
-                    "mask_decoder_config": {
-                        "hidden_size": 16,
-                        "mlp_dim": 32,
-                        "num_attention_heads": 2,
-                        "iou_head_hidden_dim": 8,
-                        "num_multimask_outputs": 1,
-                    },
-                },
-                "num_query_tokens": 5,
-                "content_queries": 2,
-                "num_object_slots": 1,
-                "fusion_heads": 2,
-            }
-            | overrides
-        )
-    )
+    sizes: dict[str, Any] = {
+        "vision_config": {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+            "initializer_range": 0.2,
+        },
+        "aux_vision_config": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+            "num_register_tokens": 2,
+            "mlp_ratio": 2,
+        },
+        "qformer_config": {
+            "vocab_size": 1536,
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "cross_attention_frequency": 1,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "max_position_embeddings": 128,
+        },
+        "text_config": {
+            "model_type": "llama",
+            "vocab_size": 1536,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 1024,
+            "tie_word_embeddings": True,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        },
+        "sam_config": {
+            "vision_config": {
+                "hidden_size": 16,
+                "output_channels": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 48,
+                "patch_size": 12,
+                "window_size": 2,
+                "global_attn_indexes": [0],
+                "num_pos_feats": 8,
+                "initializer_range": 0.2,
+            },
+            "prompt_encoder_config": {"hidden_size": 16, "image_size": 48, "patch_size": 12},
+            "mask_decoder_config": {
+                "hidden_size": 16,
+                "mlp_dim": 32,
+                "num_attention_heads": 2,
+                "iou_head_hidden_dim": 8,
+                "num_multimask_outputs": 1,
+            },
+        },
+        "num_query_tokens": 5,
+        "content_queries": 2,
+        "num_object_slots": 1,
+        "fusion_heads": 2,
+    }
+    return segue_mini_config(**(sizes | overrides))
 
 
 def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, dict[str, Any]]:

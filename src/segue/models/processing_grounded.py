@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
@@ -57,7 +58,7 @@ class ImageStream:
         filter_ = Image.Resampling.BILINEAR if self.fit == "pad" else Image.Resampling.BICUBIC
         if (image.height, image.width) != (height, width):
             image = image.resize((width, height), filter_)
-        pixels = np.asarray(image, dtype=np.float32) / 255.0
+        pixels: NDArray[Any] = np.asarray(image, dtype=np.float32) / 255.0
         pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         tensor = torch.from_numpy(pixels).permute(2, 0, 1)
         if self.fit == "crop":
@@ -70,7 +71,7 @@ class ImageStream:
         return square
 
 
-class GroundedProcessor(ProcessorMixin):  # type: ignore[misc]
+class GroundedProcessor(ProcessorMixin):
     """Prepares conversations over several images for a grounded model.
 
     Literal, for two images and three visual tokens each::

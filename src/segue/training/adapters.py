@@ -68,7 +68,7 @@ def merge_lora(model: GroundedModel) -> int:
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     for name, layer in layers:
         parent_name, _, child = name.rpartition(".")
-        layer.merge()  # type: ignore[operator]
+        layer.merge()
         setattr(model.get_submodule(parent_name), child, layer.get_base_layer())
     return len(layers)
 

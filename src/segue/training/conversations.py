@@ -158,6 +158,7 @@ class ConversationObjective:
                 fix="one mention per [SEG] of the markup",
             )
         distance = F.mse_loss(output.seg_prompts, codes) if len(codes) else output.seg_prompts.sum() * 0.0
+        assert model.slot_heads is not None
         slots, readings = slot_losses(model.slot_heads, output.visual.queries, targets)
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}

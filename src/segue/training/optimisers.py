@@ -68,9 +68,10 @@ class Muon(torch.optim.Optimizer):
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer = state["momentum_buffer"]
-        buffer.lerp_(parameter.grad, 1 - factor)
-        return parameter.grad.lerp(buffer, factor)
+        buffer, gradient = state["momentum_buffer"], parameter.grad
+        assert gradient is not None
+        buffer.lerp_(gradient, 1 - factor)
+        return gradient.lerp(buffer, factor)
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -94,7 +95,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self.adamw = torch.optim.AdamW(others, betas=betas)
         self.param_groups = self.muon.param_groups + self.adamw.param_groups
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = closure() if closure is not None else None
         self.muon.step()
         self.adamw.step()

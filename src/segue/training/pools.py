@@ -141,8 +141,8 @@ def scene_pool(
     for c in chunks:
         for scene in json.loads((folder / f"facts_{c:05d}.json").read_text()):
             objects.append(tuple(_object(fields) for fields in scene))
-    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "objects", "parts")]
-    return ScenePool(*arrays, objects, index_by_kind(objects))
+    images, object_maps, part_maps = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes)
+    return ScenePool(images, object_maps, part_maps, objects, index_by_kind(objects))
 
 
 def _check_settings(folder: Path, settings: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:

@@ -225,9 +225,8 @@ def start_fresh(recipe: Recipe, model: PrimaModel, objective: Objective) -> None
     if recipe.stage == "masks":
         start_sam(model, torch.cat([b["pixels"] for b in batches]))
     else:
-        start_towers(
-            model, *(torch.cat([b[n] for b in batches]) for n in ("pixel_values", "pixel_values_aux"))
-        )
+        clip, dino = (torch.cat([b[n] for b in batches]) for n in ("pixel_values", "pixel_values_aux"))
+        start_towers(model, clip, dino)
 
 
 def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Objective) -> StageTrainer:

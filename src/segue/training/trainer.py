@@ -27,7 +27,7 @@ class Objective(Protocol):
         """Loss and readings to be logged."""
 
 
-class Batches(Dataset):  # type: ignore[type-arg]
+class Batches(Dataset):
     """The batches of an objective from `start` to `steps`; a resumed run starts where it stopped."""
 
     def __init__(self, objective: Objective, steps: int) -> None:
@@ -40,8 +40,10 @@ class Batches(Dataset):  # type: ignore[type-arg]
         return self.objective.batch(self.start + index)
 
 
-class StageTrainer(Trainer):  # type: ignore[misc]
+class StageTrainer(Trainer):
     """Trains one stage; readings of the objective are averaged between logs."""
+
+    optimizer: torch.optim.Optimizer | None
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self.objective, self.slow = objective, slow or {}
         self.readings: dict[str, list[float]] = defaultdict(list)
 
-    def get_train_dataloader(self) -> DataLoader:  # type: ignore[type-arg]
+    def get_train_dataloader(self) -> DataLoader:
         return DataLoader(
             self.train_dataset,
             batch_size=None,

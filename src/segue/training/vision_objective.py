@@ -135,6 +135,7 @@ class VisionObjective:
             "clip_class": cross_entropy(heads.clip_classes(cells), dense_clip[:, 0]),
             "clip_colour": cross_entropy(heads.clip_colours(cells), dense_clip[:, 1]),
         }
+        assert model.slot_heads is not None
         slots, readings = slot_losses(model.slot_heads, visual.queries, batch["slots"])
         loss = sum(terms.values(), start=torch.zeros(())) + slots
         return loss, {k: float(v.detach()) for k, v in terms.items()} | readings
