@@ -1,4 +1,4 @@
-"""The embedded model, as a user meets it: it looks at the pictures, addresses them rightly, and remembers the talk."""
+"""The embedded model, as a user meets it: it looks at the pictures and remembers the talk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def contents(scenes: Sequence[Scene]) -> set[tuple[int, str]]:
 
 
 def test_the_answer_follows_the_images(mini: object, scenes: list[Scene]) -> None:
-    """Shown in the other order, the same two pictures give the same phrases with the image numbers exchanged."""
+    """Shown in the other order, the same pictures give the same phrases with other image numbers."""
     question = "What is the largest thing in each image?"
     right = swapped = total = 0
     for one, two in zip(scenes[::2], scenes[1::2], strict=True):
