@@ -43,23 +43,21 @@ def contents(scenes: Sequence[Scene]) -> set[tuple[int, str]]:
     return {(k, thing.phrase) for k, scene in enumerate(scenes) for thing in scene.objects}
 
 
-def test_the_answer_follows_the_images(mini: object, scenes: list[Scene]) -> None:
-    """Shown in the other order, the same pictures give the same phrases with other image numbers."""
-    question = "What is the largest thing in each image?"
-    right = swapped = total = 0
-    for one, two in zip(scenes[::2], scenes[1::2], strict=True):
-        pictures = [Image.fromarray(s.image) for s in (one, two)]
-        there = found(mini.session(pictures).ask(question))  # type: ignore[attr-defined]
-        back = found(mini.session(pictures[::-1]).ask(question))  # type: ignore[attr-defined]
-        right += len(there & contents([one, two]))
-        swapped += len(back & contents([two, one]))
-        total += 2
-    assert right >= 0.5 * total
-    assert swapped >= 0.5 * total
+def test_the_answer_is_read_from_the_picture(mini: object, scenes: list[Scene]) -> None:
+    """Most things named are in the picture shown, and few of them in another one."""
+    own = others = named = 0
+    for scene, other in zip(scenes, [*scenes[1:], scenes[0]], strict=True):
+        answer = mini.session([Image.fromarray(scene.image)]).ask("What is in image 1?")  # type: ignore[attr-defined]
+        named += len(found(answer))
+        own += len(found(answer) & contents([scene]))
+        others += len(found(answer) & contents([other]))
+    assert named >= 10
+    assert own >= 0.6 * named
+    assert others <= 0.3 * named
 
 
 def test_masks_lie_on_what_is_named(mini: object, scenes: list[Scene]) -> None:
-    """Masks of rightly named things cover them: mean IoU of at least a half."""
+    """Masks of rightly named things cover them."""
     ious = []
     for scene in scenes:
         answer = mini.session([Image.fromarray(scene.image)]).ask("What is in image 1?")  # type: ignore[attr-defined]
@@ -70,7 +68,7 @@ def test_masks_lie_on_what_is_named(mini: object, scenes: list[Scene]) -> None:
                     ious.append((g.mask & truth).sum() / max(1, (g.mask | truth).sum()))
                     assert g.mask.shape == truth.shape
     assert len(ious) >= 10
-    assert float(np.mean(ious)) >= 0.5
+    assert float(np.mean(ious)) >= 0.7
 
 
 def test_a_second_turn_keeps_the_first_in_mind(mini: object, scenes: list[Scene]) -> None:

@@ -23,7 +23,7 @@ PUBLIC_HOSTS = {
     *("github.com", "huggingface.co", "pypi.org", "download.pytorch.org", "docs.python.org"),
     *("arxiv.org", "doi.org", "openaccess.thecvf.com", "openreview.net", "aclanthology.org"),
     *("www.apache.org", "opensource.org", "creativecommons.org", "keepachangelog.com", "semver.org"),
-    *("cocodataset.org", "json-schema.org", "www.w3.org"),
+    *("cocodataset.org", "json-schema.org", "www.w3.org", "plan-lab.github.io"),
     *("example.com", "example.org", "localhost", "127.0.0.1"),
 }
 # Things that are true on one machine only, or that somebody meant to come back to. The patterns are written

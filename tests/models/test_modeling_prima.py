@@ -203,3 +203,17 @@ def test_more_images_than_identifiers_are_refused(shaken: Shaken) -> None:
     inputs = processor(images=[Image.new("RGB", (20, 20))] * 3, turns=[("user", "What?")])
     with pytest.raises(AlignmentError, match=r"2(.|\n)*3"):
         model(**inputs)
+
+
+@torch.no_grad()
+def test_the_image_index_is_as_loud_as_the_image(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
+    """Without the index, scaled visual tokens have exactly the length that the option asks for."""
+    model, processor = shaken(visual_token_rms=0.1)
+    batch = batch_of(processor, talks["three"])
+    tokens = tokens_of(model, batch)
+    ids = torch.tensor(model.config.identifier_token_ids)[torch.arange(len(tokens))]
+    bare = tokens - model.get_input_embeddings()(ids)[:, None]
+    lengths = bare.pow(2).mean(-1).sqrt()
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 0.1), atol=2e-3, rtol=0)

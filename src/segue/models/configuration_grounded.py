@@ -152,6 +152,13 @@ class PrimaConfig(GroundedConfig):
     slot_attributes: list[str] | tuple[str, ...] = ()
     """Attribute names (colours) that a slot may predict."""
 
+    visual_token_rms: float = 0.0
+    """Bring each visual token to this root mean square before the image index is added; 0 leaves it as it is.
+
+    Tokens of a fresh projection grew to twenty times the length of `(IMAGEi)`, and the model could not tell
+    images apart. Text embeddings of the mini have about 0.08. Source: ours.
+    """
+
     image_index_embedding: bool = False
     """Add the LM embedding of `(IMAGEi)` to each visual token of image i; needs `identifier_token_ids`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Dinov2WithRegistersModel, InstructBlipVisionModel
 from transformers import initialization as init
@@ -104,6 +105,8 @@ class PrimaModel(GroundedModel):
         fused = self.fusion(vision_features, aux_features)
         outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
         tokens = self.image_projection(outputs)
+        if self.config.visual_token_rms:
+            tokens = self.config.visual_token_rms * F.rms_norm(tokens, tokens.shape[-1:])
         if self.config.image_index_embedding:
             known = list(self.config.identifier_token_ids)
             if max(num_images) > len(known):
