@@ -87,16 +87,7 @@ class MaskObjective:
 
     def scene(self, rng: np.random.Generator) -> Picture:
         """A scene with the regions of all its objects and parts."""
-        i = int(rng.integers(len(self.scenes)))
-        arrays = [
-            np.asarray(a[i]) for a in (self.scenes.images, self.scenes.object_maps, self.scenes.part_maps)
-        ]
-        if rng.random() < 0.5:
-            arrays = flip(*arrays)
-        image, objects, parts = arrays
-        if image.shape[0] != self.size:
-            hw = (self.size, self.size)
-            (image, objects), (_, parts) = resize_pair(image, objects, hw), resize_pair(image, parts, hw)
+        i, (image, objects, parts), _ = self.scenes.draw(rng, self.size)
         regions: list[Region] = []
         for k, thing in enumerate(self.scenes.objects[i]):
             whole = objects == k + 1

@@ -19,6 +19,7 @@ from segue.data.scenes.kinds import KINDS, SceneObject
 from segue.data.scenes.render import render_scene
 from segue.errors import InputError
 from segue.images import load_image
+from segue.training.augmentation import flip, resize_pair
 
 CHUNK = 128
 PHOTO_LABELS: tuple[str, ...] = tuple(LABELS)
@@ -62,6 +63,16 @@ class ScenePool:
             return chosen
         parts = KINDS[self.objects[scene][object_index].kind].parts
         return chosen & (self.part_maps[scene] == parts.index(part) + 1)
+
+    def draw(self, rng: np.random.Generator, size: int) -> tuple[int, list[NDArray[np.uint8]], bool]:
+        """A random scene: place, (image, object map, part map) at `size`, and whether they are mirrored."""
+        i = int(rng.integers(len(self)))
+        arrays = [np.asarray(a[i]) for a in (self.images, self.object_maps, self.part_maps)]
+        mirrored = bool(rng.random() < 0.5)
+        image, objects, parts = flip(*arrays) if mirrored else arrays
+        if image.shape[0] != size:
+            (image, objects), (_, parts) = (resize_pair(image, m, (size, size)) for m in (objects, parts))
+        return i, [image, objects, parts], mirrored
 
     def sample_set(self, rng: np.random.Generator, num_images: int) -> list[int]:
         """Scenes to be asked about together; half of the sets share a kind, some of them its colour too."""

@@ -85,15 +85,7 @@ class VisionObjective:
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
         """Picture, (class, colour, part) maps at full size, slot targets."""
-        i = int(rng.integers(len(self.scenes)))
-        arrays = [
-            np.asarray(a[i]) for a in (self.scenes.images, self.scenes.object_maps, self.scenes.part_maps)
-        ]
-        mirrored = rng.random() < 0.5
-        image, objects, parts = flip(*arrays) if mirrored else arrays
-        if image.shape[0] != self.size:
-            hw = (self.size, self.size)
-            (image, objects), (_, parts) = resize_pair(image, objects, hw), resize_pair(image, parts, hw)
+        i, (image, objects, parts), mirrored = self.scenes.draw(rng, self.size)
         things = self.scenes.objects[i]
         return image, scene_maps(things, objects, parts), scene_targets(things, self.slots, mirrored)
 
