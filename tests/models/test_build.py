@@ -49,3 +49,12 @@ def test_prompts_and_positions_share_their_frequencies(tiny_bundle: SimpleNamesp
     shared = sam.shared_image_embedding.positional_embedding
     assert torch.equal(shared, sam.prompt_encoder.shared_embedding.positional_embedding)
     assert 0.4 < shared.std() < 2, "SAM's own start is a standard normal"
+
+
+def test_slots_know_the_words_of_their_names(tiny_tokenizer: Any) -> None:
+    names = {"slot_classes": ("mug", "teapot"), "slot_attributes": ("red",)}
+    spelled = build_from_tokenizer("tiny", tiny_tokenizer, **names)[0].config.slot_word_ids
+    texts = [tiny_tokenizer.decode(ids).strip() for ids in spelled]
+    assert texts == ["mug", "teapot", "red"]
+    silent = build_from_tokenizer("tiny", tiny_tokenizer, **names, slot_word_ids=())[0]
+    assert not silent.config.slot_word_ids

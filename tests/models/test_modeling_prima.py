@@ -217,3 +217,23 @@ def test_the_image_index_is_as_loud_as_the_image(
     bare = tokens - model.get_input_embeddings()(ids)[:, None]
     lengths = bare.pow(2).mean(-1).sqrt()
     torch.testing.assert_close(lengths, torch.full_like(lengths, 0.1), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@torch.no_grad()
+def test_slots_spell_what_they_read(shaken: Shaken, batch_of: Any, talks: dict[str, Any], keep: bool) -> None:
+    """By hand: probabilities of names times the embeddings of their words, and nothing for "nothing"."""
+    options = {"slot_classes": ("mug", "lamp"), "slot_attributes": ("red",), "keep_text_outputs": keep}
+    plain, _ = shaken(**options, slot_word_ids=())
+    model, processor = shaken(**options, slot_word_ids=((20,), (21, 22), (23,)))
+    batch = batch_of(processor, talks["three"], talks["one"])
+    names = ("pixel_values", "pixel_values_aux", "qformer_input_ids", "qformer_attention_mask")
+    visual = model.encode_images(batch["num_images"].tolist(), **{n: batch[n] for n in names})
+    classes, attributes, _ = model.slot_heads(visual.queries)
+    seen, table = classes.softmax(-1), model.get_input_embeddings().weight
+    words = [table[20], (table[21] + table[22]) / 2, table[23]]
+    wanted = seen[..., :1] * words[0] + seen[..., 1:2] * words[1] + (1 - seen[..., 2:]) * words[2]
+    added = visual.tokens - tokens_of(plain, batch)
+    torch.testing.assert_close(added[:, : wanted.shape[1]], wanted, atol=1e-5, rtol=1e-4)
+    assert (added[:, wanted.shape[1] :] == 0).all()
+    assert attributes.shape[-1] == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from segue.training.features import cache_features, picture_hash, tower_hash
+from segue.training.features import cache_features, drop_features, picture_hash, tower_hash
 from segue.training.streams import normalise
 
 
@@ -88,3 +88,12 @@ def test_the_hashes_follow_what_they_name(tiny: Callable[..., Any]) -> None:
     assert tower_hash(model) != before
     assert picture_hash(picture, 5) == picture_hash(picture, 5) != picture_hash(other, 5)
     assert picture_hash(picture, 0) == picture_hash(other, 0)
+
+
+def test_dropped_features_keep_their_mean_and_follow_the_generator() -> None:
+    features = torch.ones(40, 50)
+    first, again = (drop_features(features, 0.2, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert set(first.unique().tolist()) == {0.0, 1.25}
+    assert abs(float(first.mean()) - 1) < 0.05
+    assert drop_features(features, 0.0, np.random.default_rng(3)) is features

@@ -26,6 +26,9 @@ def build_from_tokenizer(
         Model (in eval mode) and processor.
     """
     config = preset(name).config(**overrides)
+    names = (*config.slot_classes, *config.slot_attributes)
+    if config.slot_classes and "slot_word_ids" not in overrides:
+        config.slot_word_ids = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in names]
     config.text_config.vocab_size = config.qformer_config.vocab_size = len(tokenizer)
     torch.manual_seed(seed)
     model = PrimaModel(config).eval()

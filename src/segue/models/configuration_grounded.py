@@ -152,6 +152,14 @@ class PrimaConfig(GroundedConfig):
     slot_attributes: list[str] | tuple[str, ...] = ()
     """Attribute names (colours) that a slot may predict."""
 
+    slot_word_ids: list[list[int]] | tuple[tuple[int, ...], ...] = ()
+    """Token ids of every slot class and then of every attribute; empty is off.
+
+    Each query's readings are spelled to the language model: the LM embeddings of the names, weighted by
+    the heads' probabilities, are added to its visual token, so that naming an object is copying a word.
+    A class of "nothing" adds nothing. Source: ours.
+    """
+
     visual_token_rms: float = 0.0
     """Bring each visual token to this root mean square before the image index is added; 0 leaves it as it is.
 
@@ -180,6 +188,15 @@ class PrimaConfig(GroundedConfig):
                 found=str(self.num_query_tokens),
                 where="PrimaConfig",
                 fix="raise num_query_tokens or use a smaller grid or fewer slots",
+            )
+        names = len(self.slot_classes) + len(self.slot_attributes)
+        if self.slot_word_ids and (len(self.slot_word_ids) != names or not self.num_object_slots):
+            raise ModelError(
+                "slot words do not fit the slots",
+                expected=f"num_object_slots above 0 and {names} lists of token ids",
+                found=f"{self.num_object_slots} slots and {len(self.slot_word_ids)} lists",
+                where="config.slot_word_ids",
+                fix="give the ids of each name of slot_classes and slot_attributes, or none",
             )
         if self.image_index_embedding and not self.identifier_token_ids:
             raise ModelError(

@@ -107,6 +107,9 @@ class PrimaModel(GroundedModel):
         tokens = self.image_projection(outputs)
         if self.config.visual_token_rms:
             tokens = self.config.visual_token_rms * F.rms_norm(tokens, tokens.shape[-1:])
+        if self.config.slot_word_ids:
+            words = self.spell_slots(outputs[:, : self.config.num_query_tokens])
+            tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if self.config.image_index_embedding:
             known = list(self.config.identifier_token_ids)
             if max(num_images) > len(known):
@@ -121,6 +124,17 @@ class PrimaModel(GroundedModel):
             ids = torch.tensor(known)[indices].to(tokens.device)
             tokens = tokens + self.get_input_embeddings()(ids)[:, None]
         return VisualTokens(tokens, mask, outputs[:, : self.config.num_query_tokens])
+
+    def spell_slots(self, queries: Tensor) -> Tensor:
+        """LM embeddings of what the slot heads read from `[N, Q, C]` queries, `[N, Q, D]`; see the config."""
+        assert self.slot_heads is not None
+        classes, attributes, _ = self.slot_heads(queries)
+        embedding = self.get_input_embeddings()
+        names = [embedding(torch.tensor(ids, device=queries.device)) for ids in self.config.slot_word_ids]
+        table = torch.stack([name.mean(0) for name in names])
+        seen = classes.softmax(-1)[..., :-1]
+        mixed = torch.cat([seen, seen.sum(-1, keepdim=True) * attributes.softmax(-1)], dim=-1)
+        return mixed @ table
 
 
 def reset_attention(attention: nn.MultiheadAttention) -> None:

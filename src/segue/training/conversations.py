@@ -16,6 +16,7 @@ from segue.models.processing_grounded import GroundedProcessor
 from segue.training.augmentation import pad_square, resize_pair
 from segue.training.cached_images import CachedImages
 from segue.training.dialogues import Dialogue, draw_dialogue
+from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import slot_losses, stack_targets
@@ -33,6 +34,7 @@ class ConversationObjective:
         cache: folder of the feature cache.
         scene_count: how many scenes of the pool take part.
         photo_views: crops of each photograph that take part.
+        feature_dropout: share of the towers' outputs that is zeroed.
         name_weight: weight of the tokens of names (kinds, colours, labels, parts) in the text loss.
         distillation: weight of the squared distance between a `[SEG]` prompt and its phrase's code.
         slots: weight of the slot losses.
@@ -53,6 +55,7 @@ class ConversationObjective:
         photo_share: float = 0.3,
         scene_count: int = 8192,
         photo_views: int = 6,
+        feature_dropout: float = 0.0,
         name_weight: float = 2.0,
         distillation: float = 1.0,
         slots: float = 0.5,
@@ -68,6 +71,7 @@ class ConversationObjective:
         self.images = CachedImages(
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
+        self.feature_dropout = feature_dropout
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.token_weights = name_weights(processor, name_weight)
@@ -92,7 +96,10 @@ class ConversationObjective:
         items, codes, targets = [], [], []
         for dialogue, encoded in chosen:
             views = self.images.views(dialogue.source, dialogue.images, rng)
-            vision, aux = self.images.features[dialogue.source](views)
+            vision, aux = (
+                drop_features(f, self.feature_dropout, rng)
+                for f in self.images.features[dialogue.source](views)
+            )
             item = encoded | {"vision_features": vision, "aux_features": aux, "num_images": len(views)}
             if self.masks:
                 item |= self.mask_inputs(dialogue, views)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segue.models.modeling_prima import PrimaModel
 from segue.training.cached_images import CachedImages
+from segue.training.features import drop_features
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import slot_losses, stack_targets
 
@@ -21,6 +22,7 @@ class SlotObjective:
     Args:
         instructions: tokenised questions `[M, Lq]` (padded) and their mask.
         cache: folder of the features; the conversation stage reads the same ones.
+        feature_dropout: share of the towers' outputs that is zeroed.
 
     Source: ours.
     """
@@ -39,12 +41,14 @@ class SlotObjective:
         photo_share: float = 0.25,
         scene_count: int = 8192,
         photo_views: int = 3,
+        feature_dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.images = CachedImages(
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
         self.instructions, self.batch_size, self.seed = instructions, batch_size, seed
+        self.feature_dropout = feature_dropout
         self.photo_share = photo_share if photos is not None else 0.0
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -58,8 +62,8 @@ class SlotObjective:
         features = [self.images.features[source](views) for source, views in drawn.items() if views]
         chosen = rng.integers(len(self.instructions[0]), size=self.batch_size)
         return {
-            "vision_features": torch.cat([f[0] for f in features]),
-            "aux_features": torch.cat([f[1] for f in features]),
+            "vision_features": drop_features(torch.cat([f[0] for f in features]), self.feature_dropout, rng),
+            "aux_features": drop_features(torch.cat([f[1] for f in features]), self.feature_dropout, rng),
             "qformer_input_ids": self.instructions[0][chosen],
             "qformer_attention_mask": self.instructions[1][chosen],
             "slots": stack_targets(
