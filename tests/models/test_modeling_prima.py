@@ -237,3 +237,15 @@ def test_slots_spell_what_they_read(shaken: Shaken, batch_of: Any, talks: dict[s
     torch.testing.assert_close(added[:, : wanted.shape[1]], wanted, atol=1e-5, rtol=1e-4)
     assert (added[:, wanted.shape[1] :] == 0).all()
     assert attributes.shape[-1] == 1
+
+
+@torch.no_grad()
+def test_the_number_of_an_image_can_be_added_as_the_text_writes_it(
+    shaken: Shaken, batch_of: Any, talks: dict[str, Any]
+) -> None:
+    plain, processor = shaken(image_number_ids=())
+    numbered, _ = shaken(image_number_ids=(30, 31, 32))
+    batch = batch_of(processor, talks["three"], talks["one"])
+    added = tokens_of(numbered, batch) - tokens_of(plain, batch)
+    expected = numbered.get_input_embeddings()(torch.tensor([30, 31, 32, 30]))[:, None].expand_as(added)
+    torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-5)

@@ -29,6 +29,10 @@ def build_from_tokenizer(
     names = (*config.slot_classes, *config.slot_attributes)
     if config.slot_classes and "slot_word_ids" not in overrides:
         config.slot_word_ids = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in names]
+    if config.slot_classes and "image_number_ids" not in overrides:
+        numbers = range(1, len(config.identifier_token_ids) + 1)
+        spelled = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in numbers]
+        config.image_number_ids = [ids[-1] for ids in spelled]
     config.text_config.vocab_size = config.qformer_config.vocab_size = len(tokenizer)
     torch.manual_seed(seed)
     model = PrimaModel(config).eval()

@@ -170,6 +170,12 @@ class PrimaConfig(GroundedConfig):
     image_index_embedding: bool = False
     """Add the LM embedding of `(IMAGEi)` to each visual token of image i; needs `identifier_token_ids`."""
 
+    image_number_ids: list[int] | tuple[int, ...] = ()
+    """Token ids of " 1", " 2", ... (the last one of each): their LM embeddings are added beside the identifiers'; empty is off.
+
+    Questions and answers say "image 2", so that finding its tokens is matching equal words. Source: ours.
+    """
+
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self.qformer_config.encoder_hidden_size = self.vision_config.hidden_size

@@ -121,8 +121,10 @@ class PrimaModel(GroundedModel):
                     fix="show fewer images in one conversation",
                 )
             indices = torch.cat([torch.arange(n) for n in num_images])
-            ids = torch.tensor(known)[indices].to(tokens.device)
-            tokens = tokens + self.get_input_embeddings()(ids)[:, None]
+            for names in (known, list(self.config.image_number_ids)):
+                if names:
+                    ids = torch.tensor(names)[indices].to(tokens.device)
+                    tokens = tokens + self.get_input_embeddings()(ids)[:, None]
         return VisualTokens(tokens, mask, outputs[:, : self.config.num_query_tokens])
 
     def spell_slots(self, queries: Tensor) -> Tensor:
