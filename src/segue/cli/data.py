@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from segue.records import Conversation
 
 app = typer.Typer(help="Make grounded conversations (gconv/1 JSONL).", no_args_is_help=True)
 
@@ -71,6 +74,50 @@ def photos(
     # mypy cannot follow the check above into the literal type.
     build(coco, images, out, seed=seed, count=count, split=split, copy_images=copy_images)  # type: ignore[arg-type]
     _say(out / "conversations.jsonl")
+
+
+@app.command()
+def own(
+    path: Annotated[Path, typer.Argument(help="Annotations: a file or folder that `segue train` reads.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of records to write.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; that of the annotations by default.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="Name of the format, when it is not recognised.")] = None,
+    seed: Seed = 0,
+    count: Count = 100,
+) -> None:
+    """Write fixed conversations about your own annotations, for `segue eval`."""
+    from rich.text import Text
+
+    from segue.cli.console import err
+    from segue.data.own import read_own_data
+    from segue.inference.report import make_folder
+    from segue.records import write_jsonl
+
+    read = read_own_data(path, images=images, format=format)
+    for line in read.report.lines():
+        err().print(Text(line))
+    make_folder(out.parent)
+    written = write_jsonl(
+        out, (_moved(c, read.source.root, out.parent) for c in read.source.fixed(count, seed))
+    )
+    err().print(Text(f"{written} conversations"))
+    _say(out)
+
+
+def _moved(conversation: Conversation, root: Path, folder: Path) -> Conversation:
+    """The conversation with its image paths relative to another folder, as `segue eval` reads them."""
+    import os
+
+    def path(name: str) -> str:
+        try:
+            return Path(os.path.relpath(root / name, folder)).as_posix()
+        except ValueError:  # another drive
+            return str((root / name).resolve())
+
+    images = [image.model_copy(update={"path": path(image.path)}) for image in conversation.images]
+    return conversation.model_copy(update={"images": images})
 
 
 def _say(path: Path) -> None:

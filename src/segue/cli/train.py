@@ -1,30 +1,98 @@
-"""`segue train`: run a recipe."""
+"""`segue train`: run a recipe, or train a model on own data."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/mini.yaml.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder: resolved recipe, checkpoints, final model.")
     ],
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(help="A YAML recipe, such as recipes/mini_joint.yaml; may be left out with --data."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Own data: what to start from, a folder or a preset with weights."
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Own data: a file or folder of annotations; may be repeated, with shares as PATH::0.3.",
+            metavar="PATH[::WEIGHT]",
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of the images: one for all --data, or one for each.", metavar="DIR"),
+    ] = None,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(help="Format of --data, when it is not recognised: one for all, or one for each."),
+    ] = None,
+    val: Annotated[
+        Path | None, typer.Option(help="Own data: annotations that picture sheets ask about.")
+    ] = None,
+    val_images: Annotated[
+        Path | None, typer.Option(help="Folder of the images of --val; the first --images by default.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Number of steps; by default three passes over the data.", min=1)
+    ] = None,
+    cache_features: Annotated[
+        bool, typer.Option("--cache-features", help="Own data: run the frozen encoders once per image.")
+    ] = False,
+    report_to: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or wandb; may be repeated.", metavar="NAME")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe; may be repeated.", metavar="A.B=C"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the resolved recipe and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the resolved recipe (and the estimate) and stop.")
+    ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = True,
 ) -> None:
-    """Train a model by a recipe."""
+    """Train a model by a recipe, or on your own data.
+
+    segue train --model segue-mini --data my_coco.json --images DIR --out RUN
+    """
     from segue.errors import InputError
     from segue.inference.report import make_folder
 
-    if not recipe.is_file():
+    changes: dict[str, Any] = {}
+    if model is not None:
+        changes["model.start"] = model
+    if data:
+        changes["data.own"] = own_entries(data, images or [], format or [])
+    if val is not None:
+        folder = val_images or (images[0] if images else None)
+        changes["data.val"] = {"path": str(val), "images": str(folder) if folder else None}
+    if steps is not None:
+        changes["optimiser.max_steps"] = steps
+    if cache_features:
+        changes["finetune.cache_features"] = True
+    if report_to:
+        changes["report_to"] = list(report_to)
+    if recipe is None and not data:
+        raise InputError(
+            "There is nothing to train on.",
+            expected="a recipe, or --data FILE",
+            found="neither",
+            where="segue train",
+            fix="segue train --model segue-mini --data my_coco.json --images DIR --out RUN",
+        )
+    if recipe is not None and not recipe.is_file():
         raise InputError(
             "There is no such recipe.",
             expected="a YAML file",
@@ -36,4 +104,68 @@ def train(
     from segue.cli.console import show_paths
     from segue.training.run import train as run
 
-    show_paths([run(recipe, out, overrides=list(overrides or []), dry_run=dry_run, resume=resume)])
+    if recipe is None:
+        from segue.training.own import DEFAULT_RECIPE
+
+        recipe = DEFAULT_RECIPE
+    # JSON is YAML, which is what the values of overrides are; --set comes last and wins.
+    written = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
+    show_paths([run(recipe, out, overrides=[*written, *(overrides or [])], dry_run=dry_run, resume=resume)])
+
+
+def own_entries(data: Sequence[str], images: Sequence[Path], formats: Sequence[str]) -> list[dict[str, Any]]:
+    """Entries of `data.own` from the command's options.
+
+    Raises:
+        InputError: Neither one folder (or format) for all data sets nor one for each.
+    """
+    folders = _one_each("--images", [str(folder) for folder in images], len(data))
+    names = _one_each("--format", list(formats), len(data))
+    entries: list[dict[str, Any]] = []
+    for given, folder, name in zip(data, folders, names, strict=True):
+        path, weight = split_weight(given)
+        entry = {"path": path, "images": folder, "format": name, "weight": weight}
+        entries.append({key: value for key, value in entry.items() if value is not None})
+    return entries
+
+
+def split_weight(given: str) -> tuple[str, float | None]:
+    """`a.json::0.3` to path and weight; a path that has `::` in its name and exists is left whole.
+
+    Raises:
+        InputError: What follows the last `::` is not a positive number.
+    """
+    from segue.errors import InputError
+
+    path, found, weight = given.rpartition("::")
+    if not found or Path(given).exists():
+        return given, None
+    try:
+        value = float(weight)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise InputError(
+            "The weight of a data set cannot be used.",
+            expected="PATH::WEIGHT with a positive number",
+            found=repr(weight),
+            where=f"--data {given}",
+            fix=f"--data {path}::1.0",
+        )
+    return path, value
+
+
+def _one_each(option: str, values: list[str], count: int) -> list[str | None]:
+    from segue.errors import InputError
+
+    if len(values) not in (0, 1, count):
+        raise InputError(
+            f"{option} does not fit --data.",
+            expected=f"one for all data sets, or {count}",
+            found=str(len(values)),
+            where=option,
+            fix=f"give {option} once, or once after each --data, in the same order",
+        )
+    if len(values) == count:
+        return list(values)
+    return [values[0] if values else None] * count

@@ -10,6 +10,14 @@ from segue.errors import InputError
 from segue.models.modeling_grounded import GroundedModel
 
 TRAINABLE: dict[str, tuple[str, ...]] = {
+    "mini": (
+        "language_model",
+        "reader",
+        "fusion",
+        "image_projection",
+        "seg_projection",
+        "sam.mask_decoder",
+    ),
     "prima": (
         "fusion",
         "reader.query_tokens",
@@ -30,10 +38,11 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
 }
 """Parameter prefixes that train beside the LoRA weights; everything else is frozen.
 
-Source: `prima`: PRIMA section 3.2 (query tokens finetuned, decoder finetuned, encoder frozen, tokens
-trained); fusion and projections are new and must train. `prima-square`: the newer version's figure (the
-Q-Former and its queries are frozen; relational attention, projections and SAM's decoder train). Embeddings
-and head in full as in GLaMM's code.
+Source: `mini`: ours; it is small enough to train whole parts, and new words need the embeddings and all
+layers of its language model (towers, SAM's encoder, slot heads stay). `prima`: PRIMA section 3.2 (query tokens
+finetuned, decoder finetuned, encoder frozen, tokens trained); fusion and projections are new and must train.
+`prima-square`: the newer version's figure (the Q-Former and its queries are frozen; relational attention,
+projections and SAM's decoder train). Embeddings and head in full as in GLaMM's code.
 """
 
 

@@ -34,6 +34,8 @@ class ModelRecipe(_Strict):
     """Which model is trained and what it starts from."""
 
     preset: str = "segue-mini"
+    start: str | None = None
+    """Stage "finetune": the whole model to start from, a folder or a preset with weights."""
     seed: int = 0
     tokenizer: TokenizerRecipe = Field(default_factory=TokenizerRecipe)
     init: list[InitRecipe] = Field(default_factory=list)
@@ -58,9 +60,25 @@ class PhotosRecipe(_Strict):
     size: int = 320
 
 
+class OwnDataRecipe(_Strict):
+    """A data set of the user's, in any format that `segue.data.own` reads."""
+
+    path: str
+    images: str | None = None
+    """Folder of the images; that of the file when None."""
+    format: str | None = None
+    """Name of the format; recognised by its contents when None."""
+    weight: float | None = Field(default=None, gt=0)
+    """Share of the mixture, relative to the others; in proportion to their sizes when none has one."""
+
+
 class DataRecipe(_Strict):
     """What the batches are drawn from."""
 
+    own: list[OwnDataRecipe] = Field(default_factory=list)
+    """Stage "finetune": the mixture."""
+    val: OwnDataRecipe | None = None
+    """Stage "finetune": what the picture sheets ask about; the first of `own` when None."""
     scenes: ScenesRecipe = Field(default_factory=ScenesRecipe)
     photos: PhotosRecipe | None = None
     photo_share: float = 0.25
@@ -86,13 +104,34 @@ class OptimiserRecipe(_Strict):
     """Parameter prefix to learning-rate factor."""
 
 
+class FinetuneRecipe(_Strict):
+    """What only stage "finetune" reads."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    """Passes over the data, unless `optimiser.max_steps` is given."""
+    least_steps: int = Field(default=300, ge=1)
+    """Small data sets are passed more often than `epochs`, until this many steps."""
+    family: str | None = None
+    """Row of `segue.training.adapters.TRAINABLE`; found from the model when None."""
+    lora_rank: int = Field(default=8, ge=1)
+    lora_alpha: int = Field(default=16, ge=1)
+    cache_features: bool = False
+    """Keep the outputs of the frozen encoders in the run folder."""
+    sheet_every: int = Field(default=200, ge=0)
+    """Steps between picture sheets; one more at the end. 0 draws none."""
+    sheet_questions: int = Field(default=6, ge=1)
+    sheet_tokens: int = Field(default=160, ge=1)
+    """Budget of each answer on a sheet."""
+
+
 class Recipe(_Strict):
     """One stage of training."""
 
-    stage: Literal["masks", "vision", "slots", "conversation"]
+    stage: Literal["masks", "vision", "slots", "conversation", "finetune"]
     model: ModelRecipe = Field(default_factory=ModelRecipe)
     data: DataRecipe = Field(default_factory=DataRecipe)
     optimiser: OptimiserRecipe = Field(default_factory=OptimiserRecipe)
+    finetune: FinetuneRecipe = Field(default_factory=FinetuneRecipe)
     options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the stage's objective (batch_size, prompts, ...)."""
     trainable: list[str] = Field(default_factory=list)

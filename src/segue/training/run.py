@@ -17,6 +17,7 @@ import torch
 import yaml
 from transformers import PreTrainedTokenizerFast, TrainingArguments
 
+import segue
 from segue.errors import InputError
 from segue.models.build import build_from_tokenizer
 from segue.models.configuration_grounded import PrimaConfig
@@ -52,6 +53,10 @@ def train(
     """
     recipe, out = load_recipe(recipe_path, overrides), Path(out)
     check_recipe(recipe)
+    if recipe.stage == "finetune":
+        from segue.training.own import finetune
+
+        return finetune(recipe, out, dry_run=dry_run, resume=resume)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     scenes, photos = open_data(recipe)
@@ -74,15 +79,19 @@ def train(
         return out
     started = time.time()
     trainer = make_trainer(recipe, out, model, objective)
-    checkpoint = last_checkpoint(out) if resume else None
-    if checkpoint is not None:
-        trainer.train_dataset.start = int(checkpoint.name.rpartition("-")[2])
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    run_to_end(trainer, last_checkpoint(out) if resume else None)
     final = save_final(out / "final", model, processor)
     facts = json.loads((out / "run.json").read_text())
     facts["seconds"] = facts.get("seconds", 0) + round(time.time() - started)
     (out / "run.json").write_text(json.dumps(facts, indent=1))
     return final
+
+
+def run_to_end(trainer: StageTrainer, checkpoint: Path | None) -> None:
+    """Train all steps, or those after a checkpoint."""
+    if checkpoint is not None:
+        trainer.train_dataset.start = int(checkpoint.name.rpartition("-")[2])
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
 
 
 def open_data(recipe: Recipe) -> tuple[ScenePool, PhotoPool | None]:
@@ -135,9 +144,17 @@ def objective_class(stage: str) -> type:
         from segue.training.vision_objective import VisionObjective
 
         return VisionObjective
+    if stage == "finetune":
+        from segue.training.records_objective import RecordsObjective
+
+        return RecordsObjective
     from segue.training.conversations import ConversationObjective
 
     return ConversationObjective
+
+
+GIVEN = frozenset({"cache", "max_tokens", "trainable", "features", "journal", "dialect"})
+"""Arguments of the objectives that follow from the run; options of a recipe do not name them."""
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -148,7 +165,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     preset(recipe.model.preset)
     parameters = inspect.signature(objective_class(recipe.stage)).parameters.values()
-    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"cache"}
+    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - GIVEN
     fields = {f.name for f in dataclasses.fields(PrimaConfig)} - {"slot_classes"}
     for given, known, where in (
         (recipe.options, options, "options"),
@@ -316,13 +333,27 @@ def save_final(
     return folder
 
 
-def write_facts(out: Path, recipe: Recipe, model: PrimaModel, trainable: list[str]) -> None:
-    """Write `run.json`: versions, machine, commit and parameter counts, once per run."""
+def git_commit() -> str:
+    """The commit that runs, or why there is none to name."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent,
+            check=False,
+        )
+    except OSError:
+        return "unknown: git is not installed"
+    return found.stdout.strip() or "unknown: not a git checkout"
+
+
+def write_facts(
+    out: Path, recipe: Recipe, model: PrimaModel, trainable: list[str], more: dict[str, Any] | None = None
+) -> None:
+    """Write `run.json`: versions, machine, commit and parameter counts, once per run; and `more`."""
     if (out / "run.json").exists():
         return
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    ).stdout.strip()
     import transformers
 
     sizes = dict(model.named_parameters())
@@ -330,7 +361,8 @@ def write_facts(out: Path, recipe: Recipe, model: PrimaModel, trainable: list[st
         json.dumps(
             {
                 "stage": recipe.stage,
-                "commit": commit,
+                "commit": git_commit(),
+                "segue": segue.__version__,
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
                 "python": platform.python_version(),
@@ -338,7 +370,8 @@ def write_facts(out: Path, recipe: Recipe, model: PrimaModel, trainable: list[st
                 f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}",
                 "parameters": sum(p.numel() for p in sizes.values()),
                 "trainable": sum(sizes[n].numel() for n in trainable),
-            },
+            }
+            | (more or {}),
             indent=1,
         )
     )

@@ -1,0 +1,203 @@
+"""Frozen encoders see each image once: their outputs are kept beside the run, one file per image.
+
+SAM's encoder is about two thirds of PRIMA's forward, and it says the same of an image in every epoch.
+Features are computed the first time that an image occurs, one image at a time, so that they do not depend on
+the batch that it occurred in; a run that was killed finds the files of the images that it had seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from segue.errors import ImageError, InputError
+from segue.models.processing_grounded import GroundedProcessor
+
+ENCODERS = ("vision_model", "aux_vision_model", "sam.vision_encoder")
+"""Parts whose outputs are kept, where a family has them; all of them must be frozen."""
+
+EMBEDDINGS = "image_embeddings"
+"""The argument of `forward` that takes what SAM's encoder gives; `encode_features` names the others."""
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """The features of one image, each with a leading dimension of one, and the image's (height, width)."""
+
+    tensors: dict[str, Tensor]
+    hw: tuple[int, int]
+
+
+class ModelFeatures:
+    """A folder of features of one model's encoders.
+
+    Args:
+        model: Has the encoders; they must be frozen by now.
+        processor: Its image streams are part of the folder's name, as are the encoders' weights: features of
+            another model or of other sizes are never read.
+        folder: Where the folder is made.
+
+    Raises:
+        InputError: One of the encoders trains.
+
+    Source: ours.
+    """
+
+    def __init__(self, model: Any, processor: GroundedProcessor, folder: Path) -> None:
+        check_frozen(model)
+        self.model: Any = model
+        self.folder = folder / encoder_hash(model, processor)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._keys: dict[Path, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers read and write files; the model is of use in the training process only.
+        return {**self.__dict__, "model": None}
+
+    def key(self, path: Path) -> str:
+        """Hash of an image file's bytes, computed once per process.
+
+        Raises:
+            ImageError: The file cannot be read.
+        """
+        if path not in self._keys:
+            try:
+                self._keys[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise ImageError(
+                    "The image file cannot be read.",
+                    expected="a file that may be opened",
+                    found=error.strerror or str(error),
+                    where=str(path),
+                    fix="check the path and its permissions",
+                ) from None
+        return self._keys[path]
+
+    def read(self, key: str) -> StoredFeatures | None:
+        """The features of an image, or None when they are not there (or not readable) yet."""
+        path = self.folder / f"{key}.safetensors"
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                noted = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+                return StoredFeatures(tensors, (int(noted["height"]), int(noted["width"])))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return None  # damaged on the disk: it is computed and written again
+
+    def write(self, key: str, features: StoredFeatures) -> None:
+        """Keep the features of an image; the file appears complete or not at all.
+
+        Raises:
+            InputError: The folder takes no more files.
+        """
+        path = self.folder / f"{key}.safetensors"
+        unfinished = path.with_name(f".{key}.{os.getpid()}.unfinished")
+        noted = {"height": str(features.hw[0]), "width": str(features.hw[1])}
+        tensors = {name: t.detach().cpu().contiguous() for name, t in features.tensors.items()}
+        try:
+            save_file(tensors, unfinished, metadata=noted)
+            os.replace(unfinished, path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                "The features of an image cannot be kept.",
+                expected="room for one file per image",
+                found=str(error),
+                where=str(self.folder),
+                fix="free some space, or train without --cache-features",
+            ) from None
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def assemble(self, pictures: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Features of a batch's images, in order; those that are missing are computed and kept.
+
+        Args:
+            pictures: One per image: `key`, and either `features` or, with `hw`, the image's pixel `streams`
+                `[1, 3, S, S]`.
+
+        Returns:
+            Arguments of `forward` in place of the pixel streams, `[N, ...]` each.
+        """
+        computed: dict[str, dict[str, Tensor]] = {}
+        rows = []
+        for picture in pictures:
+            key = picture["key"]
+            if "features" in picture:
+                rows.append(picture["features"])
+                continue
+            if key not in computed:
+                # Another batch may have had the same image since this one was made.
+                stored = self.read(key)
+                if stored is None:
+                    stored = StoredFeatures(self.compute(picture["streams"]), tuple(picture["hw"]))
+                    self.write(key, stored)
+                computed[key] = stored.tensors
+            rows.append(computed[key])
+        return {name: torch.cat([row[name].to(self.model.device) for row in rows]) for name in rows[0]}
+
+    @torch.no_grad()
+    def compute(self, streams: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Run the encoders over one image, in eval mode."""
+        pixels = {name: value.to(self.model.device, self.model.dtype) for name, value in streams.items()}
+        with _evaluating(list(encoders(self.model).values())):
+            sam = self.model.encode_sam(pixels.pop("pixel_values_sam"))
+            features: dict[str, Tensor] = self.model.encode_features(**pixels)
+        return features | {EMBEDDINGS: sam}
+
+
+def encoders(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a model whose outputs are kept."""
+    modules = dict(model.named_modules())
+    return {name: modules[name] for name in ENCODERS if name in modules}
+
+
+def check_frozen(model: nn.Module) -> None:
+    """Refuse to keep the outputs of encoders that change.
+
+    Raises:
+        InputError: Naming the encoders that train.
+    """
+    parts = encoders(model)
+    training = [name for name, part in parts.items() if any(p.requires_grad for p in part.parameters())]
+    if training:
+        raise InputError(
+            "Features cannot be kept: they change while the encoders train.",
+            expected=f"{', '.join(parts)} frozen",
+            found=f"{', '.join(training)} trains",
+            where="finetune.cache_features",
+            fix="leave out --cache-features, or take these parts out of `trainable`",
+        )
+
+
+def encoder_hash(model: nn.Module, processor: GroundedProcessor) -> str:
+    """Changes with every weight of the encoders and with the images' sizes and normalisation."""
+    digest = hashlib.sha256(repr(sorted(processor.image_streams.items())).encode())
+    for encoder, part in encoders(model).items():
+        for name, value in part.state_dict().items():
+            digest.update(f"{encoder}.{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _evaluating(modules: list[nn.Module]) -> Iterator[None]:
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)

@@ -1,0 +1,328 @@
+"""Stage "finetune": any grounded model learns from records `gconv/1`, drawn from a mixture of sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segue import masks
+from segue.errors import ImageError, InputError, RecordError
+from segue.images import load_image
+from segue.inference.visualize import resize_mask
+from segue.models.losses import target_weight
+from segue.models.processing_grounded import GroundedProcessor
+from segue.records import Conversation, grounded_markup
+from segue.training.accumulation import WHOLE, Share
+from segue.training.mixture import Drawn, Mixture
+from segue.training.model_features import ModelFeatures
+from segue.training.skips import Skip, SkipJournal
+
+BUCKET = 8
+"""Batches that are drawn together and sorted by images and length, so that little is padded."""
+
+MOST_ATTEMPTS = 20
+"""Draws for one place of a batch before the data are called unusable."""
+
+Turns = list[tuple[str, str]]
+Targets = list[tuple[int, list[str]]]
+"""For each `[SEG]` in text order: the image and the rids whose union is the mask."""
+
+
+@dataclass
+class Example:
+    """A draw that fits the model's context, its images not opened yet.
+
+    Attributes:
+        step, place, attempt: What it was drawn for.
+        drawn: The conversation.
+        item: Ids and labels.
+        targets: Of all its answers.
+        cut: Exchanges that were left out at the end because the context is full.
+        skipped: Earlier draws for this place that could not be used.
+    """
+
+    step: int
+    place: int
+    attempt: int
+    drawn: Drawn
+    item: dict[str, list[int]]
+    targets: Targets
+    cut: int = 0
+    skipped: list[Skip] = field(default_factory=list)
+
+    @property
+    def length(self) -> tuple[int, int]:
+        """What batches are sorted by: number of images, then tokens."""
+        return len(self.drawn.conversation.images), len(self.item["input_ids"])
+
+
+class RecordsObjective:
+    """Batches of conversations with their images and masks; text, Dice and pixel loss of the model's forward.
+
+    A conversation whose images or masks cannot be used is replaced by the next draw for its place and noted
+    in `skipped.jsonl`; one that is longer than the context loses its last exchanges (reading `cut`).
+
+    Args:
+        processor: The model's own.
+        mixture: What is drawn from.
+        max_tokens: The language model's context.
+        trainable: Names or prefixes of what trains, for the protocol of objectives.
+        batch_size: Conversations a step.
+        longest_side: Masks of larger photographs are brought to this many pixels before the loss; four
+            times the side of the decoder's square input by default, where nothing is lost.
+        features: Kept outputs of the encoders; None runs the encoders in every step.
+        journal: Where skipped draws are noted.
+        dialect: How the model writes its answers.
+
+    Source: paper silent; ours.
+    """
+
+    def __init__(
+        self,
+        processor: GroundedProcessor,
+        mixture: Mixture,
+        *,
+        max_tokens: int,
+        trainable: tuple[str, ...] = (),
+        batch_size: int = 8,
+        longest_side: int | None = None,
+        features: ModelFeatures | None = None,
+        journal: SkipJournal | None = None,
+        dialect: str = "prima",
+    ) -> None:
+        self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
+        self.trainable, self.batch_size, self.dialect = trainable, batch_size, dialect
+        self.longest_side = longest_side or 4 * processor.sam_stream.size
+        self.features = features
+        self.journal = journal or SkipJournal(None)
+        self.bucket: tuple[int, list[list[Example]]] = (-1, [])
+
+    # ---- batches, in the workers -----------------------------------------------------------------------
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """The collated batch of a step, with `notes` on what was skipped."""
+        return self.share(step, WHOLE)
+
+    def share(self, step: int, share: Share) -> dict[str, Any]:
+        """The part of a step's batch that one process takes in one go."""
+        number, place = divmod(step, BUCKET)
+        if self.bucket[0] != number:
+            self.bucket = (number, self.draw_bucket(number))
+        items, skipped, seen, cut = [], [], [], 0
+        for first in share.of(self.bucket[1][place]):
+            item, example = self.fill(first)
+            items.append(item)
+            skipped += example.skipped
+            cut += example.cut
+            seen += [str(example.drawn.root / image.path) for image in example.drawn.conversation.images]
+        pictures = [picture for item in items for picture in item.pop("pictures", [])]
+        batch = dict(self.processor.collate(items))
+        batch["notes"] = {"skipped": [skip.to_json() for skip in skipped], "seen": seen, "cut": cut}
+        if self.features is not None:
+            batch["pictures"] = pictures
+        return batch
+
+    def draw_bucket(self, number: int) -> list[list[Example]]:
+        """`BUCKET` batches of conversations of similar length, in random order."""
+        drawn = [
+            self.next_example(number * BUCKET + step, place, 0)
+            for step in range(BUCKET)
+            for place in range(self.batch_size)
+        ]
+        drawn.sort(key=lambda example: example.length)
+        batches = [drawn[i : i + self.batch_size] for i in range(0, len(drawn), self.batch_size)]
+        order = np.random.default_rng([self.mixture.seed, number, 0, 0, 1]).permutation(len(batches))
+        return [batches[i] for i in order]
+
+    def next_example(self, step: int, place: int, attempt: int) -> Example:
+        """The first draw for a place, from `attempt` on, that can be written as tokens.
+
+        Raises:
+            InputError: None of `MOST_ATTEMPTS` can.
+        """
+        skipped: list[Skip] = []
+        while attempt < MOST_ATTEMPTS:
+            drawn = self.mixture.draw(step, place, attempt)
+            try:
+                item, targets, cut = self.encode(drawn.conversation, drawn.rng)
+                return Example(step, place, attempt, drawn, item, targets, cut, skipped)
+            except (InputError, RecordError) as error:
+                skipped.append(Skip.of(step, place, drawn, error))
+            attempt += 1
+        raise _nothing_usable(step, skipped)
+
+    def fill(self, example: Example) -> tuple[dict[str, Any], Example]:
+        """An item with images and masks, from this example or from the next one that can be opened."""
+        while True:
+            try:
+                return self.open(example), example
+            except (ImageError, RecordError) as error:
+                skipped = [*example.skipped, Skip.of(example.step, example.place, example.drawn, error)]
+                if example.attempt + 1 >= MOST_ATTEMPTS:
+                    raise _nothing_usable(example.step, skipped) from None
+                example = self.next_example(example.step, example.place, example.attempt + 1)
+                example.skipped = skipped + example.skipped
+
+    def encode(
+        self, conversation: Conversation, rng: np.random.Generator
+    ) -> tuple[dict[str, list[int]], Targets, int]:
+        """A conversation as ids and labels, the targets of its `[SEG]`, and how many exchanges were cut.
+
+        Raises:
+            RecordError: It cannot be written, or its first exchange alone is longer than the context.
+        """
+        turns: Turns = []
+        targets: list[Targets] = []
+        for index, turn in enumerate(conversation.turns):
+            if turn.role == "assistant":
+                markup, answered = grounded_markup(conversation, index, self.dialect)
+                turns.append(("assistant", markup))
+                targets.append(answered)
+            elif turn.role == "user":
+                wordings = [turn.text, *turn.alternatives]
+                turns.append(("user", wordings[int(rng.integers(len(wordings)))]))
+        cut = 0
+        while True:
+            item = self.processor.encode_turns(turns, len(conversation.images))
+            if len(item["input_ids"]) <= self.max_tokens:
+                return item, [target for answered in targets[: _answers(turns)] for target in answered], cut
+            questions = [k for k, (role, _) in enumerate(turns) if role == "user"]
+            if len(questions) < 2:
+                raise RecordError(
+                    "A conversation does not fit the model's context.",
+                    expected=f"at most {self.max_tokens} tokens of images, question and answer",
+                    found=f"{len(item['input_ids'])}",
+                    where=f"conversation {conversation.id!r}",
+                    fix="show fewer images, or write shorter answers",
+                )
+            turns, cut = turns[: questions[-1]], cut + 1
+
+    def open(self, example: Example) -> dict[str, Any]:
+        """Ids, labels, pixels (or kept features) and masks of one conversation.
+
+        Raises:
+            ImageError: An image cannot be opened. RecordError: a mask is not there, or of another size.
+        """
+        conversation, root = example.drawn.conversation, example.drawn.root
+        pictures = [self.picture(root / image.path) for image in conversation.images]
+        hws = [picture["hw"] for picture in pictures]
+        for image, hw in zip(conversation.images, hws, strict=True):
+            if image.height and image.width and (image.height, image.width) != hw:
+                raise _another_size(conversation, image.path, (image.height, image.width), hw)
+        item: dict[str, Any] = dict(example.item)
+        item["num_images"] = len(pictures)
+        item["mask_labels"] = self.mask_labels(conversation, example.targets, hws)
+        item["seg_image_index"] = [image_index for image_index, _ in example.targets]
+        item["original_hw"] = torch.tensor([self.target_hw(hw) for hw in hws])
+        item["resized_hw"] = torch.tensor([self.processor.sam_stream.resized_hw(hw) for hw in hws])
+        if self.features is not None:
+            item["pictures"] = pictures
+        else:
+            streams = [picture["streams"] for picture in pictures]
+            item |= {name: torch.cat([stream[name] for stream in streams]) for name in streams[0]}
+        return item
+
+    def picture(self, path: Path) -> dict[str, Any]:
+        """One image: `hw`, and its pixel `streams`, or its `key` and features where they are kept."""
+        key = None
+        if self.features is not None:
+            key = self.features.key(path)
+            stored = self.features.read(key)
+            if stored is not None:
+                return {"key": key, "hw": stored.hw, "features": stored.tensors}
+        image = load_image(path)
+        streams = self.processor.encode_pixels([image])
+        return {"key": key, "hw": (image.height, image.width), "streams": streams}
+
+    def target_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
+        """The size at which masks are compared: the photograph's, up to `longest_side`."""
+        scale = min(1.0, self.longest_side / max(hw))
+        return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
+
+    def mask_labels(
+        self, conversation: Conversation, targets: Targets, hws: list[tuple[int, int]]
+    ) -> list[Tensor]:
+        """For each image `[K, H, W]` bool: the masks of its `[SEG]` in text order, at `target_hw`."""
+        stacks: list[list[np.ndarray]] = [[] for _ in hws]
+        for image_index, rids in targets:
+            parts = []
+            for rid in rids:
+                rle = conversation.region(rid).mask
+                if rle is None:
+                    raise RecordError(
+                        "A region has no mask to train on.",
+                        expected="an inline mask",
+                        found=conversation.region(rid).mask_ref or "null",
+                        where=f"region {rid!r} of conversation {conversation.id!r}",
+                        fix="build the records with inline masks",
+                    )
+                if tuple(rle["size"]) != hws[image_index]:
+                    path = conversation.images[image_index].path
+                    raise _another_size(conversation, path, tuple(rle["size"]), hws[image_index])
+                parts.append(masks.decode(rle))
+            stacks[image_index].append(resize_mask(masks.union(parts), self.target_hw(hws[image_index])))
+        return [
+            torch.from_numpy(np.stack(stack))
+            if stack
+            else torch.zeros((0, *self.target_hw(hw)), dtype=torch.bool)
+            for stack, hw in zip(stacks, hws, strict=True)
+        ]
+
+    # ---- loss, in the training process -----------------------------------------------------------------
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, float]:
+        """What the terms of the loss are means over: labelled tokens, masks."""
+        return {
+            "text": target_weight(batch["labels"]),
+            "masks": float(sum(len(m) for m in batch["mask_labels"])),
+        }
+
+    def loss(
+        self, model: Any, batch: dict[str, Any], totals: dict[str, float] | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Text, Dice and pixel loss; the readings count what the batch skipped and cut.
+
+        Args:
+            totals: `counts` of the whole step when the batch is a share of it; its own when None.
+
+        Raises:
+            InputError: Too many of the images seen so far could not be used.
+        """
+        notes = batch.pop("notes")
+        self.journal.take(notes["skipped"], notes["seen"])
+        if self.features is not None:
+            batch |= self.features.assemble(batch.pop("pictures"))
+        output = model(**batch, loss_totals=totals)
+        readings = {name: float(term) for name, term in output.loss_terms.items()}
+        return output.loss, readings | {"skipped": float(len(notes["skipped"])), "cut": float(notes["cut"])}
+
+
+def _answers(turns: Turns) -> int:
+    return sum(role == "assistant" for role, _ in turns)
+
+
+def _another_size(
+    conversation: Conversation, path: str, said: tuple[int, ...], hw: tuple[int, int]
+) -> RecordError:
+    return RecordError(
+        "An image has another size than its record says.",
+        expected=f"(height, width) {tuple(said)}",
+        found=str(hw),
+        where=f"{path} of conversation {conversation.id!r}",
+        fix="restore the image that was annotated",
+    )
+
+
+def _nothing_usable(step: int, skipped: list[Skip]) -> InputError:
+    return InputError(
+        "The data give nothing that can be trained on.",
+        expected=f"a usable conversation among {MOST_ATTEMPTS} draws",
+        found=f"none; the last was {skipped[-1].conversation!r}: {skipped[-1].reason}" if skipped else "none",
+        where=f"step {step}",
+        fix="check the images folder and the report of the data",
+    )
