@@ -54,6 +54,9 @@ class AnnotatedImage:
         height: Height in pixels.
         width: Width in pixels.
         regions: Objects and parts; a part's parent is always among them.
+        unsure: Names ("car", "car:wheel") of which more may be visible than is annotated here; nothing may be
+            said about their number or their absence.
+        absent: Names that are known not to be there; None when everything that is not annotated is absent.
     """
 
     image_id: str
@@ -61,6 +64,8 @@ class AnnotatedImage:
     height: int
     width: int
     regions: tuple[AnnotatedRegion, ...]
+    unsure: frozenset[str] = frozenset()
+    absent: frozenset[str] | None = None
 
     @property
     def hw(self) -> tuple[int, int]:

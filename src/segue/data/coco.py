@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,17 @@ from pycocotools import mask as coco_mask
 
 from segue import masks
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.errors import InputError, RecordError
+from segue.data.image_header import upright_hw
+from segue.errors import ImageError, InputError, RecordError
 from segue.masks import RLE
 
 _MAX_LISTED = 20
 _FARTHEST = 1e6  # pixels; also false for NaN
 # Folders under which COCO and PACO keep files that the JSON names without, or with another, folder.
-_SPLIT_FOLDERS = ("", "train2017", "val2017", "train", "val", "test", "images")
+_SPLIT_FOLDERS = (
+    *("", "train2017", "val2017", "train2014", "val2014", "test2017"),
+    *("train", "val", "valid", "test", "images"),
+)
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,11 @@ def clean_name(name: str) -> str:
     return re.sub(r"_?\([^)]*\)", "", name).replace("_", " ").strip().lower()
 
 
+def name_key(name: str) -> str:
+    """Clean a category name on both sides of its colon: `car_(automobile):wheel` -> `car:wheel`."""
+    return ":".join(clean_name(side) for side in name.split(":", 1))
+
+
 def _find_image(images_dir: Path, file_name: str) -> Path | None:
     direct = images_dir / file_name
     if direct.is_file():
@@ -220,7 +229,9 @@ def read_coco(
     A category `object:part` makes a part, whose object is named by `obj_ann_id`. A part whose `obj_ann_id`
     is missing or wrong goes to the object of the right class with the largest overlap (reported as
     repaired), or is dropped. Crowd regions (`iscrowd` 1) are dropped: they outline a group, not an object.
-    An image that keeps no region is dropped.
+    An image that keeps no region is dropped. The name of whatever is dropped, and what the image itself
+    lists in `not_exhaustive_category_ids`, is `unsure` in that image; where it has `neg_category_ids` (LVIS,
+    PACO), nothing but these is `absent`. A size that the file lacks is read from the image's header.
 
     Args:
         json_path: The annotation file.
@@ -238,24 +249,26 @@ def read_coco(
     data = _load_json(json_path)
     report = CocoReport(json_path)
     names = {
-        entry["id"]: str(entry["name"]) for entry in data["categories"] if "id" in entry and "name" in entry
+        _id(_get(entry, "id")): str(entry["name"]) for entry in data["categories"] if _get(entry, "name")
     }
     by_image = _group(data, report)
     images = []
     for entry in data["images"]:
         try:
             image_id, path, hw = _image_header(entry, images_dir, check_files)
-            annotations = by_image.pop(entry["id"], [])
+            annotations = by_image.pop(_id(entry["id"]), [])
             if not annotations:
                 raise _Unusable("image without annotation", str(entry.get("file_name")))
-            regions = _regions(annotations, names, hw, report)
+            regions, lost = _regions(annotations, names, hw, report)
             if not regions:
                 raise _Unusable("image without usable annotation", str(entry.get("file_name")))
         except _Unusable as problem:
             report.dropped.append(DroppedRecord(f"image {_get(entry, 'id')}", *problem.args))
-            by_image.pop(_get(entry, "id"), None)
+            by_image.pop(_id(_get(entry, "id")), None)
             continue
-        images.append(AnnotatedImage(image_id, path, *hw, regions))
+        unsure = lost | _listed(entry, "not_exhaustive_category_ids", names)
+        absent = _listed(entry, "neg_category_ids", names) if "neg_category_ids" in entry else None
+        images.append(AnnotatedImage(image_id, path, *hw, regions, unsure, absent))
         report.objects += sum(region.kind == "object" for region in regions)
         report.parts += sum(region.kind == "part" for region in regions)
     for annotations in by_image.values():
@@ -268,12 +281,24 @@ def read_coco(
     return CocoAnnotations(tuple(images), report)
 
 
+def _id(value: Any) -> Any:
+    """An identifier as files use them; anything else (a list, say) is none."""
+    return value if isinstance(value, (int, str, float)) else None
+
+
+def _listed(entry: Mapping[str, Any], field_name: str, names: Mapping[Any, str]) -> frozenset[str]:
+    """The names whose category ids an image lists in this field."""
+    listed = entry.get(field_name)
+    ids = listed if isinstance(listed, list) else []
+    return frozenset(name_key(names[_id(number)]) for number in ids if _id(number) in names)
+
+
 def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str, Any]]]:
     """Sort annotations by image; a repeated or missing annotation id would make parents ambiguous."""
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     seen: set[Any] = set()
     for position, annotation in enumerate(data["annotations"]):
-        identifier = _get(annotation, "id")
+        identifier = _id(_get(annotation, "id"))
         if identifier is None or identifier in seen:
             reason = "annotation without id" if identifier is None else "repeated annotation id"
             report.dropped.append(
@@ -281,29 +306,38 @@ def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str,
             )
             continue
         seen.add(identifier)
-        by_image[annotation.get("image_id")].append(annotation)
+        by_image[_id(annotation.get("image_id"))].append(annotation)
     return by_image
 
 
 def _image_header(entry: Any, images_dir: Path, check_files: bool) -> tuple[str, Path, tuple[int, int]]:
     file_name, height, width = (_get(entry, key) for key in ("file_name", "height", "width"))
-    if not isinstance(file_name, str) or _get(entry, "id") is None:
+    if not isinstance(file_name, str) or _id(_get(entry, "id")) is None:
         raise _Unusable("image without file_name or id", repr(entry)[:60])
-    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
-        raise _Unusable("image without size", f"height {height}, width {width}")
     path = _find_image(images_dir, file_name) if check_files else images_dir / file_name
     if path is None:
         raise _Unusable("image file not found", str(images_dir / file_name))
+    if height is None and width is None and check_files:
+        try:
+            height, width = upright_hw(path)
+        except ImageError as error:
+            raise _Unusable("image without size", error.found) from None
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        raise _Unusable("image without size", f"height {height}, width {width}")
+    if height * width > masks.MAX_PIXELS:
+        raise _Unusable("image too large", f"{height} * {width} pixels, at most {masks.MAX_PIXELS:,}")
     return str(entry["id"]), path, (height, width)
 
 
 def _regions(
     annotations: list[dict[str, Any]], names: Mapping[Any, str], hw: tuple[int, int], report: CocoReport
-) -> tuple[AnnotatedRegion, ...]:
+) -> tuple[tuple[AnnotatedRegion, ...], frozenset[str]]:
+    """The sound regions of an image, and the names of those that were dropped."""
+    lost: set[str] = set()
     decoded: list[tuple[dict[str, Any], str, RLE]] = []
     for annotation in annotations:
         try:
-            name = names.get(annotation.get("category_id"))
+            name = names.get(_id(annotation.get("category_id")))
             if name is None:
                 raise _Unusable("unknown category", f"category_id {annotation.get('category_id')}")
             if annotation.get("iscrowd"):
@@ -311,6 +345,7 @@ def _regions(
             decoded.append((annotation, name, _segmentation_rle(annotation.get("segmentation"), hw)))
         except _Unusable as problem:
             report.dropped.append(DroppedRecord(f"annotation {annotation['id']}", *problem.args))
+            lost |= {name_key(name)} if name is not None else set()
     objects = {
         annotation["id"]: AnnotatedRegion(str(annotation["id"]), "object", clean_name(name), None, rle, name)
         for annotation, name, rle in decoded
@@ -322,10 +357,22 @@ def _regions(
             regions.append(objects[annotation["id"]])
             continue
         parent = _parent(annotation, name, rle, objects, report)
-        if parent is not None:
+        if parent is None:
+            lost.add(name_key(name))
+        else:
             part = clean_name(name.split(":", 1)[1])
             regions.append(AnnotatedRegion(str(annotation["id"]), "part", part, parent, rle, name))
-    return tuple(regions)
+    return tuple(regions), frozenset(lost)
+
+
+def most_overlapped(rle: RLE, objects: Iterable[AnnotatedRegion]) -> str | None:
+    """The rid of the object that shares most pixels with a mask; None when none shares any."""
+    overlaps = {
+        region.rid: int(coco_mask.area(coco_mask.merge([rle, region.rle], intersect=True)))
+        for region in objects
+    }
+    best = max(overlaps, key=lambda rid: overlaps[rid], default=None)
+    return best if best is not None and overlaps[best] > 0 else None
 
 
 def _parent(
@@ -336,18 +383,13 @@ def _parent(
     report: CocoReport,
 ) -> str | None:
     wanted = clean_name(name.split(":", 1)[0])
-    stated = objects.get(annotation.get("obj_ann_id"))
+    stated = objects.get(_id(annotation.get("obj_ann_id")))
     if stated is not None and stated.name == wanted:
         return stated.rid
-    overlaps = {
-        region.rid: int(coco_mask.area(coco_mask.merge([rle, region.rle], intersect=True)))
-        for region in objects.values()
-        if region.name == wanted
-    }
-    best = max(overlaps, key=lambda rid: overlaps[rid], default=None)
+    best = most_overlapped(rle, (region for region in objects.values() if region.name == wanted))
     record = f"annotation {annotation['id']}"
     found = f"{name}, obj_ann_id {annotation.get('obj_ann_id')}"
-    if best is None or overlaps[best] == 0:
+    if best is None:
         report.dropped.append(DroppedRecord(record, "part without parent", found))
         return None
     report.repaired.append(

@@ -1,0 +1,180 @@
+"""`gconv/1` files: conversations that are finished already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segue.data.own.files import ImageFolder
+from segue.data.own.report import ReadReport
+from segue.data.own.sources import OwnData, RecordSource, relative_path
+from segue.errors import InputError, RecordError, SegueError
+from segue.records import Conversation, Turn, grounded_markup
+from segue.records.conversation import Split
+
+
+@dataclass(frozen=True)
+class LineRecord:
+    """One line of a file, read whenever it is drawn: large files need not fit into memory.
+
+    Attributes:
+        file: The JSONL file.
+        offset: Byte at which the line begins.
+        length: Bytes of the line.
+        paths: Image paths to use instead of the written ones; None where those are right.
+    """
+
+    file: Path
+    offset: int
+    length: int
+    paths: tuple[str, ...] | None = None
+
+    def conversation(self, rng: np.random.Generator) -> Conversation:
+        """The conversation, each question in one of its wordings."""
+        with self.file.open("rb") as opened:
+            opened.seek(self.offset)
+            line = opened.read(self.length)
+        try:
+            text = line.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = ""
+        written = Conversation.from_json(text.rstrip("\r\n"), where=f"{self.file}, byte {self.offset}")
+        turns = [_reworded(turn, rng) for turn in written.turns]
+        images = written.images
+        if self.paths is not None:
+            images = [image.model_copy(update={"path": path}) for image, path in zip(images, self.paths)]
+        return written.model_copy(update={"turns": turns, "images": images})
+
+
+def _reworded(turn: Turn, rng: np.random.Generator) -> Turn:
+    """A question in one of its wordings; turns with spans stay, since offsets belong to them."""
+    if turn.role != "user" or turn.spans or not turn.alternatives:
+        return turn
+    options = [turn.text, *turn.alternatives]
+    return Turn(role="user", text=options[int(rng.integers(len(options)))])
+
+
+def read(path: Path, images: Path | None, split: Split) -> OwnData:
+    """Read a file of conversations, checking every line once.
+
+    Args:
+        path: The .jsonl file, or a folder with just one.
+        images: Folder that image paths are relative to; by default the file's own.
+        split: Records of other splits are left out.
+
+    Raises:
+        InputError: No file, or nothing usable.
+    """
+    file = path if path.is_file() else _choose(path)
+    root = images or file.parent
+    folder, report, records = ImageFolder(root), ReadReport("gconv", file), []
+    paths: set[str] = set()
+    others: Counter[str] = Counter()
+    with file.open("rb") as opened:
+        offset = 0
+        for number, line in enumerate(opened, start=1):
+            start, offset = offset, offset + len(line)
+            if not line.strip():
+                continue
+            try:
+                conversation = _checked(line, f"{file.name}:{number}")
+                found = _paths(conversation, folder)
+            except SegueError as error:
+                _drop(report, number, error, file)
+                continue
+            if conversation.split != split:
+                others[conversation.split] += 1
+                continue
+            written = tuple(image.path for image in conversation.images)
+            records.append(LineRecord(file, start, len(line), None if found == written else found))
+            paths.update(found)
+            report.regions += len(conversation.regions)
+            report.names.update(region.name for region in conversation.regions)
+    report.images, report.conversations = len(paths), len(records)
+    _note_splits(report, others, split, empty=not records)
+    if not records:
+        raise report.nothing_usable(f"gconv/1 records of split {split!r} whose images exist")
+    return OwnData("gconv", RecordSource(records, root), report, [file])
+
+
+def _choose(folder: Path) -> Path:
+    found = sorted(folder.glob("*.jsonl"))
+    if len(found) == 1:
+        return found[0]
+    raise InputError(
+        "It is not clear which file holds the conversations.",
+        expected="one .jsonl file",
+        found=", ".join(file.name for file in found[:8]) or "none",
+        where=str(folder),
+        fix="name the file itself",
+    )
+
+
+def _checked(line: bytes, where: str) -> Conversation:
+    """A record that can be trained on: sound, renderable, and with a mask for every region that is named."""
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            "A line is not UTF-8.", expected="UTF-8 text", found=str(error), where=where
+        ) from None
+    conversation = Conversation.from_json(text.rstrip("\r\n"), where=where)
+    for number in range(len(conversation.turns)):
+        _, targets = grounded_markup(conversation, number)
+        for rid in (rid for _, rids in targets for rid in rids):
+            if conversation.region(rid).mask is None:
+                raise RecordError(
+                    "A region that is named has no mask.",
+                    expected="an inline mask",
+                    found="mask_ref" if conversation.region(rid).mask_ref else "null",
+                    where=f"{where}, region {rid!r}",
+                    fix="build the file with inline masks",
+                )
+    if conversation.turns[-1].role != "assistant":
+        raise RecordError(
+            "A conversation ends without an answer.",
+            expected="an assistant's turn at the end",
+            found=conversation.turns[-1].role,
+            where=where,
+            fix="add the answer or drop the last turn",
+        )
+    return conversation
+
+
+def _paths(conversation: Conversation, folder: ImageFolder) -> tuple[str, ...]:
+    found = []
+    for image in conversation.images:
+        path = folder.find(image.path)
+        if path is None:
+            raise RecordError(
+                "An image file is missing.",
+                expected="an image file of this name",
+                found=image.path,
+                where=str(folder.folder),
+                fix="pass the folder that the paths are relative to with --images",
+            )
+        found.append(relative_path(path, folder.folder))
+    return tuple(found)
+
+
+def _drop(report: ReadReport, number: int, error: SegueError, file: Path) -> None:
+    report.drop(
+        f"{file.name}:{number}",
+        error.summary,
+        expected=error.expected,
+        found=error.found,
+        where=error.where,
+        fix=error.fix,
+    )
+
+
+def _note_splits(report: ReadReport, others: Counter[str], split: str, *, empty: bool) -> None:
+    if not others:
+        return
+    listed = ", ".join(f"{name} {count}" for name, count in sorted(others.items()))
+    report.notes.append(f"records of other splits, not asked for: {listed}")
+    if empty:
+        report.drop("all records", "another split", expected=split, found=listed, fix="name the split")

@@ -1,0 +1,75 @@
+"""One entrance for a user's data, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from segue.data.own import coco_instances, gconv, grand, labelme, reasonseg, refcoco
+from segue.data.own.detect import FORMATS, LOOKED_FOR, detect_format
+from segue.data.own.sources import OwnData
+from segue.errors import InputError
+from segue.records import SPLITS
+from segue.records.conversation import Split
+
+_READERS: dict[str, Callable[[Path, Path | None, Split], OwnData]] = {
+    "coco": coco_instances.read,
+    "labelme": labelme.read,
+    "reasonseg": reasonseg.read,
+    "refcoco": refcoco.read,
+    "grand": grand.read,
+    "gconv": gconv.read,
+}
+
+
+def read_own_data(
+    path: str | Path, images: str | Path | None = None, format: str | None = None, *, split: str = "train"
+) -> OwnData:
+    """Read a user's annotated data; no image is decoded.
+
+    Args:
+        path: The annotation file or folder.
+        images: Folder of the images; by default where the annotations say, or beside them.
+        format: One of `FORMATS`; recognised by content when not given.
+        split: Which part of the data to take where the data is divided, and what the records are marked as.
+
+    Returns:
+        Where conversations are drawn, what was kept and dropped, and the files that were read.
+
+    Raises:
+        InputError: No such path, an unknown format or split, or nothing usable.
+        RecordError: A file is not in the format that it was said to be in.
+    """
+    path, folder = Path(path).expanduser(), None if images is None else Path(images).expanduser()
+    _check(format is None or format in FORMATS, "format", "; ".join(LOOKED_FOR), format)
+    _check(split in SPLITS, "split", ", ".join(SPLITS), split)
+    if folder is not None and not folder.is_dir():
+        raise InputError(
+            "The folder of the images is not there.",
+            expected="a folder",
+            found="a file" if folder.exists() else "nothing",
+            where=str(folder),
+            fix="check --images",
+        )
+    recognised = detect_format(path) if format is None else format
+    if not path.exists():
+        raise InputError(
+            "There is no such data.",
+            expected="a file or folder",
+            found="nothing",
+            where=str(path),
+            fix="check the path",
+        )
+    return _READERS[recognised](path, folder, cast(Split, split))
+
+
+def _check(right: bool, what: str, expected: str, found: str | None) -> None:
+    if not right:
+        raise InputError(
+            f"There is no such {what}.",
+            expected=expected,
+            found=repr(found),
+            where=what,
+            fix="choose one of these",
+        )

@@ -1,0 +1,270 @@
+"""Where training conversations come from: records that carry text, or annotations that are asked about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.own.dialogue import OwnExchange, compose
+from segue.data.own.report import ReadReport
+from segue.data.own.things import Catalogue, Inventory
+from segue.errors import InputError
+from segue.protocol import contains_tag
+from segue.records import Conversation, ImageRef, Region, Span, Turn
+from segue.records.conversation import Split
+
+SET_SHARES = (0.3, 0.4, 0.3)
+"""Share of sets of one, two and three images."""
+SHARED_NAME_SHARE = 0.5
+"""Share of sets that are chosen so that all of their images show one thing."""
+
+
+class ConversationSource(Protocol):
+    """Training conversations without end.
+
+    Attributes:
+        root: The folder that `ImageRef.path` is relative to, unless it is absolute.
+    """
+
+    root: Path
+
+    def __len__(self) -> int:
+        """Number of images or of records: what an epoch is."""
+
+    def draw(self, rng: np.random.Generator) -> Conversation:
+        """A conversation that depends on `rng` alone."""
+
+    def fixed(self, count: int, seed: int) -> list[Conversation]:
+        """The same conversations for the same arguments, for validation; `count` or fewer."""
+
+
+class TextRecord(Protocol):
+    """One record of a file that brings its own text."""
+
+    def conversation(self, rng: np.random.Generator) -> Conversation:
+        """Its conversation; `rng` chooses between wordings."""
+
+
+@dataclass
+class OwnData:
+    """A user's data, ready to draw from.
+
+    Attributes:
+        format: One of `FORMATS`.
+        source: Where conversations are drawn.
+        report: What was kept and dropped.
+        files: The annotation files that were read, sorted; their content identifies the data.
+    """
+
+    format: str
+    source: ConversationSource
+    report: ReadReport
+    files: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FinishedRecord:
+    """A conversation that needs no choice any more."""
+
+    written: Conversation
+
+    def conversation(self, rng: np.random.Generator) -> Conversation:
+        """The conversation."""
+        return self.written
+
+
+class RecordSource:
+    """Draws records at random, each as often as any other.
+
+    Args:
+        records: At least one; may read lazily.
+        root: See `ConversationSource`.
+    """
+
+    def __init__(self, records: Sequence[TextRecord], root: Path) -> None:
+        if not len(records):
+            raise InputError("There is no record to draw.", expected="at least one", found="none")
+        self.records, self.root = records, root
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def draw(self, rng: np.random.Generator) -> Conversation:
+        """One record, in one of its wordings."""
+        return self.records[int(rng.integers(len(self.records)))].conversation(rng)
+
+    def fixed(self, count: int, seed: int) -> list[Conversation]:
+        """Different records in a fixed random order, in fixed wordings; all of them if there are fewer."""
+        order = np.random.default_rng(seed).permutation(len(self.records))[:count]
+        return [self.records[int(i)].conversation(np.random.default_rng((seed, int(i)))) for i in order]
+
+
+class AnnotationSource:
+    """Composes conversations about sets of one to three annotated images.
+
+    Args:
+        images: Each with at least one thing to ask about.
+        root: The folder that image paths are written relative to; a file elsewhere keeps its full path.
+        split: Written into the records.
+
+    Source: paper silent; ours.
+    """
+
+    def __init__(self, images: Sequence[AnnotatedImage], root: Path, split: Split = "train") -> None:
+        self.images, self.root, self.split = list(images), root, split
+        self.catalogue = Catalogue(self.images)
+        for inventory in self.catalogue.inventories:
+            if not inventory.things:
+                raise InputError(
+                    "An image shows nothing that may be asked about.",
+                    expected="at least one region whose name is not in `unsure`",
+                    found=f"{len(inventory.image.regions)} regions",
+                    where=str(inventory.image.path),
+                    fix="leave the image out",
+                )
+        if not self.images:
+            raise InputError("There is no image to ask about.", expected="at least one", found="none")
+        self.paths = [relative_path(image.path, root) for image in self.images]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def draw(self, rng: np.random.Generator) -> Conversation:
+        """A conversation of one to three exchanges about one to three images."""
+        while True:  # ends: an image that shows something can always be asked for it
+            chosen = self.sample_set(rng)
+            exchanges = compose([self.catalogue.inventories[i] for i in chosen], self.catalogue, rng)
+            if exchanges:
+                return self.written(chosen, exchanges, f"own/{self.split}/{rng.integers(2**48):012x}")
+
+    def fixed(self, count: int, seed: int) -> list[Conversation]:
+        """Conversation i depends on `(seed, i)`: more of them begin with the same ones."""
+        return [self.draw(np.random.default_rng((seed, i))) for i in range(count)]
+
+    def sample_set(self, rng: np.random.Generator) -> list[int]:
+        """Positions of different images; half of the sets share a thing."""
+        count = 1 + int(np.searchsorted(np.cumsum(SET_SHARES)[:-1], rng.random(), side="right"))
+        count = min(count, len(self))
+        first = int(rng.integers(len(self)))
+        pool: Sequence[int] = range(len(self))
+        if count > 1 and rng.random() < SHARED_NAME_SHARE:
+            things = self.catalogue.inventories[first].things
+            sharing = self.catalogue.positions[things[int(rng.integers(len(things)))]]
+            pool = sharing if len(sharing) >= count else pool
+        chosen = [first]
+        while len(chosen) < count:
+            other = int(pool[int(rng.integers(len(pool)))])
+            if other not in chosen:
+                chosen.append(other)
+        return [chosen[i] for i in rng.permutation(count)]
+
+    def written(self, chosen: Sequence[int], exchanges: Sequence[OwnExchange], id: str) -> Conversation:
+        """Write exchanges about these images as a record; only what they name becomes a region."""
+        images = [self.images[i] for i in chosen]
+        turns, used = [], [set[str]() for _ in images]
+        for exchange in exchanges:
+            spans = []
+            for span in exchange.answer.spans:
+                used[span.image_index] |= {region.rid for region in span.regions}
+                rids = [_rid(span.image_index, region.rid) for region in span.regions]
+                spans.append(Span(start=span.start, end=span.end, rids=rids, merge=span.merge))
+            turns.append(Turn(role="user", text=exchange.question))
+            turns.append(Turn(role="assistant", text=exchange.answer.text, spans=spans))
+        return Conversation(
+            id=id,
+            task="photos",
+            split=self.split,
+            images=[
+                ImageRef(image_id=f"own:{image.image_id}", path=path, height=image.height, width=image.width)
+                for image, path in zip(images, (self.paths[i] for i in chosen))
+            ],
+            regions=[region for k, image in enumerate(images) for region in _regions(image, k, used[k])],
+            turns=turns,
+            meta={"turns": [exchange.described() for exchange in exchanges]},
+        )
+
+
+def _rid(image_index: int, rid: str) -> str:
+    return f"{image_index + 1}:{rid}"
+
+
+def _regions(image: AnnotatedImage, image_index: int, used: set[str]) -> Iterable[Region]:
+    """The regions used, and the objects that parts among them belong to."""
+    parents = {region.parent for region in image.regions if region.rid in used}
+    for region in image.regions:
+        if region.rid in used or region.rid in parents:
+            yield _region(region, image_index)
+
+
+def _region(region: AnnotatedRegion, image_index: int) -> Region:
+    return Region(
+        rid=_rid(image_index, region.rid),
+        image_index=image_index,
+        kind=region.kind,
+        name=region.name,
+        parent=None if region.parent is None else _rid(image_index, region.parent),
+        bbox=[float(value) for value in coco_mask.toBbox(region.rle)],
+        area=region.area,
+        mask=region.rle,
+        source_label=region.source_label,
+    )
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """The path as a record writes it: relative to `root` if it lies under it, else absolute."""
+    full, base = os.path.abspath(path), os.path.abspath(root)
+    return Path(full).relative_to(base).as_posix() if full.startswith(base.rstrip(os.sep) + os.sep) else full
+
+
+def usable_images(images: Iterable[AnnotatedImage], report: ReadReport) -> list[AnnotatedImage]:
+    """Keep the images that can be asked about, and count what they show."""
+    kept = []
+    for annotated in images:
+        image = _well_named(annotated, report)
+        inventory = Inventory(image)
+        if not inventory.things:
+            report.drop(
+                f"image {image.path.name}",
+                "image shows only names that are not fully annotated",
+                expected="at least one name of which no region was dropped or is declared incomplete",
+                found=", ".join(sorted(image.unsure)),
+                fix="repair the records of these names that are listed as dropped",
+            )
+            continue
+        kept.append(image)
+        report.images += 1
+        for thing in inventory.things:
+            report.regions += inventory.count(thing)
+            report.names[thing.phrase()] += inventory.count(thing)
+    return kept
+
+
+def _well_named(image: AnnotatedImage, report: ReadReport) -> AnnotatedImage:
+    """Leave out regions whose name cannot stand in a sentence, and the parts of such objects."""
+    bad = {region.rid: region for region in image.regions if not is_writable(region.name)}
+    for region in bad.values():
+        report.drop(
+            f"region {region.rid} of {image.path.name}",
+            "unusable name",
+            expected="a name of printable characters without tags",
+            found=repr(region.source_label),
+            fix="rename the category or label",
+        )
+    regions = tuple(r for r in image.regions if r.rid not in bad and r.parent not in bad)
+    return replace(image, regions=regions) if bad else image
+
+
+def is_writable(text: str) -> bool:
+    """Whether a text can stand in a conversation: not blank, one line, UTF-8, no tag of the markup."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return bool(text.strip()) and "\n" not in text and "\0" not in text and not contains_tag(text)
