@@ -1,0 +1,138 @@
+"""What is said to a chat model and what it answers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+
+from segue.images import content_hash
+
+JPEG_QUALITY = 92
+"""Of pictures on the wire; at 92 the artefacts stay below what a vision encoder resolves."""
+
+
+class Format(StrEnum):
+    """What a server was asked to hold the reply to, strongest first."""
+
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation.
+
+    Args:
+        role: Who speaks.
+        content: Texts and RGB images in the order in which the model shall see them.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    content: tuple[str | Image.Image, ...]
+
+    def to_wire(self) -> dict[str, Any]:
+        """The message as the OpenAI API has it; a message of one text is a plain string there."""
+        if len(self.content) == 1 and isinstance(self.content[0], str):
+            return {"role": self.role, "content": self.content[0]}
+        parts = [{"type": "text", "text": p} if isinstance(p, str) else image_part(p) for p in self.content]
+        return {"role": self.role, "content": parts}
+
+    def to_record(self) -> dict[str, Any]:
+        """The message for a recording: an image is named by its pixels, so that files stay small."""
+        parts = [p if isinstance(p, str) else {"image": content_hash(p)} for p in self.content]
+        return {"role": self.role, "content": parts}
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """What came back.
+
+    Args:
+        text: The reply; may be empty.
+        refusal: The server's own words when the model refused in the field made for it.
+        finish_reason: As the server put it: "stop", "length" (cut off), "content_filter", ...
+        format: What the reply was held to; weaker than asked for when the server knows no better.
+        model: The name that the server answered with.
+        usage: Tokens: `prompt_tokens`, `completion_tokens`; empty when the server does not count.
+        attempts: Requests that it took.
+        seconds: Time that it took, waits included.
+    """
+
+    text: str
+    refusal: str = ""
+    finish_reason: str = "stop"
+    format: Format = Format.TEXT
+    model: str = ""
+    usage: dict[str, int] = field(default_factory=dict)
+    attempts: int = 1
+    seconds: float = 0.0
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the token budget ended the reply."""
+        return self.finish_reason == "length"
+
+
+class ChatModel(Protocol):
+    """Anything that answers messages."""
+
+    @property
+    def name(self) -> str:
+        """What to call the model in answers and tables; never an address or a key."""
+        ...
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        **sampling: float | int,
+    ) -> ChatReply:
+        """Answer the messages.
+
+        Args:
+            messages: Oldest first.
+            schema: JSON Schema that the reply shall follow. A wish: check the reply all the same.
+            max_tokens: Budget of the reply.
+            **sampling: `temperature`, `top_p`, `seed`.
+
+        Raises:
+            ModelError: No reply could be had; the message says why.
+        """
+        ...
+
+
+def image_part(image: Image.Image) -> dict[str, Any]:
+    """An image as a content part with a data URL."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="JPEG", quality=JPEG_QUALITY)
+    coded = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{coded}"}}
+
+
+def fingerprint(
+    model: str,
+    messages: Sequence[Message],
+    schema: Mapping[str, Any] | None,
+    max_tokens: int | None,
+    sampling: Mapping[str, float | int],
+) -> str:
+    """SHA-256 of a request: equal for the same model, words, pixels and options. Key of recordings."""
+    content = {
+        "model": model,
+        "messages": [message.to_record() for message in messages],
+        "schema": schema,
+        "max_tokens": max_tokens,
+        "sampling": dict(sampling),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
