@@ -131,7 +131,7 @@ def test_the_chat_is_literal(processor: PrimaProcessor) -> None:
 def test_templates_and_wrapping(tiny_bundle: SimpleNamespace) -> None:
     tokenizer = tiny_bundle.tokenizer
     wrapped = GroundedProcessor(
-        tokenizer, tokenizer, template=dict(VICUNA_TEMPLATE), image_wrap=["<a>", "<b>"]
+        tokenizer, template=dict(VICUNA_TEMPLATE), image_wrap=["<a>", "<b>"]
     )
     text, _ = wrapped.render_chat([("user", "What?")], 1, 2, True)
     assert text == (

@@ -159,7 +159,7 @@ class GroundingSession:
             question: As it would have been asked.
             markup: The answer with tags, as `segue.records.grounded_markup` writes it.
         """
-        parsed = protocol.parse(markup, len(self.images))
+        parsed = protocol.parse(markup, len(self.images), self._dialect)
         answer = SessionAnswer(
             check_question(question), parsed.text, markup, image_hws=self.image_hws, model=self.bundle.name,
             images=list(self.names), pictures=tuple(self.images),
@@ -198,12 +198,19 @@ class GroundingSession:
     def _past_turns(self) -> list[tuple[str, str]]:
         turns = []
         for answer in self._answers:
-            turns += [("user", answer.question), ("assistant", _replayable(answer.markup, len(self.images)))]
+            turns += [("user", answer.question), ("assistant", self._replayable(answer.markup))]
         return turns
 
     def _inputs(self, turns: list[tuple[str, str]]) -> dict[str, Any]:
         """The conversation as the model's inputs, image features in place of pixels."""
         encoded = [self._encode(k) for k in range(len(self.images))]
+    @property
+    def _dialect(self) -> str:
+        return self.bundle.processor.dialect
+
+    def _replayable(self, markup: str) -> str:
+        return protocol.replay(markup, len(self.images), self._dialect)
+
         item: dict[str, Any] = self.bundle.processor.encode_turns(
             turns, len(self.images), add_generation_prompt=True
         )
@@ -224,8 +231,7 @@ class GroundingSession:
             }
             with torch.no_grad():
                 sam = model.encode_sam(streams.pop("pixel_values_sam"))
-                vision, aux = model.encode_towers(**streams)
-            self._encoded[key] = EncodedImage({"vision_features": vision, "aux_features": aux}, sam)
+                self._encoded[key] = EncodedImage(model.encode_features(**streams), sam)
         return self._encoded[key]
 
     def _room(self, prompt_length: int) -> int:
@@ -245,7 +251,7 @@ class GroundingSession:
 
     def _understand(self, question: str, generation: GroundedGeneration) -> SessionAnswer:
         markup = self.bundle.processor.decode_markup(generation.token_ids)
-        parsed = protocol.parse(markup, len(self.images))
+        parsed = protocol.parse(markup, len(self.images), self._dialect)
         if parsed.num_segs != len(generation.seg_prompts):
             raise AlignmentError(
                 "The answer's [SEG] and the model's mask prompts do not match.",
@@ -303,18 +309,6 @@ class GroundingSession:
         ]
 
 
-def _replayable(markup: str, num_images: int) -> str:
-    """An earlier answer as context: as it was, with stray tags taken out.
-
-    A model may write `<image>`, which in a prompt would ask for another image's visual tokens.
-    """
-    parsed = protocol.parse(markup, num_images)
-    try:
-        return protocol.render(parsed.text, parsed.marked_spans())
-    except InputError:
-        return parsed.text
-
-
 class _TextStreamer:
     """Turns the ids that `generate` hands over into growing clean text; tags never reach the callback."""
 
@@ -336,7 +330,8 @@ class _TextStreamer:
         self._send(self._text())
 
     def _text(self) -> str:
-        return protocol.parse(self._processor.decode_markup(self._ids), self._num_images).text
+        markup = self._processor.decode_markup(self._ids)
+        return protocol.parse(markup, self._num_images, self._processor.dialect).text
 
     def _send(self, text: str) -> None:
         if text.startswith(self._sent) and len(text) > len(self._sent):

@@ -5,20 +5,40 @@ from __future__ import annotations
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
+from segue.models.configuration_lisa import GlammConfig, LisaConfig
+from segue.models.modeling_glamm import GlammModel
 from segue.models.modeling_grounded import GroundedGeneration, GroundedModel, GroundedOutput
+from segue.models.modeling_lisa import LisaModel
 from segue.models.modeling_prima import PrimaModel
-from segue.models.processing_grounded import GroundedProcessor, PrimaProcessor
+from segue.models.processing_grounded import (
+    GlammProcessor,
+    GroundedProcessor,
+    LisaProcessor,
+    PrimaProcessor,
+)
 
 AutoConfig.register("prima", PrimaConfig)
 AutoModel.register(PrimaConfig, PrimaModel)
 AutoProcessor.register(PrimaConfig, PrimaProcessor)
+AutoConfig.register("lisa", LisaConfig)
+AutoModel.register(LisaConfig, LisaModel)
+AutoProcessor.register(LisaConfig, LisaProcessor)
+AutoConfig.register("glamm", GlammConfig)
+AutoModel.register(GlammConfig, GlammModel)
+AutoProcessor.register(GlammConfig, GlammProcessor)
 
 __all__ = [
+    "GlammConfig",
+    "GlammModel",
+    "GlammProcessor",
     "GroundedConfig",
     "GroundedGeneration",
     "GroundedModel",
     "GroundedOutput",
     "GroundedProcessor",
+    "LisaConfig",
+    "LisaModel",
+    "LisaProcessor",
     "PrimaConfig",
     "PrimaModel",
     "PrimaProcessor",

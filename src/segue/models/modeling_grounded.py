@@ -99,6 +99,13 @@ class GroundedModel(PreTrainedModel):
         """Images to visual tokens; the one thing in which families differ."""
         raise NotImplementedError
 
+    def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
+        """Pixel streams (without SAM's) to what `encode_images` accepts in their place, by name.
+
+        It must not depend on the question: sessions keep it for as long as they keep the image.
+        """
+        raise NotImplementedError
+
     def encode_sam(self, pixel_values_sam: Tensor) -> Tensor:
         """`[N, 3, S, S]` to `[N, C, S/16, S/16]` embeddings; without gradient while the encoder is frozen."""
         trains = any(p.requires_grad for p in self.sam.vision_encoder.parameters())
@@ -112,7 +119,9 @@ class GroundedModel(PreTrainedModel):
     def embed(self, input_ids: Tensor, num_images: list[int], **streams: Any) -> tuple[Tensor, VisualTokens]:
         """Embedded text with the visual tokens in place, `[B, L, D]`."""
         visual = self.encode_images(num_images, **streams)
-        text = self.get_input_embeddings()(input_ids)
+        # The placeholder may lie beyond the vocabulary (LISA, GLaMM): the model can then never write it.
+        placeholders = input_ids == self.config.image_token_id
+        text = self.get_input_embeddings()(input_ids.masked_fill(placeholders, 0))
         return splice_visual_tokens(
             text, input_ids, self.config.image_token_id, visual.tokens, visual.mask
         ), visual

@@ -71,6 +71,10 @@ class PrimaModel(GroundedModel):
                 features.append(tower(pixels).last_hidden_state)
         return features[0], features[1]
 
+    def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
+        vision, aux = self.encode_towers(**streams)
+        return {"vision_features": vision, "aux_features": aux}
+
     def encode_images(  # type: ignore[override]
         self,
         num_images: list[int],

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segue.errors import InputError
-from segue.models.configuration_grounded import PrimaConfig
+from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
+from segue.models.configuration_lisa import LisaConfig
+from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -28,7 +30,7 @@ class Preset:
 
     name: str
     summary: str
-    config: Callable[..., PrimaConfig]
+    config: Callable[..., GroundedConfig]
     streams: dict[str, dict[str, Any]]
     components: dict[str, str] = field(default_factory=dict)
     licences: dict[str, str] = field(default_factory=dict)
@@ -307,12 +309,30 @@ def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, d
     }
 
 
+def clip_streams_for(config: LisaConfig) -> dict[str, dict[str, Any]]:
+    """Image streams of LISA and GLaMM: CLIP sees the centre of the picture, SAM all of it.
+
+    Source: LISA's and GLaMM's code.
+    """
+    size = config.vision_config.image_size
+    sam = config.sam_config.vision_config.image_size
+    return {
+        "pixel_values": {"size": size, "fit": "crop", "mean": CLIP_MEAN, "std": CLIP_STD},
+        "pixel_values_sam": {"size": sam, "fit": "pad", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+    }
+
+
 PRIMA_COMPONENTS = {
     "vision_model, reader": "Salesforce/instructblip-vicuna-7b",
     "aux_vision_model": "facebook/dinov2-with-registers-large",
     "language_model": "lmsys/vicuna-7b-v1.5",
     "sam": "facebook/sam-vit-huge",
 }
+
+
+def _lisa_components(checkpoint: str, clip: str) -> dict[str, str]:
+    return {"vision_model": clip, "image_projection, language_model, seg_projection, sam": checkpoint}
+
 
 PRESETS: dict[str, Preset] = {
     "prima-7b": Preset(
@@ -328,6 +348,27 @@ PRESETS: dict[str, Preset] = {
         lambda **kw: prima_7b_config(**({"visual_module": "square"} | kw)),
         streams_for(prima_7b_config(), aux_size=448),
         PRIMA_COMPONENTS,
+    ),
+    "lisa-7b": Preset(
+        "lisa-7b",
+        "LISA as published: CLIP-L/14 at 224, LLaVA-Lightning-7B, SAM ViT-H; 256 tokens an image",
+        lisa_7b_config,
+        clip_streams_for(lisa_7b_config()),
+        _lisa_components("xinlai/LISA-7B-v1", "openai/clip-vit-large-patch14"),
+    ),
+    "lisa-13b": Preset(
+        "lisa-13b",
+        "LISA on LLaMA-2-13B",
+        lisa_13b_config,
+        clip_streams_for(lisa_13b_config()),
+        _lisa_components("xinlai/LISA-13B-llama2-v1", "openai/clip-vit-large-patch14"),
+    ),
+    "glamm-7b": Preset(
+        "glamm-7b",
+        "GLaMM as published: CLIP-L/14 at 336, Vicuna-7B, SAM ViT-H; 576 tokens an image",
+        glamm_7b_config,
+        clip_streams_for(glamm_7b_config()),
+        _lisa_components("MBZUAI/GLaMM-FullScope", "openai/clip-vit-large-patch14-336"),
     ),
     "segue-mini": Preset(
         "segue-mini",

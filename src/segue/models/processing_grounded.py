@@ -20,13 +20,20 @@ VICUNA_TEMPLATE = {
     "system": "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
     "helpful, detailed, and polite answers to the human's questions.",
     "user": " USER: ",
+    "user_again": "USER: ",
     "assistant": " ASSISTANT:",
     "end": "</s>",
 }
-"""`llava_v1`, the template of LISA and GLaMM. Source: their code."""
+"""`llava_v1`, the template of LISA and GLaMM; nothing stands between `</s>` and the next turn.
+
+Source: their code."""
 
 SHORT_TEMPLATE = {"system": "", "user": " USER: ", "assistant": " ASSISTANT:", "end": "</s>"}
 """The same without a system sentence, for models trained from scratch. Source: ours."""
+
+
+_CLOSING = tuple(".,;:!?)]}'\"")
+"""What stands against the tag before it where a tokenizer has swallowed the blanks around tags."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,10 @@ class ImageStream:
         """Height and width of a `hw` photograph inside the square."""
         if self.fit == "stretch":
             return self.size, self.size
-        scale = self.size / (max(hw) if self.fit == "pad" else min(hw))
+        if self.fit == "crop":
+            # CLIP's preprocessing cuts the fraction of a pixel off where SAM's rounds it.
+            return self.size * hw[0] // min(hw), self.size * hw[1] // min(hw)
+        scale = self.size / max(hw)
         return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
 
     def __call__(self, image: Image.Image) -> Tensor:
@@ -81,36 +91,36 @@ class GroundedProcessor(ProcessorMixin):
 
     Args:
         tokenizer: the LM's.
-        qformer_tokenizer: the Q-Former's own; None where the family has no Q-Former.
         image_streams: name to `ImageStream` fields; `pixel_values_sam` is required.
         num_query_tokens: visual tokens an image, before kept text outputs.
-        keep_text_outputs: the instruction's tokens become visual tokens too.
-        template: `system`, `user`, `assistant`, `end` pieces of the chat text.
+        template: `system`, `user`, `assistant`, `end` pieces of the chat text; `user_again` for the turns
+            after the first where it differs from `user`.
         image_wrap: text before and after each image's tokens (`<im_start>`, `<im_end>` in GLaMM).
-        max_instruction_tokens: the Q-Former reads at most so many tokens of the question.
 
     Source: PRIMA section 3.2 (overview sentence, identifiers); template and wrapping GLaMM's code.
     """
 
+    dialect = "prima"
+    """How the family writes prompts and answers; a key of `segue.protocol.DIALECTS`."""
+
+    qformer_tokenizer: Any = None
+    keep_text_outputs = False
+    max_instruction_tokens = 0
+
     def __init__(
         self,
         tokenizer: Any = None,
-        qformer_tokenizer: Any = None,
         image_streams: dict[str, dict[str, Any]] | None = None,
         num_query_tokens: int = 32,
-        keep_text_outputs: bool = True,
         template: dict[str, str] | None = None,
         image_wrap: list[str] | None = None,
-        max_instruction_tokens: int = 64,
         **kwargs: Any,
     ) -> None:
         self.image_streams = image_streams or {}
         self.num_query_tokens = num_query_tokens
-        self.keep_text_outputs = keep_text_outputs
         self.template = template or dict(VICUNA_TEMPLATE)
         self.image_wrap = image_wrap or ["", ""]
-        self.max_instruction_tokens = max_instruction_tokens
-        super().__init__(tokenizer, qformer_tokenizer)
+        super().__init__(tokenizer, **{k: v for k, v in kwargs.items() if k in self.get_attributes()})
         self.streams = {name: ImageStream(**fields) for name, fields in self.image_streams.items()}
 
     @property
@@ -192,13 +202,14 @@ class GroundedProcessor(ProcessorMixin):
     ) -> tuple[str, list[tuple[int, int]]]:
         """The chat as one string, and the character range of each answer, its end token included."""
         before, after = self.image_wrap
-        shown = protocol.overview(num_images).replace(
+        shown = protocol.opening(num_images, self.dialect).replace(
             protocol.IMAGE_TOKEN, before + protocol.IMAGE_TOKEN * tokens_per_image + after
         )
+        again = self.template.get("user_again", self.template["user"])
         text, answers, first = self.template["system"], [], True
         for role, content in turns:
             if role == "user":
-                text += self.template["user"] + (shown + "\n" if first else "")
+                text += self.template["user"] + shown if first else again
                 text += protocol.escape_user_text(content)
                 first = False
             elif role == "assistant":
@@ -276,16 +287,18 @@ class GroundedProcessor(ProcessorMixin):
         ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
         skipped = {self.tokenizer.eos_token_id, self.tokenizer.bos_token_id, self.tokenizer.pad_token_id}
         added = self.tokenizer.added_tokens_decoder
-        text, run = "", []
+        text, run, swallowed = "", [], False
         for token in [*ids, None]:
             if token is not None and token not in added:
                 run.append(token)
                 continue
             if run:
-                text += self.tokenizer.decode(run, clean_up_tokenization_spaces=False)
+                words = self.tokenizer.decode(run, clean_up_tokenization_spaces=False)
+                text += (" " if swallowed and words and words[0] not in _CLOSING else "") + words
                 run = []
             if token is not None and token not in skipped:
                 text += (" " if added[token].lstrip else "") + added[token].content
+                swallowed = added[token].rstrip
         return text.strip()
 
     def post_process_masks(
@@ -323,7 +336,51 @@ class GroundedProcessor(ProcessorMixin):
 
 
 class PrimaProcessor(GroundedProcessor):
-    """Processor of the PRIMA family."""
+    """Processor of the PRIMA family: the question is also given to the Q-Former.
+
+    Args:
+        tokenizer: the LM's.
+        qformer_tokenizer: the Q-Former's own.
+        image_streams, num_query_tokens, template, image_wrap: see `GroundedProcessor`.
+        keep_text_outputs: the instruction's tokens become visual tokens too.
+        max_instruction_tokens: the Q-Former reads at most so many tokens of the question.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any = None,
+        qformer_tokenizer: Any = None,
+        image_streams: dict[str, dict[str, Any]] | None = None,
+        num_query_tokens: int = 32,
+        keep_text_outputs: bool = True,
+        template: dict[str, str] | None = None,
+        image_wrap: list[str] | None = None,
+        max_instruction_tokens: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            tokenizer,
+            image_streams,
+            num_query_tokens,
+            template,
+            image_wrap,
+            qformer_tokenizer=qformer_tokenizer,
+            **kwargs,
+        )
+        self.keep_text_outputs = keep_text_outputs
+        self.max_instruction_tokens = max_instruction_tokens
+
+
+class LisaProcessor(GroundedProcessor):
+    """Processor of LISA: one picture without a sentence about it, as published; several as in PRIMA."""
+
+    dialect = "lisa"
+
+
+class GlammProcessor(GroundedProcessor):
+    """Processor of GLaMM: one picture under GLaMM's own sentence; several as in PRIMA."""
+
+    dialect = "glamm"
 
 
 def pad_right(rows: list[list[int]], value: int) -> Tensor:

@@ -20,7 +20,7 @@ class VisualTokens:
     Attributes:
         tokens: `[N, T, D]` in the LM's space.
         mask: `[N, T]` bool, False where a token is padding.
-        queries: `[N, Q, C]` Q-Former outputs at the query positions, before the projection.
+        queries: `[N, Q, C]` before the projection: Q-Former outputs at the query positions, or features.
     """
 
     tokens: Tensor

@@ -23,6 +23,7 @@ from segue.protocol.answers import (
     Source,
     Unplaced,
 )
+from segue.protocol.glamm import GlammDialect, LisaDialect
 from segue.protocol.prima import PrimaDialect
 from segue.protocol.tags import (
     IMAGE_TOKEN,
@@ -54,12 +55,14 @@ __all__ = [
     "contains_tag",
     "escape_user_text",
     "identifier",
+    "opening",
     "overview",
     "parse",
     "render",
+    "replay",
 ]
 
-DIALECTS: dict[str, Dialect] = {"prima": PrimaDialect()}
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (PrimaDialect(), GlammDialect(), LisaDialect())}
 """Every known way of writing a grounded answer, by name. A model family adds its own object here."""
 
 
@@ -102,6 +105,19 @@ def parse(markup: str, num_images: int, dialect: str = "prima", *, lenient: bool
     Source: PRIMA section 3.2; the treatment of malformed answers is ours, paper silent.
     """
     return _dialect(dialect).parse(markup, num_images, lenient=lenient)
+
+
+def opening(num_images: int, dialect: str = "prima") -> str:
+    """What stands before the first question of a prompt, with one `<image>` per image.
+
+    Source: PRIMA section 3.2; GLaMM's and LISA's code for a single image of theirs.
+    """
+    return _dialect(dialect).opening(num_images)
+
+
+def replay(markup: str, num_images: int, dialect: str = "prima") -> str:
+    """An earlier answer as context for the next: well-formed, and without `<image>`."""
+    return _dialect(dialect).replay(markup, num_images)
 
 
 def _dialect(name: str) -> Dialect:

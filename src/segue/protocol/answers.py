@@ -157,6 +157,14 @@ class Dialect(Protocol):
         """Key in `DIALECTS`."""
         ...
 
+    def opening(self, num_images: int) -> str:
+        """What stands before the first question and shows the images."""
+        ...
+
+    def replay(self, markup: str, num_images: int) -> str:
+        """An earlier answer of the model as context for its next one."""
+        ...
+
     def render(self, text: str, spans: Sequence[MarkedSpan]) -> str:
         """Write `text` with the tags of `spans`."""
         ...

@@ -43,6 +43,7 @@ from segue.protocol.tags import (
     contains_tag,
     identifier,
     is_blank,
+    overview,
     read_identifier,
 )
 
@@ -61,6 +62,21 @@ class PrimaDialect:
     """
 
     name = "prima"
+
+    def opening(self, num_images: int) -> str:
+        """The overview sentence and a line break; see `segue.protocol.overview`."""
+        return overview(num_images) + "\n"
+
+    def replay(self, markup: str, num_images: int) -> str:
+        """An earlier answer as context: as it was, with stray tags taken out.
+
+        A model may write `<image>`, which in a prompt would ask for another image's visual tokens.
+        """
+        parsed = self.parse(markup, num_images)
+        try:
+            return self.render(parsed.text, parsed.marked_spans())
+        except InputError:
+            return parsed.text
 
     def render(self, text: str, spans: Sequence[MarkedSpan]) -> str:
         """Write `text` with the tags of `spans`.

@@ -1,0 +1,175 @@
+"""Public checkpoints, read tensor by tensor: safetensors or torch files, one or many, never pickled code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from segue.errors import ModelError
+from segue.models.conversion.plan import Shape
+
+_WRAPPERS = ("state_dict", "module", "model_state_dict")
+_PREFIXES = ("base_model.model.", "module.")
+"""What training frameworks put before every name."""
+
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass
+class Checkpoint:
+    """Names, shapes and types of all tensors of a folder or file; the tensors themselves stay on disk.
+
+    Attributes:
+        path: the folder or file.
+        config: content of its `config.json`; empty where there is none.
+        shapes: by name, without the prefixes of training frameworks.
+        dtypes: by name.
+    """
+
+    path: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    files: dict[Path, dict[str, str]] = field(default_factory=dict)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor once, file by file; each lives only as long as the caller keeps it."""
+        for file, names in self.files.items():
+            if file.suffix == ".safetensors":
+                with safe_open(str(file), framework="pt") as opened:
+                    for stored, name in names.items():
+                        yield name, opened.get_tensor(stored)
+            else:
+                content = _load_torch(file)
+                for stored, name in names.items():
+                    yield name, content.pop(stored)
+
+    def majority_dtype(self) -> torch.dtype:
+        """The floating type that most of the numbers have."""
+        counts: dict[torch.dtype, int] = {}
+        for name, dtype in self.dtypes.items():
+            if dtype.is_floating_point:
+                counts[dtype] = counts.get(dtype, 0) + int(torch.Size(self.shapes[name]).numel())
+        return max(counts, key=lambda d: counts[d]) if counts else torch.float32
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Look into a folder or file.
+
+    Args:
+        path: a folder with safetensors or torch files (with or without an index), or one such file.
+
+    Raises:
+        ModelError: nothing there, a damaged file, or one that only arbitrary pickle could read.
+    """
+    path = Path(path)
+    files = _files(path)
+    checkpoint = Checkpoint(path, _config(path))
+    for file in files:
+        entries = _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
+        checkpoint.files[file] = {}
+        for stored, (shape, dtype) in entries.items():
+            checkpoint.files[file][stored] = stored
+            checkpoint.shapes[stored], checkpoint.dtypes[stored] = shape, dtype
+    return _without_prefix(checkpoint)
+
+
+def _files(path: Path) -> list[Path]:
+    if os.path.isfile(path):
+        if path.suffix in (".safetensors", ".bin", ".pth", ".pt"):
+            return [path]
+        raise _unreadable(path, "a .safetensors, .bin, .pth or .pt file", f"a file named {path.name}")
+    if not os.path.isdir(path):
+        raise _unreadable(path, "a folder or a file", "nothing")
+    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        if (path / index).is_file():
+            named = set(_json(path / index).get("weight_map", {}).values())
+            missing = sorted(name for name in named if not (path / name).is_file())
+            if missing:
+                raise _unreadable(path, f"every shard that {index} names", f"no {', '.join(missing)}")
+            return sorted(path / name for name in named)
+    for pattern in ("*.safetensors", "pytorch_model*.bin", "*.pth", "*.pt"):
+        if found := sorted(path.glob(pattern)):
+            return found
+    raise _unreadable(path, "weights (*.safetensors, pytorch_model*.bin, *.pth)", "none")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "config.json" if path.is_dir() else path.parent / "config.json"
+    return _json(file) if file.is_file() else {}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, "a JSON object", str(error)) from None
+    if not isinstance(content, dict):
+        raise _unreadable(file, "a JSON object", type(content).__name__)
+    return content
+
+
+def _safetensors_header(file: Path) -> dict[str, tuple[Shape, torch.dtype]]:
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            entries = {}
+            for name in opened.keys():  # noqa: SIM118  not a mapping
+                part = opened.get_slice(name)
+                entries[name] = (tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), torch.int64))
+            return entries
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(file, "a whole safetensors file", str(error)) from None
+
+
+def _torch_header(file: Path) -> dict[str, tuple[Shape, torch.dtype]]:
+    return {name: (tuple(t.shape), t.dtype) for name, t in _load_torch(file).items()}
+
+
+def _load_torch(file: Path) -> dict[str, Tensor]:
+    """The tensors of a torch file; memory-mapped where its format allows, so that they cost no memory."""
+    try:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:
+            # Files older than torch 1.6 are no zip archives and cannot be mapped.
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _unreadable(file, "tensors only (weights_only)", str(error).split("\n")[0]) from None
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        raise _unreadable(file, "a whole torch file", str(error).split("\n")[0]) from None
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise _unreadable(file, "a dictionary of tensors", type(content).__name__)
+    return dict(content)
+
+
+def _without_prefix(checkpoint: Checkpoint) -> Checkpoint:
+    for prefix in _PREFIXES:
+        if checkpoint.shapes and all(name.startswith(prefix) for name in checkpoint.shapes):
+            cut = len(prefix)
+            checkpoint.shapes = {name[cut:]: shape for name, shape in checkpoint.shapes.items()}
+            checkpoint.dtypes = {name[cut:]: dtype for name, dtype in checkpoint.dtypes.items()}
+            for file, names in checkpoint.files.items():
+                checkpoint.files[file] = {stored: name[cut:] for stored, name in names.items()}
+    return checkpoint
+
+
+def _unreadable(path: Path, expected: str, found: str) -> ModelError:
+    return ModelError(
+        "The checkpoint cannot be read.",
+        expected=expected,
+        found=found,
+        where=str(path),
+        fix="download the repository again, whole, and give its folder",
+    )

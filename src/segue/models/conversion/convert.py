@@ -1,0 +1,188 @@
+"""`convert`: one public checkpoint to one folder that `segue.load` (or transformers, for parts) opens."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import SamConfig, SamImageProcessorPil, SamModel
+
+from segue.errors import InputError, ModelError
+from segue.models.conversion import authors, parts
+from segue.models.conversion.checkpoints import Checkpoint, open_checkpoint
+from segue.models.conversion.families import FAMILIES, Family, identify, lisa_parts, target_shapes
+from segue.models.conversion.outputs import whole_folder
+from segue.models.conversion.plan import Plan, Shape, plan
+from segue.models.conversion.sizes import sam_sizes
+from segue.models.conversion.streaming import joined_shapes, write_converted
+from segue.models.conversion.templates import SAM_HF, SAM_ORIGINAL
+from segue.models.conversion.writing import SHARD_BYTES, ShardWriter
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Attributes:
+        kind: of the checkpoint, see `identify`.
+        path: the folder that was written.
+        lines: sentences about it.
+    """
+
+    kind: str
+    path: Path
+    lines: tuple[str, ...]
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    clip: str | Path | None = None,
+    dinov2: str | Path | None = None,
+    bert: str | Path | None = None,
+    dtype: torch.dtype | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Report:
+    """Convert a public checkpoint; every tensor is accounted for before the first is read.
+
+    Args:
+        source: folder or file, or the name of a hub repository that has been downloaded.
+        out: folder to write; must not hold anything yet.
+        clip: CLIP repository of LISA and GLaMM, whose checkpoints leave it out; looked for among the
+            downloaded repositories by default.
+        dinov2: DINOv2 for a PRIMA checkpoint that has none.
+        bert: repository with the Q-Former's tokenizer, for a PRIMA checkpoint that has none.
+        dtype: of the written weights; that of most of the source by default.
+        shard_bytes: largest file.
+
+    Raises:
+        ConversionError: tensors are left over, missing or of another size; all are named.
+        ModelError: nothing that can be converted, or a damaged file.
+        InputError: `out` is in use.
+    """
+    checkpoint = open_checkpoint(locate(source))
+    kind = identify(checkpoint.shapes, checkpoint.config)
+    kept = dtype or checkpoint.majority_dtype()
+    with whole_folder(Path(out)) as folder:
+        if kind in FAMILIES:
+            lines = _convert_lisa(FAMILIES[kind], checkpoint, clip, folder, kept, shard_bytes)
+        elif kind in ("sam", "sam-hf"):
+            lines = _convert_sam(kind, checkpoint, folder, kept, shard_bytes)
+        elif kind == "instructblip":
+            lines = parts.keep_vision(checkpoint, folder, kept, shard_bytes)
+        else:
+            lines = authors.convert_prima(
+                checkpoint,
+                folder,
+                kept,
+                shard_bytes,
+                dinov2=open_checkpoint(locate(dinov2)) if dinov2 else None,
+                bert=locate(bert) if bert else None,
+            )
+    return Report(kind, Path(out), tuple(lines))
+
+
+def locate(source: str | Path) -> Path:
+    """The folder or file that is meant: a path, or a hub repository among those already downloaded.
+
+    Raises:
+        ModelError: neither; nothing is downloaded here.
+    """
+    if os.path.exists(source):
+        return Path(source)
+    name = str(source)
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(name, local_files_only=True))
+        except (HFValidationError, LocalEntryNotFoundError, OSError):
+            pass
+    raise ModelError(
+        "There is no such checkpoint here.",
+        expected="a folder, a file, or a hub repository that has been downloaded",
+        found=repr(name),
+        where="source",
+        fix=f"download it first, for example with `hf download {name}`" if "/" in name else "check the path",
+    )
+
+
+def _convert_lisa(
+    family: Family,
+    checkpoint: Checkpoint,
+    clip: str | Path | None,
+    folder: Path,
+    dtype: torch.dtype,
+    shard_bytes: int,
+) -> list[str]:
+    tower = _clip_of(family, checkpoint, clip)
+    config, processor = lisa_parts(family, checkpoint, tower.config)
+    shapes = target_shapes(family.model, config)
+    has_tower = any(name.startswith("model.vision_tower.") for name in checkpoint.shapes)
+    checkpoints = {"": checkpoint} if has_tower else {"": checkpoint, "clip:": tower}
+    planned = plan(joined_shapes(checkpoints), shapes, family.rules, where=str(checkpoint.path))
+    _write(checkpoints, planned, shapes, folder, dtype, shard_bytes)
+    config.dtype = dtype
+    config.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return planned.summary()
+
+
+def _clip_of(family: Family, checkpoint: Checkpoint, clip: str | Path | None) -> Checkpoint:
+    """The CLIP repository: as given, else the one that the checkpoint names, else the family's."""
+    named = checkpoint.config.get("mm_vision_tower") or checkpoint.config.get("vision_tower")
+    for candidate in [clip] if clip else [named, family.clip]:
+        try:
+            return open_checkpoint(locate(candidate)) if candidate else _no_clip(family)
+        except ModelError:
+            if clip:
+                raise
+    return _no_clip(family)
+
+
+def _no_clip(family: Family) -> Checkpoint:
+    raise InputError(
+        "The vision tower is missing: the checkpoint leaves CLIP out.",
+        expected=f"{family.clip}, downloaded",
+        found="none",
+        where="--clip",
+        fix=f"download it (`hf download {family.clip}`) and give its folder with --clip",
+    )
+
+
+def _convert_sam(
+    kind: str, checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, shard_bytes: int
+) -> list[str]:
+    if kind == "sam":
+        config, rules = SamConfig(**sam_sizes(checkpoint.shapes)), SAM_ORIGINAL
+    else:
+        config, rules = SamConfig(**checkpoint.config), SAM_HF
+    shapes = target_shapes(SamModel, config)
+    planned = plan(checkpoint.shapes, shapes, rules, where=str(checkpoint.path))
+    _write({"": checkpoint}, planned, shapes, folder, dtype, shard_bytes)
+    config.architectures, config.dtype = ["SamModel"], dtype
+    config.save_pretrained(folder)
+    side = int(config.vision_config.image_size)
+    SamImageProcessorPil(
+        size={"longest_edge": side}, pad_size={"height": side, "width": side}
+    ).save_pretrained(folder)
+    return planned.summary()
+
+
+def _write(
+    checkpoints: dict[str, Checkpoint],
+    planned: Plan,
+    shapes: dict[str, Shape],
+    folder: Path,
+    dtype: torch.dtype,
+    shard_bytes: int,
+) -> None:
+    with ShardWriter(folder, shapes, dtype, shard_bytes) as writer:
+        write_converted(checkpoints, planned, shapes, writer)
+    origin = {"converted_from": [c.path.name for c in checkpoints.values()], "format": 1}
+    (folder / "conversion.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")

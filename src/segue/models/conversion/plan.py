@@ -1,0 +1,145 @@
+"""A conversion is planned before a byte is read: every source tensor is used, every parameter is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from segue.errors import ModelError
+from segue.models.conversion.rules import Rule
+
+Shape = tuple[int, ...]
+
+
+class ConversionError(ModelError):
+    """A checkpoint and a model do not fit; the message names every tensor that is in the way.
+
+    Attributes:
+        lines: one per tensor, name and shapes.
+    """
+
+    def __init__(self, summary: str, *, lines: Sequence[str] = (), **fields: str) -> None:
+        super().__init__(summary, **fields)
+        self.lines = list(lines)
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {line}" for line in self.lines)])
+
+
+@dataclass(frozen=True)
+class Move:
+    """One tensor of the source and where it goes.
+
+    Attributes:
+        source: its name.
+        targets: the parameters that take it; none where it is not wanted.
+        reason: why it is not wanted.
+        third: see `Rule.third`.
+    """
+
+    source: str
+    targets: tuple[str, ...]
+    reason: str = ""
+    third: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of every tensor.
+
+    Attributes:
+        moves: one per source tensor.
+        fresh: parameters that no source has and that start as the model's own initialisation says.
+    """
+
+    moves: tuple[Move, ...]
+    fresh: tuple[str, ...] = ()
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+
+    def summary(self) -> list[str]:
+        """Sentences for a report: counts, what was left out and why, what is fresh."""
+        used = sum(bool(move.targets) for move in self.moves)
+        lines = [f"{used} tensors taken over"]
+        lines += [f"{len(names)} left out: {reason}" for reason, names in self.dropped.items()]
+        if self.fresh:
+            lines.append(f"{len(self.fresh)} fresh: {', '.join(sorted({_part(n) for n in self.fresh}))}")
+        return lines
+
+
+def plan(
+    source: Mapping[str, Shape],
+    target: Mapping[str, Shape],
+    rules: Iterable[Rule],
+    *,
+    fresh: tuple[str, ...] = (),
+    where: str = "",
+) -> Plan:
+    """Decide where every tensor goes.
+
+    Args:
+        source: names and shapes of the checkpoint.
+        target: names and shapes of the model.
+        rules: the first that is about a name decides.
+        fresh: prefixes of parameters that may be missing.
+        where: what the error message calls the checkpoint.
+
+    Raises:
+        ConversionError: a tensor without a place, a parameter without a tensor or with two, or a shape that
+            differs; all of them are named.
+    """
+    rules = tuple(rules)
+    moves: list[Move] = []
+    filled: dict[str, list[Move]] = {}
+    dropped: dict[str, list[str]] = {}
+    problems: list[str] = []
+    for name, shape in source.items():
+        move = _route(name, rules)
+        if move is None or any(t not in target for t in move.targets):
+            meant = f" (would be {', '.join(move.targets)})" if move and move.targets else ""
+            problems.append(f"left over  {name} {list(shape)}{meant}")
+            continue
+        moves.append(move)
+        if not move.targets:
+            dropped.setdefault(move.reason, []).append(name)
+        for t in move.targets:
+            filled.setdefault(t, []).append(move)
+            wanted = target[t] if move.third is None else (target[t][0] // 3, *target[t][1:])
+            if wanted != shape:
+                problems.append(f"wrong size {name} {list(shape)} for {t} {list(wanted)}")
+    for t, givers in filled.items():
+        if len(givers) > 1 and len({g.third for g in givers} - {None}) < len(givers):
+            problems.append(f"twice      {t} from {' and '.join(g.source for g in givers)}")
+    started = tuple(t for t in target if t not in filled and t.startswith(fresh)) if fresh else ()
+    for t in target:
+        if t not in filled and t not in started:
+            problems.append(f"missing    {t} {list(target[t])}")
+    if problems:
+        raise _misfit(problems, where)
+    return Plan(tuple(moves), started, dropped)
+
+
+def _route(name: str, rules: tuple[Rule, ...]) -> Move | None:
+    for rule in rules:
+        targets = rule.apply(name)
+        if targets is not None:
+            return Move(name, targets, rule.reason, rule.third)
+    return None
+
+
+def _misfit(problems: list[str], where: str) -> ConversionError:
+    counts = {
+        kind: sum(p.startswith(kind) for p in problems)
+        for kind in ("left over", "missing", "wrong size", "twice")
+    }
+    return ConversionError(
+        "The checkpoint does not fit the model.",
+        expected="a place for every tensor, and one tensor for every parameter",
+        found=", ".join(f"{count} {kind}" for kind, count in counts.items() if count),
+        where=where,
+        fix="check that the checkpoint is of this family and complete; the list below names every tensor",
+        lines=sorted(problems),
+    )
+
+
+def _part(name: str) -> str:
+    return ".".join(name.split(".")[:2]) if name.startswith("reader.") else name.split(".")[0]

@@ -1,0 +1,77 @@
+"""The language of the key templates: one rule per kind of tensor, and how rules are put under prefixes.
+
+A pattern is a literal name with fields: `{n}` and `{k}` stand for a number, `{leaf}` for `weight` or `bias`,
+`{rest}` for whatever is left. The same field in the target takes what it stood for in the source:
+
+    Rule("blocks.{n}.norm{k}.{leaf}", ("layers.{n}.layer_norm{k}.{leaf}",))
+    blocks.7.norm1.bias -> layers.7.layer_norm1.bias
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+_FIELDS = {"n": r"\d+", "k": r"\d+", "leaf": "weight|bias", "rest": ".+"}
+_FIELD = re.compile(r"\{(n|k|leaf|rest)\}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where tensors of one kind go.
+
+    Attributes:
+        source: pattern of the name in the checkpoint.
+        targets: patterns of the names in our model; none where the tensor is not wanted.
+        reason: why it is not wanted; given exactly when there are no targets.
+        third: the tensor is the first (0) or last (2) third of its target along dimension 0; other thirds
+            that no tensor fills are zero. EVA's original files keep the bias of queries and values apart
+            and have none for keys.
+    """
+
+    source: str
+    targets: tuple[str, ...] = ()
+    reason: str = ""
+    third: int | None = None
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        parts = _FIELD.split(self.source)
+        seen: set[str] = set()
+        written = ""
+        for place, part in enumerate(parts):
+            if place % 2 == 0:
+                written += re.escape(part)
+            elif part in seen:
+                written += f"(?P={part})"
+            else:
+                seen.add(part)
+                written += f"(?P<{part}>{_FIELDS[part]})"
+        return re.compile(written)
+
+    def apply(self, name: str) -> tuple[str, ...] | None:
+        """Target names of a source name; None where the rule is not about it."""
+        match = self._regex.fullmatch(name)
+        if match is None:
+            return None
+        return tuple(_FIELD.sub(lambda field: match[field[1]], target) for target in self.targets)
+
+
+def under(source: str, target: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules with a prefix before their source names and one before their target names."""
+    return tuple(
+        replace(rule, source=source + rule.source, targets=tuple(target + t for t in rule.targets))
+        for rule in rules
+    )
+
+
+def renames(*pairs: tuple[str, str]) -> tuple[Rule, ...]:
+    """Rules from pairs of source and target."""
+    return tuple(Rule(source, (target,)) for source, target in pairs)
+
+
+def drops(reason: str, *sources: str) -> tuple[Rule, ...]:
+    """Rules for tensors that are not wanted."""
+    return tuple(Rule(source, reason=reason) for source in sources)

@@ -1,0 +1,65 @@
+"""Carry a plan out: read each source tensor once, write it to its places, keep nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from segue.models.conversion.checkpoints import Checkpoint
+from segue.models.conversion.plan import Plan, Shape
+from segue.models.conversion.writing import ShardWriter
+
+
+def joined_shapes(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Shape]:
+    """Shapes of several checkpoints together, each name with its checkpoint's label before it."""
+    return {label + name: shape for label, c in checkpoints.items() for name, shape in c.shapes.items()}
+
+
+def converted(
+    checkpoints: Mapping[str, Checkpoint], plan: Plan, shapes: Mapping[str, Shape]
+) -> Iterator[tuple[str, Tensor]]:
+    """The target tensors, in the order in which their sources lie on disk.
+
+    Args:
+        checkpoints: label to checkpoint; the labels are the prefixes of the plan's source names.
+        plan: what goes where.
+        shapes: of the target.
+    """
+    moves = {move.source: move for move in plan.moves}
+    thirds: dict[str, Tensor] = {}
+    waiting: dict[str, int] = {}
+    for move in plan.moves:
+        if move.third is not None:
+            waiting[move.targets[0]] = waiting.get(move.targets[0], 0) + 1
+    for label, checkpoint in checkpoints.items():
+        for name, tensor in checkpoint.tensors():
+            move = moves[label + name]
+            if move.third is None:
+                for target in move.targets:
+                    yield target, tensor
+                continue
+            (target,) = move.targets
+            whole = thirds.setdefault(target, torch.zeros(shapes[target], dtype=tensor.dtype))
+            size = len(tensor)
+            whole[move.third * size : (move.third + 1) * size] = tensor
+            waiting[target] -= 1
+            if not waiting[target]:
+                yield target, thirds.pop(target)
+
+
+def write_converted(
+    checkpoints: Mapping[str, Checkpoint],
+    plan: Plan,
+    shapes: Mapping[str, Shape],
+    writer: ShardWriter,
+    fresh: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write all target tensors, showing progress; `fresh` holds those that no checkpoint has."""
+    for name, tensor in (fresh or {}).items():
+        writer.write(name, tensor)
+    total = len(shapes) - len(plan.fresh)
+    for name, tensor in tqdm(converted(checkpoints, plan, shapes), total=total, desc="tensors", leave=False):
+        writer.write(name, tensor)

@@ -1,0 +1,78 @@
+"""LISA: CLIP patch features -> projection -> visual tokens, on the shared forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPVisionModel
+
+from segue.errors import AlignmentError
+from segue.models.configuration_lisa import LisaConfig
+from segue.models.modeling_grounded import GroundedModel
+from segue.models.visual_tokens import VisualTokens
+
+
+class PatchProjection(nn.Sequential):
+    """Patch features into the LM's space: Linear, or Linear - GELU - Linear.
+
+    Source: LISA's code (one layer), GLaMM's code (two).
+    """
+
+    def __init__(self, width: int, text_width: int, layers: int) -> None:
+        modules: list[nn.Module] = [nn.Linear(width, text_width)]
+        for _ in range(layers - 1):
+            modules += [nn.GELU(), nn.Linear(text_width, text_width)]
+        super().__init__(*modules)
+
+
+class LisaModel(GroundedModel):
+    """LISA for grounded conversations over one or more images.
+
+    Source: LISA's code; several images as in PRIMA section 5 (an identifier after every `[SEG]`).
+    """
+
+    config_class = LisaConfig
+
+    def __init__(self, config: LisaConfig) -> None:
+        super().__init__(config)
+        self.vision_model = CLIPVisionModel(config.vision_config)
+        self.image_projection = PatchProjection(
+            config.vision_config.hidden_size, config.text_config.hidden_size, config.projector_layers
+        )
+        self.post_init()
+
+    def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
+        """CLIP's patch features `[N, P, C]` of `pixel_values`; without gradient while the tower is frozen."""
+        trains = any(p.requires_grad for p in self.vision_model.parameters())
+        with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+            states = self.vision_model(streams["pixel_values"], output_hidden_states=True).hidden_states
+        return {"vision_features": states[self.config.vision_select_layer][:, 1:]}
+
+    def encode_images(
+        self,
+        num_images: list[int],
+        pixel_values: Tensor | None = None,
+        vision_features: Tensor | None = None,
+        **_: Any,
+    ) -> VisualTokens:
+        """Images to visual tokens, one per patch.
+
+        Args:
+            num_images: B counts that sum to N.
+            pixel_values: `[N, 3, S, S]`.
+            vision_features: `[N, P, C]` in place of pixels where the frozen tower's output is cached.
+        """
+        if vision_features is None:
+            if pixel_values is None:
+                raise AlignmentError(
+                    "no images",
+                    expected="pixel_values or vision_features",
+                    found="neither",
+                    where="encode_images",
+                    fix="pass what the processor returns",
+                )
+            vision_features = self.encode_features(pixel_values=pixel_values)["vision_features"]
+        tokens = self.image_projection(vision_features)
+        return VisualTokens(tokens, tokens.new_ones(tokens.shape[:2], dtype=torch.bool), vision_features)
