@@ -107,3 +107,95 @@ def test_training_passes_its_arguments_on(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_recipe_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(tmp_path / "r.yaml"), "--out", str(tmp_path)]) == 2
     assert "There is no such recipe." in capsys.readouterr().err
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """What `segue train` asks the trainer for: recipe, and the overrides as a mapping."""
+    seen: list[dict[str, Any]] = []
+
+    def train(recipe: Path, out: Path, overrides: list[str], **named: Any) -> Path:
+        changes = {key: json.loads(value) for key, _, value in (o.partition("=") for o in overrides)}
+        seen.append({"recipe": recipe, **changes, **named})
+        return tmp_path
+
+    monkeypatch.setattr("segue.training.run.train", train)
+    return seen
+
+
+def test_own_data_become_a_recipe(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    from segue.training.own import DEFAULT_RECIPE
+
+    out = ["--out", str(tmp_path / "run")]
+    first = ["--model", "segue-mini", "--data", "a.json", "--images", "photos", "--val", "b.json"]
+    assert main(["train", *first, "--steps", "30", "--cache-features", "--set", "data.seed=4", *out]) == 0
+    two = ["--data", "a.json::0.25", "--images", "x", "--data", "b", "--images", "y", "--format", "coco"]
+    assert main(["train", *two, "--report-to", "tensorboard", "--dry-run", *out]) == 0
+    assert asked == [
+        {
+            "recipe": DEFAULT_RECIPE,
+            "model.start": "segue-mini",
+            "data.own": [{"path": "a.json", "images": "photos"}],
+            "data.val": {"path": "b.json", "images": "photos"},
+            "optimiser.max_steps": 30,
+            "finetune.cache_features": True,
+            "data.seed": 4,
+            "dry_run": False,
+            "resume": True,
+        },
+        {
+            "recipe": DEFAULT_RECIPE,
+            "data.own": [
+                {"path": "a.json", "images": "x", "format": "coco", "weight": 0.25},
+                {"path": "b", "images": "y", "format": "coco"},
+            ],
+            "report_to": ["tensorboard"],
+            "dry_run": True,
+            "resume": True,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing to train on"),
+        (["--data", "a.json::much"], "weight of a data set"),
+        (["--data", "a.json::-1"], "weight of a data set"),
+        (
+            ["--data", "a", "--data", "b", "--data", "c", "--images", "x", "--images", "y"],
+            "--images does not",
+        ),
+    ],
+)
+def test_own_data_that_make_no_recipe(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *arguments, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_file_with_colons_in_its_name_is_a_path(tmp_path: Path) -> None:
+    from segue.cli.train import split_weight
+
+    odd = tmp_path / "a::3"
+    odd.write_text("{}")
+    assert split_weight(str(odd)) == (str(odd), None)
+    assert split_weight(f"{odd}::0.5") == (str(odd), 0.5)
+
+
+def test_own_data_as_fixed_records(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deeper" / "fixed.jsonl"
+    arguments = ["data", "own", str(scenes), "--split", "test", "--count", "3", "--seed", "2"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    first = out.read_text()
+    records = list(read_jsonl(out))
+    assert len(records) == 3
+    for record in records:
+        assert all((out.parent / image.path).is_file() for image in record.images), "as `segue eval` reads it"
+        assert not any(Path(image.path).is_absolute() for image in record.images)
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert out.read_text() == first
+    assert {r.id for r in records} <= {r.id for r in read_jsonl(scenes)}

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import multiprocessing
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +20,9 @@ import yaml
 from PIL import Image
 
 from segue import masks
+from segue.data.scenes.build import build
 from segue.models.build import build_from_tokenizer
+from segue.records import Conversation, read_jsonl
 from segue.training.augmentation import resize_pair
 from segue.training.dialogues import dialogue_texts
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
@@ -219,3 +226,150 @@ def mirrored(scenes: ScenePool) -> Callable[[np.ndarray, int], tuple[bool, np.nd
         return matches[0]
 
     return find
+
+
+class RecordsOfAFile:
+    """A source over a gconv/1 file: each draw is one of its records."""
+
+    def __init__(self, path: Path) -> None:
+        self.root, self.records = path.parent, list(read_jsonl(path))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def draw(self, rng: np.random.Generator) -> Conversation:
+        return self.records[int(rng.integers(len(self)))]
+
+    def fixed(self, count: int, seed: int) -> list[Conversation]:
+        order = np.random.default_rng(seed).permutation(len(self))[:count]
+        return [self.records[int(i)] for i in order]
+
+
+@pytest.fixture(scope="session")
+def scene_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of twelve conversations about scenes; do not change it or its images."""
+    return build(tmp_path_factory.mktemp("scene_records"), seed=4, count=12, size=64, progress=False)
+
+
+@pytest.fixture(scope="session")
+def records_of() -> type[RecordsOfAFile]:
+    """Opens a file of records as a source."""
+    return RecordsOfAFile
+
+
+@pytest.fixture(scope="session")
+def records(scene_records: Path) -> RecordsOfAFile:
+    return RecordsOfAFile(scene_records)
+
+
+@pytest.fixture
+def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Callable[..., Any]:
+    """`(model, objective)` over the scene records; keywords go to the objective, `features` is a folder."""
+
+    def make(source: Any = None, features: Path | None = None, seed: int = 3, **options: Any) -> Any:
+        from segue.training.adapters import prepare_for_training
+        from segue.training.mixture import Mixture
+        from segue.training.model_features import ModelFeatures
+        from segue.training.records_objective import RecordsObjective
+
+        model, processor = tiny()
+        trains = prepare_for_training(model, "mini")
+        objective = RecordsObjective(
+            processor,
+            Mixture([source or records], seed=seed),
+            **{
+                "max_tokens": model.config.text_config.max_position_embeddings,
+                "trainable": tuple(trains),
+                "batch_size": 3,
+                "features": ModelFeatures(model, processor, features) if features else None,
+            }
+            | options,
+        )
+        return model, objective
+
+    return make
+
+
+def child(job: Callable[..., Any], arguments: tuple[Any, ...], environment: dict[str, str], log: str) -> None:
+    """What a started process does: one thread, its output in a file, no clean-up at the end."""
+    with open(log, "w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        os.environ.update(environment)
+        torch.set_num_threads(1)
+        code = 1
+        try:
+            job(*arguments)
+            code = 0
+        except BaseException:
+            traceback.print_exc(file=output)
+        finally:
+            output.flush()
+            os._exit(code)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """`(job, *arguments, environment={})`: a real process of its own that can be killed, already loaded."""
+    context, begun = multiprocessing.get_context("fork"), []
+
+    def begin(job: Callable[..., Any], *arguments: Any, environment: dict[str, str] | None = None) -> Any:
+        log = tmp_path / f"process-{len(begun)}.log"
+        process = context.Process(target=child, args=(job, arguments, environment or {}, str(log)))
+        process.start()
+        begun.append(process)
+        process.log = log  # type: ignore[attr-defined]
+        return process
+
+    yield begin
+    for process in begun:
+        if process.is_alive():
+            process.kill()
+        process.join()
+
+
+@pytest.fixture
+def started(start: Callable[..., Any]) -> Callable[..., None]:
+    """`(job, *arguments, count=1)`: runs the job in processes that know each other, to its end."""
+
+    def run(job: Callable[..., Any], *arguments: Any, count: int = 1) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        group = [
+            start(
+                job,
+                *arguments,
+                environment={
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "WORLD_SIZE": str(count),
+                    "LOCAL_WORLD_SIZE": str(count),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": str(port),
+                }
+                if count > 1
+                else {},
+            )
+            for rank in range(count)
+        ]
+        deadline = time.monotonic() + 240
+        while any(p.is_alive() for p in group) and time.monotonic() < deadline:
+            if any(p.exitcode not in (None, 0) for p in group):
+                break
+            time.sleep(0.05)
+        codes = [p.exitcode for p in group]
+        assert codes == [0] * count, "\n".join(p.log.read_text()[-3000:] for p in group)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def curve() -> Callable[[Path], list[dict[str, float]]]:
+    """The lines of a run's `losses.jsonl` without their times."""
+
+    def read(out: Path) -> list[dict[str, float]]:
+        lines = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+    return read

@@ -84,6 +84,9 @@ def own(
         Path | None, typer.Option(help="Folder of the images; that of the annotations by default.")
     ] = None,
     format: Annotated[str | None, typer.Option(help="Name of the format, when it is not recognised.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Part of data that are divided; written into the records.")
+    ] = "val",
     seed: Seed = 0,
     count: Count = 100,
 ) -> None:
@@ -95,7 +98,7 @@ def own(
     from segue.inference.report import make_folder
     from segue.records import write_jsonl
 
-    read = read_own_data(path, images=images, format=format)
+    read = read_own_data(path, images=images, format=format, split=split)
     for line in read.report.lines():
         err().print(Text(line))
     make_folder(out.parent)

@@ -1,0 +1,226 @@
+"""Own data in one command: what a run writes, that it learns, resumes, and refuses what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import segue
+from segue.errors import InputError
+from segue.training.own import DEFAULT_RECIPE, family_of, with_steps
+from segue.training.recipe import Recipe, load_recipe
+from segue.training.run import save_final, train
+
+
+@pytest.fixture
+def start(tiny: Callable[..., Any], tmp_path: Path) -> Path:
+    """A folder with a tiny model."""
+    folder = tmp_path / "start"
+    save_final(folder, *tiny())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def data(scene_records: Path, records_of: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lets the scene records be read as own data."""
+
+    def read(path: Path, images: Path | None = None, format: str | None = None, split: str = "train") -> Any:
+        report = SimpleNamespace(lines=lambda: [f"{path}: read"], to_json=lambda: {"images": 12})
+        return SimpleNamespace(format=format or "gconv", source=records_of(path), report=report, files=[path])
+
+    monkeypatch.setattr("segue.data.own.read_own_data", read, raising=False)
+    return scene_records
+
+
+@pytest.fixture
+def run(start: Path, data: Path, tmp_path: Path) -> Callable[..., Path]:
+    """`train` with the default recipe over the scene records, small; dotted keywords as a mapping."""
+
+    def go(out: str = "run", resume: bool = True, dry_run: bool = False, **changes: Any) -> Path:
+        values = {
+            "model.start": str(start),
+            "data.own": [{"path": str(data)}],
+            "optimiser.max_steps": 4,
+            "save_every": 2,
+            "options.batch_size": 2,
+            "finetune.sheet_every": 0,
+        } | {name.replace("__", "."): value for name, value in changes.items()}
+        overrides = [f"{name}={json.dumps(value)}" for name, value in values.items() if value != "default"]
+        return train(DEFAULT_RECIPE, tmp_path / out, overrides, dry_run=dry_run, resume=resume)
+
+    return go
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(segue.load(folder, device="cpu").model.state_dict())
+
+
+def test_a_dry_run_says_what_would_happen(
+    run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run(dry_run=True, data__own=[{"path": str(data), "weight": 1}, {"path": str(data), "weight": 3}])
+    assert sorted(p.name for p in out.iterdir()) == ["data.json", "estimate.json", "recipe.yaml", "run.json"]
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["segue"] == segue.__version__
+    assert facts["commit"]
+    assert len(facts["data"]["sha256"]) == 64
+    assert facts["data"]["files"] == 1
+    assert 0 < facts["trainable"] < facts["parameters"]
+    read = json.loads((out / "data.json").read_text())
+    assert [(s["share"], s["length"], s["format"]) for s in read["sources"]] == [
+        (0.25, 12, "gconv"),
+        (0.75, 12, "gconv"),
+    ]
+    measured = json.loads((out / "estimate.json").read_text())
+    assert measured["steps"] == 4
+    assert measured["seconds_a_step"] > 0
+    resolved = load_recipe(out / "recipe.yaml")
+    assert (resolved.stage, resolved.optimiser.max_steps) == ("finetune", 4)
+    said = capsys.readouterr().err
+    for words in (": read", "mixture: 25.0% ", "commit ", "memory about ", "time about ", "data "):
+        assert words in said, words
+
+
+def test_a_run_trains_the_table_and_loads(run: Callable[..., Path], start: Path) -> None:
+    final = run(finetune__sheet_every=3, finetune__sheet_questions=2, finetune__sheet_tokens=6)
+    before, after = weights(start), weights(final)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    parts = ("language_model", "reader", "fusion", "image_projection", "seg_projection", "sam.mask_decoder")
+    assert all(name.startswith(parts) for name in changed)
+    assert {p for p in parts if any(n.startswith(p) for n in changed)} == set(parts)
+    assert sorted(p.name for p in (final.parent / "sheets").iterdir()) == [
+        "step_000003.png",
+        "step_000004.png",
+    ]
+    assert json.loads((final.parent / "run.json").read_text())["seconds"] >= 0
+    picture = np.full((50, 70, 3), 120, np.uint8)
+    answer = segue.load(final, device="cpu").ask("What is there?", [picture], max_new_tokens=4)
+    assert answer.image_hws == [(50, 70)]
+
+
+def test_kept_features_change_no_weight_by_more_than_rounding(run: Callable[..., Path]) -> None:
+    plain, kept = run("plain"), run("kept", finetune__cache_features=True)
+    assert list((kept.parent / "features").glob("*/*.safetensors"))
+    first, second = weights(plain), weights(kept)
+    for name, value in first.items():
+        # Adam divides by the gradient's size, so a rounding error of a gradient near zero can move a weight
+        # by up to its learning rate, 1e-3, a step.
+        torch.testing.assert_close(second[name], value, atol=4.5e-3, rtol=0)
+
+
+def test_a_run_goes_on_where_it_was_killed(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segue.training.records_objective import RecordsObjective
+
+    straight = run("straight")
+    share, live = RecordsObjective.share, {"training": False}
+
+    def killed(self: Any, step: int, part: Any) -> Any:
+        if step == 3:
+            raise KeyboardInterrupt
+        return share(self, step, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordsObjective, "share", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    assert [p.name for p in (tmp_path / "killed").glob("checkpoint-*")] == ["checkpoint-2"]
+    assert not live["training"]
+    resumed = run("killed")
+    first, second = weights(straight), weights(resumed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_does_not_go_on_with_other_data(run: Callable[..., Path], data: Path, tmp_path: Path) -> None:
+    run("run")
+    other = tmp_path / "other.jsonl"
+    lines = data.read_text().replace('"images/', f'"{data.parent}/images/').splitlines()
+    other.write_text("\n".join(lines[:6]) + "\n")
+    entry = [{"path": str(other)}]
+    with pytest.raises(InputError, match="run began with"):
+        run("run", data__own=entry)
+    run("run", resume=False, data__own=entry, optimiser__max_steps=1)
+
+
+def test_large_models_train_lora_and_fold_it_in(run: Callable[..., Path], start: Path) -> None:
+    final = run(finetune__family="prima", optimiser__slow={})
+    before, after = weights(start), weights(final)
+    assert set(before) == set(after), "LoRA layers are folded in"
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("q_proj" in name for name in changed)
+    assert not any("v_proj" in name and name.startswith("language_model") for name in changed)
+    assert "reader.query_tokens" in changed
+    facts = json.loads((final.parent / "run.json").read_text())
+    assert facts["trainable"] < facts["parameters"] / 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data__own": []}, "no data to train on"),
+        ({"model__start": None}, "no model to start from"),
+        ({"model__start": "segue-mimi"}, "There is no such model"),
+        ({"trainable": ["reeder"]}, "reeder"),
+        (
+            {"trainable": ["sam.vision_encoder"], "finetune__cache_features": True},
+            "sam.vision_encoder trains",
+        ),
+        ({"finetune__family": "llava"}, "unknown family"),
+        ({"options__batch_sise": 3}, "batch_sise"),
+        ({"report_to": ["paper"]}, "cannot report there"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_trained(
+    run: Callable[..., Path], tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    changes = {"optimiser__slow": {}} | changes
+    with pytest.raises(segue.errors.SegueError, match=said):
+        run(**changes)
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_all_data_sets_have_weights_or_none(run: Callable[..., Path], data: Path) -> None:
+    with pytest.raises(InputError, match="some have none"):
+        run(data__own=[{"path": str(data), "weight": 1}, {"path": str(data)}])
+
+
+def recipe(**fields: Any) -> Recipe:
+    return Recipe.model_validate({"stage": "finetune"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "length", "steps", "warmup"),
+    [
+        ({"finetune": {"epochs": 3, "least_steps": 1}, "options": {"batch_size": 4}}, 100, 75, 15),
+        ({"finetune": {"epochs": 3, "least_steps": 300}}, 100, 300, 60),
+        ({"finetune": {"epochs": 0.5}, "options": {"batch_size": 8}}, 10_000, 625, 100),
+        ({"optimiser": {"max_steps": 7}}, 100, 7, 1),
+    ],
+)
+def test_steps_follow_from_epochs(fields: Any, length: int, steps: int, warmup: int) -> None:
+    mixture: Any = range(length)
+    found = with_steps(recipe(**fields), mixture).optimiser
+    assert (found.max_steps, found.warmup_steps) == (steps, warmup)
+
+
+def test_small_models_train_whole_parts(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert family_of(tiny()[0]) == "mini"
+    monkeypatch.setattr("segue.training.own.SMALL", 1)
+    assert family_of(tiny()[0]) == "prima"
+    assert family_of(tiny(visual_module="square")[0]) == "prima-square"
+
+
+def test_the_recipe_of_the_repository_is_the_one_that_ships(repository: Path) -> None:
+    shown = (repository / "recipes" / "own_data.yaml").read_text()
+    assert shown == DEFAULT_RECIPE.read_text()
+    assert Recipe.model_validate(yaml.safe_load(shown)).stage == "finetune"
