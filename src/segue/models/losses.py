@@ -10,13 +10,17 @@ IGNORE_INDEX = -100
 """Label of positions that carry no loss."""
 
 
-def text_loss(logits: Tensor, labels: Tensor, token_weights: Tensor | None = None) -> Tensor:
+def text_loss(
+    logits: Tensor, labels: Tensor, token_weights: Tensor | None = None, total: float | None = None
+) -> Tensor:
     """Next-token cross-entropy: the weighted mean over all labelled tokens of the batch.
 
     Args:
         logits: `[B, L, V]`; position i predicts token i + 1.
         labels: `[B, L]` token ids, `IGNORE_INDEX` where there is no loss.
         token_weights: `[V]` weight of each target id; all 1 when None.
+        total: What the sum divides by in place of this batch's own `target_weight`: that of all the
+            micro-batches of a step, so that their losses add up to the loss of the whole.
 
     Returns:
         Scalar; 0 (with a gradient path) when nothing is labelled.
@@ -30,9 +34,16 @@ def text_loss(logits: Tensor, labels: Tensor, token_weights: Tensor | None = Non
     picked = targets[chosen]
     losses = F.cross_entropy(logits[:, :-1][chosen].float(), picked, reduction="none")
     if token_weights is None:
-        return losses.mean()
+        return losses.mean() if total is None else losses.sum() / total
     weights = token_weights.to(losses.device)[picked]
-    return (losses * weights).sum() / weights.sum()
+    return (losses * weights).sum() / (weights.sum() if total is None else total)
+
+
+def target_weight(labels: Tensor, token_weights: Tensor | None = None) -> float:
+    """What `text_loss` divides by: the number of labelled tokens, or the sum of their weights."""
+    targets = labels[:, 1:]
+    picked = targets[targets != IGNORE_INDEX]
+    return float(len(picked) if token_weights is None else token_weights.to(picked.device)[picked].sum())
 
 
 def dice_loss(mask_logits: Tensor, masks: Tensor, *, scale: float = 1000.0, eps: float = 1e-6) -> Tensor:

@@ -139,6 +139,7 @@ class GroundedModel(PreTrainedModel):
         original_hw: Tensor | None = None,
         resized_hw: Tensor | None = None,
         token_weights: Tensor | None = None,
+        loss_totals: dict[str, float] | None = None,
         **streams: Any,
     ) -> GroundedOutput:
         """Run a batch of conversations of any numbers of images, turns and masks.
@@ -156,6 +157,8 @@ class GroundedModel(PreTrainedModel):
             original_hw: `[N, 2]` sizes of the photographs.
             resized_hw: `[N, 2]` their sizes inside SAM's square.
             token_weights: `[V]` weights of target ids in the text loss.
+            loss_totals: `text` (weight of all targets) and `masks` (their number) of a whole step, of which
+                this batch is a part: the terms divide by them, so that the parts' losses add up.
             **streams: the family's image inputs (`pixel_values`, `pixel_values_aux`, ...).
 
         Returns:
@@ -173,7 +176,8 @@ class GroundedModel(PreTrainedModel):
         output = GroundedOutput(logits=logits, visual=visual)
         if labels is None:
             return output
-        terms = {"text": text_loss(logits, labels, token_weights)}
+        totals = loss_totals or {}
+        terms = {"text": text_loss(logits, labels, token_weights, totals.get("text"))}
         rows, columns = seg_predictor_positions(input_ids, labels, self.config.seg_token_id)
         output.seg_prompts = self.seg_projection(hidden[rows, columns])
         if seg_image_index is not None and (pixel_values_sam is not None or image_embeddings is not None):
@@ -186,7 +190,12 @@ class GroundedModel(PreTrainedModel):
             output.mask_logits = self.decode_masks(image_embeddings, output.seg_prompts, seg_image_index)
             if mask_labels is not None:
                 terms |= self.mask_terms(
-                    output.mask_logits, seg_image_index, mask_labels, original_hw, resized_hw
+                    output.mask_logits,
+                    seg_image_index,
+                    mask_labels,
+                    original_hw,
+                    resized_hw,
+                    totals.get("masks"),
                 )
         output.loss = self.weigh(terms)
         output.loss_terms = {name: term.detach() for name, term in terms.items()}
@@ -199,15 +208,19 @@ class GroundedModel(PreTrainedModel):
         mask_labels: list[Tensor],
         original_hw: Tensor | None,
         resized_hw: Tensor | None,
+        total: float | None = None,
     ) -> dict[str, Tensor]:
         """Dice and pixel terms: the mean over the masks of the batch (zero masks give zero terms).
+
+        Args:
+            total: number of masks to divide by, when the batch is a part of a larger one.
 
         Source: GLaMM's code (sum over masks / number of masks); PRIMA's text names focal in place of BCE.
         """
         cfg = self.config
         side = cfg.sam_config.vision_config.image_size
         zero = mask_logits.sum() * 0.0 + cast(nn.Linear, self.seg_projection[2]).bias.sum() * 0.0
-        dice, pixel, total = zero, zero, 0
+        dice, pixel, count = zero, zero, 0
         for index, masks in enumerate(mask_labels):
             chosen = mask_logits[seg_image_index == index]
             check_image_masks(index, len(chosen), len(masks))
@@ -222,8 +235,9 @@ class GroundedModel(PreTrainedModel):
                 targets = shrink_masks(masks, inside, chosen.shape[-1], side)
             dice = dice + dice_loss(chosen, targets).sum()
             pixel = pixel + self.pixel_loss(chosen, targets).sum()
-            total += len(masks)
-        return {"dice": dice / max(total, 1), "pixel": pixel / max(total, 1)}
+            count += len(masks)
+        divisor = max(count if total is None else total, 1)
+        return {"dice": dice / divisor, "pixel": pixel / divisor}
 
     def pixel_loss(self, mask_logits: Tensor, masks: Tensor) -> Tensor:
         """Focal or BCE, one value per mask, as the configuration says."""

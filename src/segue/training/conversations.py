@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from segue.errors import AlignmentError
+from segue.models.losses import target_weight
 from segue.models.modeling_prima import PrimaModel
 from segue.models.processing_grounded import GroundedProcessor
+from segue.training.accumulation import WHOLE, Share
 from segue.training.augmentation import pad_square, resize_pair
 from segue.training.cached_images import CachedImages
 from segue.training.dialogues import Dialogue, draw_dialogue
 from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pools import PhotoPool, ScenePool
-from segue.training.slots import slot_losses, stack_targets
+from segue.training.slots import slot_counts, slot_losses, stack_targets
 from segue.training.streams import normalise
 from segue.training.vocabulary import COLOUR_INDEX, PARTS, SLOT_CLASSES
 
@@ -88,13 +89,17 @@ class ConversationObjective:
 
     def batch(self, step: int) -> dict[str, Any]:
         """A collated batch with features, codes and slot targets (and pixels and masks in the joint tune)."""
+        return self.share(step, WHOLE)
+
+    def share(self, step: int, share: Share) -> dict[str, Any]:
+        """The part of a step's batch that one process takes in one go."""
         number, place = divmod(step, BUCKET)
         if self.bucket[0] != number:
             self.bucket = (number, self.draw_bucket(number))
-        chosen = self.bucket[1][place]
-        rng = np.random.default_rng([self.seed, step, 5])
         items, codes, targets = [], [], []
-        for dialogue, encoded in chosen:
+        for k, (dialogue, encoded) in share.of(list(enumerate(self.bucket[1][place]))):
+            # A generator for each dialogue: what is drawn for it does not depend on how the batch is shared.
+            rng = np.random.default_rng([self.seed, step, 5, k])
             views = self.images.views(dialogue.source, dialogue.images, rng)
             vision, aux = (
                 drop_features(f, self.feature_dropout, rng)
@@ -152,10 +157,24 @@ class ConversationObjective:
             "seg_image_index": [m.image_index for m in dialogue.mentions],
         }
 
-    def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """Text (and mask) loss, distillation of `[SEG]` prompts, slot losses."""
+    def counts(self, batch: dict[str, Any]) -> dict[str, float]:
+        """What the terms of `loss` are means over."""
+        return {
+            "text": target_weight(batch["labels"], self.token_weights),
+            "masks": float(sum(len(m) for m in batch.get("mask_labels", []))),
+            "codes": float(batch["codes"].numel()),
+        } | slot_counts(batch["slots"])
+
+    def loss(
+        self, model: PrimaModel, batch: dict[str, Any], totals: dict[str, float] | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Text (and mask) loss, distillation of `[SEG]` prompts, slot losses.
+
+        Args:
+            totals: `counts` of the whole step when the batch is a share of it; its own when None.
+        """
         codes, targets = batch.pop("codes"), batch.pop("slots")
-        output = model(**batch, token_weights=self.token_weights)
+        output = model(**batch, token_weights=self.token_weights, loss_totals=totals)
         if len(codes) != len(output.seg_prompts):
             raise AlignmentError(
                 "[SEG] tokens and phrases do not match",
@@ -164,9 +183,10 @@ class ConversationObjective:
                 where="ConversationObjective",
                 fix="one mention per [SEG] of the markup",
             )
-        distance = F.mse_loss(output.seg_prompts, codes) if len(codes) else output.seg_prompts.sum() * 0.0
+        elements = totals["codes"] if totals else codes.numel()
+        distance = (output.seg_prompts - codes).square().sum() / max(elements, 1)
         assert model.slot_heads is not None
-        slots, readings = slot_losses(model.slot_heads, output.visual.queries, targets)
+        slots, readings = slot_losses(model.slot_heads, output.visual.queries, targets, totals)
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}
         return loss, terms | {"seg": float(distance.detach())} | readings

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +20,23 @@ from segue.models import auto
 from segue.models.auto import ModelBundle
 from segue.models.modeling_grounded import GroundedModel
 from segue.records import Conversation
-from segue.training.adapters import TRAINABLE, add_lora, merge_lora, prepare_for_training
-from segue.training.checkpoints import last_checkpoint
+from segue.training.adapters import (
+    TOKENS_ONLY,
+    TRAINABLE,
+    add_lora,
+    prepare_for_training,
+    special_token_ids,
+)
 from segue.training.data_hash import DataHash, hash_data
+from segue.training.engines import join_processes
 from segue.training.estimate import estimate
 from segue.training.mixture import Mixture, Source
 from segue.training.model_features import ModelFeatures
 from segue.training.picture_sheet import PictureSheets
 from segue.training.progress import EverySteps, replace_progress
-from segue.training.recipe import OwnDataRecipe, Recipe
+from segue.training.recipe import OwnDataRecipe, Recipe, load_recipe
 from segue.training.records_objective import RecordsObjective
+from segue.training.resume import resume_point
 from segue.training.skips import SkipJournal
 from segue.training.trainer import set_trainable
 
@@ -114,16 +120,17 @@ def finetune(recipe: Recipe, out: Path, *, dry_run: bool = False, resume: bool =
     Raises:
         InputError: Anything of the recipe or the data that cannot be used, before anything is trained.
     """
-    from segue.training.run import check_prefixes, make_trainer, run_to_end, save_final, write_facts
+    from segue.training.run import check_prefixes, finish_run, make_trainer, run_to_end, write_facts
 
     check_reporters(recipe.report_to)
     sources = open_sources(recipe, out)
     bundle = open_model(recipe)
     model = bundle.model
     check_prefixes(recipe, model)
-    trains = choose_trainable(model, recipe)
+    trains = choose_trainable(model, recipe, bundle.processor.tokenizer)
     recipe = with_steps(recipe, sources.mixture)
-    checkpoint = last_checkpoint(out) if resume else None
+    processes = join_processes(recipe.engine)
+    checkpoint = resume_point(out, recipe, processes, resume=resume)
     check_same_data(out, sources.hash, resuming=checkpoint is not None)
     out.mkdir(parents=True, exist_ok=True)
     objective = make_objective(recipe, bundle, sources.mixture, out, trains)
@@ -146,16 +153,10 @@ def finetune(recipe: Recipe, out: Path, *, dry_run: bool = False, resume: bool =
     replace_progress(trainer)
     sheets = make_sheets(recipe, bundle, sources, out)
     trainer.add_callback(EverySteps(recipe.finetune.sheet_every, sheets.draw))
-    started = time.time()
     run_to_end(trainer, checkpoint)
-    merge_lora(model)
-    final = save_final(out / "final", model, bundle.processor)
-    if is_first_process():
-        facts = json.loads((out / "run.json").read_text())
-        facts["seconds"] = facts.get("seconds", 0) + round(time.time() - started)
-        write_whole(out / "run.json", json.dumps(facts, indent=1))
-        if objective.journal.count:
-            tell([f"{objective.journal.count} draws could not be used: {objective.journal.path}"])
+    final = finish_run(trainer, out, bundle.processor)
+    if is_first_process() and objective.journal.count:
+        tell([f"{objective.journal.count} draws could not be used: {objective.journal.path}"])
     return final
 
 
@@ -195,9 +196,12 @@ def open_sources(recipe: Recipe, out: Path) -> Sources:
     entries = [*given, *([recipe.data.val] if recipe.data.val is not None else [])]
     read = [
         read_own_data(
-            Path(entry.path), images=Path(entry.images) if entry.images else None, format=entry.format
+            Path(entry.path),
+            images=Path(entry.images) if entry.images else None,
+            format=entry.format,
+            split=entry.split or ("train" if place < len(given) else "val"),
         )
-        for entry in entries
+        for place, entry in enumerate(entries)
     ]
     training = read[: len(given)]
     mixture = Mixture([own.source for own in training], weights or None, recipe.data.seed)
@@ -270,13 +274,14 @@ def family_of(model: GroundedModel) -> str:
     return family
 
 
-def choose_trainable(model: GroundedModel, recipe: Recipe) -> list[str]:
+def choose_trainable(model: GroundedModel, recipe: Recipe, tokenizer: Any = None) -> list[str]:
     """Let the recipe's prefixes train, or the family's table with LoRA; returns the parameters' names."""
     if recipe.trainable:
         return set_trainable(model, tuple(recipe.trainable))
     family = recipe.finetune.family or family_of(model)
     if family != "mini":
-        add_lora(model, recipe.finetune.lora_rank, recipe.finetune.lora_alpha)
+        ids = special_token_ids(tokenizer) if family in TOKENS_ONLY else ()
+        add_lora(model, recipe.finetune.lora_rank, recipe.finetune.lora_alpha, token_ids=ids)
     return prepare_for_training(model, family)
 
 
@@ -306,6 +311,11 @@ def make_sheets(recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Path
 
 
 # ---- recipe ----------------------------------------------------------------------------------------------
+
+
+def own_recipe(overrides: list[str]) -> Recipe:
+    """The default recipe with overrides."""
+    return load_recipe(DEFAULT_RECIPE, overrides)
 
 
 def with_steps(recipe: Recipe, mixture: Mixture) -> Recipe:

@@ -68,6 +68,8 @@ class OwnDataRecipe(_Strict):
     """Folder of the images; that of the file when None."""
     format: str | None = None
     """Name of the format; recognised by its contents when None."""
+    split: str | None = None
+    """Part of data that are divided (records, refCOCO); "train" when None, "val" for `data.val`."""
     weight: float | None = Field(default=None, gt=0)
     """Share of the mixture, relative to the others; in proportion to their sizes when none has one."""
 
@@ -86,8 +88,25 @@ class DataRecipe(_Strict):
     workers: int = 0
 
 
+class EngineRecipe(_Strict):
+    """How processes work together and what saves memory; the loss curve depends on none of it."""
+
+    kind: Literal["none", "ddp", "deepspeed", "fsdp2"] = "ddp"
+    """What several processes do; one process alone needs none of them (DeepSpeed runs there too)."""
+    config: str | None = None
+    """Configuration file of DeepSpeed or FSDP2, see recipes/engines/."""
+    processes: int | None = Field(default=None, ge=1)
+    """How many there must be; None accepts any number."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Rounds in which a process takes its share of a step's batch."""
+    gradient_checkpointing: bool = False
+    """Compute the language model's activations again in the backward pass."""
+    bf16: bool = False
+    """Compute in bfloat16 and keep frozen matrices in it; what trains stays float32."""
+
+
 class OptimiserRecipe(_Strict):
-    """AdamW with warm-up and a cosine down to `floor` of the peak."""
+    """AdamW with warm-up and a cosine (or a line) down to `floor` of the peak."""
 
     learning_rate: float = 1e-3
     muon_rate: float = 0.0
@@ -99,7 +118,9 @@ class OptimiserRecipe(_Strict):
     grad_clip: float = 1.0
     warmup_steps: int = 100
     max_steps: int = 1000
+    schedule: Literal["cosine", "linear"] = "cosine"
     floor: float = 0.03
+    """Where the cosine ends, as a share of the peak; a line always ends at 0."""
     slow: dict[str, float] = Field(default_factory=dict)
     """Parameter prefix to learning-rate factor."""
 
@@ -136,6 +157,9 @@ class Recipe(_Strict):
     """Arguments of the stage's objective (batch_size, prompts, ...)."""
     trainable: list[str] = Field(default_factory=list)
     """Parameter prefixes that train; the objective's own list when empty."""
+    engine: EngineRecipe = Field(default_factory=EngineRecipe)
+    may_change: list[str] = Field(default_factory=list)
+    """Fields (dotted, or the mapping that holds them) that may differ from a checkpoint's when resuming."""
     log_every: int = 25
     save_every: int = 250
     keep: int = 2

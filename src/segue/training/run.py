@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,24 @@ import segue
 from segue.errors import InputError
 from segue.models.build import build_from_tokenizer
 from segue.models.configuration_grounded import PrimaConfig
+from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
-from segue.models.processing_grounded import PrimaProcessor
-from segue.training.checkpoints import last_checkpoint, saved_weights
+from segue.models.processing_grounded import GroundedProcessor, PrimaProcessor
+from segue.training.accumulation import check_divisible
+from segue.training.adapters import has_adapters, merged_state
+from segue.training.checkpoints import saved_weights, step_of
+from segue.training.engines import (
+    check_engaged,
+    check_optimiser,
+    engine_arguments,
+    join_processes,
+    lighten,
+)
+from segue.training.loss_log import LossLog
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.training.recipe import InitRecipe, Recipe, load_recipe
+from segue.training.resume import resume_point
 from segue.training.starts import start_sam, start_towers
 from segue.training.trainer import Batches, Objective, StageTrainer, set_trainable
 from segue.training.vocabulary import SLOT_CLASSES
@@ -53,14 +64,19 @@ def train(
     """
     recipe, out = load_recipe(recipe_path, overrides), Path(out)
     check_recipe(recipe)
+    check_optimiser(recipe)
+    processes = join_processes(recipe.engine)
     if recipe.stage == "finetune":
         from segue.training.own import finetune
 
         return finetune(recipe, out, dry_run=dry_run, resume=resume)
+    checkpoint = resume_point(out, recipe, processes, resume=resume)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-    scenes, photos = open_data(recipe)
-    tokenizer = open_tokenizer(recipe, scenes, photos)
+    if processes.first:
+        (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    with processes.first_alone():
+        scenes, photos = open_data(recipe)
+        tokenizer = open_tokenizer(recipe, scenes, photos)
     model, processor = build_from_tokenizer(
         recipe.model.preset,
         tokenizer,
@@ -70,28 +86,40 @@ def train(
     )
     for init in recipe.model.init:
         load_parts(model, init)
-    objective = make_objective(recipe, model, processor, scenes, photos, out)
+    with processes.first_alone():
+        objective = make_objective(recipe, model, processor, scenes, photos, out)
     start_fresh(recipe, model, objective)
     check_prefixes(recipe, model)
     trainable = set_trainable(model, tuple(recipe.trainable) or objective.trainable)
-    write_facts(out, recipe, model, trainable)
+    if processes.first:
+        write_facts(out, recipe, model, trainable)
     if dry_run:
         return out
-    started = time.time()
     trainer = make_trainer(recipe, out, model, objective)
-    run_to_end(trainer, last_checkpoint(out) if resume else None)
-    final = save_final(out / "final", model, processor)
-    facts = json.loads((out / "run.json").read_text())
-    facts["seconds"] = facts.get("seconds", 0) + round(time.time() - started)
-    (out / "run.json").write_text(json.dumps(facts, indent=1))
-    return final
+    run_to_end(trainer, checkpoint)
+    return finish_run(trainer, out, processor)
 
 
 def run_to_end(trainer: StageTrainer, checkpoint: Path | None) -> None:
-    """Train all steps, or those after a checkpoint."""
-    if checkpoint is not None:
-        trainer.train_dataset.start = int(checkpoint.name.rpartition("-")[2])
+    """Train all steps, or those after a checkpoint; `run.json` gets the seconds of all processes so far."""
+    out, start = Path(str(trainer.args.output_dir)), step_of(checkpoint) if checkpoint is not None else 0
+    trainer.train_dataset.start = start
+    if trainer.processes.first:
+        trainer.losses = LossLog(out, start)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if trainer.losses is not None:
+        facts = json.loads((out / "run.json").read_text())
+        facts["seconds"] = round(trainer.losses.seconds)
+        (out / "run.json").write_text(json.dumps(facts, indent=1))
+
+
+def finish_run(trainer: StageTrainer, out: Path, processor: GroundedProcessor) -> Path:
+    """Write `final/` from the weights of all processes, with LoRA folded in."""
+    state = trainer.whole_state()
+    if trainer.processes.first:
+        save_final(out / "final", trainer.stage_model, processor, state=state)
+    trainer.processes.wait()
+    return out / "final"
 
 
 def open_data(recipe: Recipe) -> tuple[ScenePool, PhotoPool | None]:
@@ -247,8 +275,15 @@ def start_fresh(recipe: Recipe, model: PrimaModel, objective: Objective) -> None
 
 
 def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Objective) -> StageTrainer:
-    """A `StageTrainer` with the recipe's optimiser."""
-    o = recipe.optimiser
+    """A `StageTrainer` with the recipe's optimiser and engine.
+
+    Raises:
+        InputError: the stage's batches cannot be divided among the processes, or too small.
+    """
+    o, engine = recipe.optimiser, recipe.engine
+    processes = join_processes(engine)
+    check_divisible(objective, processes.count * engine.gradient_accumulation, recipe.stage)
+    lighten(model, engine)
     arguments = TrainingArguments(
         output_dir=str(out),
         max_steps=o.max_steps,
@@ -258,30 +293,35 @@ def make_trainer(recipe: Recipe, out: Path, model: PrimaModel, objective: Object
         adam_beta2=o.betas[1],
         max_grad_norm=o.grad_clip,
         warmup_steps=o.warmup_steps,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": o.floor},
+        lr_scheduler_type="cosine_with_min_lr" if o.schedule == "cosine" else "linear",
+        lr_scheduler_kwargs={"min_lr_rate": o.floor} if o.schedule == "cosine" else {},
         per_device_train_batch_size=1,
         logging_steps=recipe.log_every,
         save_steps=recipe.save_every,
         save_total_limit=recipe.keep,
-        use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
         dataloader_num_workers=recipe.data.workers,
         remove_unused_columns=False,
         ignore_data_skip=True,
         report_to=recipe.report_to or "none",
         seed=recipe.data.seed,
-        disable_tqdm=False,
+        disable_tqdm=not processes.first,
+        **engine_arguments(engine),
     )
-    return StageTrainer(
+    trainer = StageTrainer(
         objective,
         o.slow,
         o.muon_rate,
         tuple(o.muon_parts),
         model=model,
         args=arguments,
-        train_dataset=Batches(objective, o.max_steps),
+        train_dataset=Batches(objective, o.max_steps, processes, engine.gradient_accumulation),
+        processes=processes,
+        facts={"recipe": recipe.model_dump(mode="json")},
+        adapters=has_adapters(model),
     )
+    check_engaged(trainer.accelerator, engine, processes)
+    return trainer
 
 
 def load_parts(model: PrimaModel, init: InitRecipe) -> list[str]:
@@ -315,19 +355,24 @@ def load_parts(model: PrimaModel, init: InitRecipe) -> list[str]:
 
 
 def save_final(
-    folder: Path, model: PrimaModel, processor: PrimaProcessor, dtype: torch.dtype = torch.float32
+    folder: Path,
+    model: GroundedModel,
+    processor: GroundedProcessor,
+    dtype: torch.dtype = torch.float32,
+    state: dict[str, torch.Tensor] | None = None,
 ) -> Path:
-    """Save model and processor for `segue.load`; heads that only training needs stay behind."""
+    """Save model and processor for `segue.load`; training's heads stay behind, LoRA is folded in.
+
+    Args:
+        state: the weights, where an engine keeps them elsewhere than in the model.
+    """
+    whole = merged_state(model, model.state_dict() if state is None else state)
     cast: dict[
         tuple[int, torch.Size], torch.Tensor
     ] = {}  # tied weights must stay one tensor to be written once
-    for p in model.state_dict().values():
+    for p in whole.values():
         cast.setdefault((p.data_ptr(), p.shape), p.detach().to(dtype))
-    state = {
-        n: cast[p.data_ptr(), p.shape]
-        for n, p in model.state_dict().items()
-        if not n.startswith("training_heads")
-    }
+    state = {n: cast[p.data_ptr(), p.shape] for n, p in whole.items() if not n.startswith("training_heads")}
     model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
     return folder

@@ -86,8 +86,22 @@ def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in names}
 
 
+def slot_counts(targets: dict[str, Tensor]) -> dict[str, float]:
+    """What each term of `slot_losses` is a mean over: labels that are known, by name of the target."""
+    return {
+        "classes": float((targets["classes"] != IGNORED).sum()),
+        "colours": float((targets["colours"] != IGNORED).sum()),
+        "geometry": float((~targets["geometry"].isnan()).sum()),
+        "presence": float((targets["presence"] >= 0).sum()),
+        "label_colours": float((targets["label_colours"] != IGNORED).sum()),
+    }
+
+
 def slot_losses(
-    heads: ObjectSlotHeads, queries: Tensor, targets: dict[str, Tensor]
+    heads: ObjectSlotHeads,
+    queries: Tensor,
+    targets: dict[str, Tensor],
+    totals: dict[str, float] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Losses and readings of the slots.
 
@@ -98,30 +112,38 @@ def slot_losses(
         heads: the model's auxiliary heads.
         queries: `[N, Q, C]`; the last ones are the slots.
         targets: of `stack_targets`.
+        totals: `slot_counts` of the whole step of which these targets are a part; their own when None.
 
     Returns:
         The loss, and `slot_class`, `slot_colour`, `presence` accuracies.
     """
     classes, colours, geometry = heads(queries)
+    totals = totals or slot_counts(targets)
     n = targets["classes"].shape[1]
     loss, readings = queries.sum() * 0.0, {}
     for name, logits in (("classes", classes[:, -n:]), ("colours", colours[:, -n:])):
         wanted = targets[name]
         if bool((wanted != IGNORED).any()):
-            loss = loss + F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
+            summed = F.cross_entropy(
+                logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="sum"
+            )
+            loss = loss + summed / totals[name]
             real = (wanted != IGNORED) & (wanted != NOTHING) if name == "classes" else wanted != IGNORED
             readings[f"slot_{name}"] = (
                 float((logits.argmax(-1) == wanted)[real].float().mean()) if real.any() else 0.0
             )
     known = ~targets["geometry"].isnan()
     if bool(known.any()):
-        loss = loss + F.smooth_l1_loss(geometry[:, -n:][known], targets["geometry"][known], beta=0.1)
-    presence, readings_photo = presence_losses(classes, colours, targets)
+        summed = F.smooth_l1_loss(
+            geometry[:, -n:][known], targets["geometry"][known], beta=0.1, reduction="sum"
+        )
+        loss = loss + summed / totals["geometry"]
+    presence, readings_photo = presence_losses(classes, colours, targets, totals)
     return loss + presence, readings | readings_photo
 
 
 def presence_losses(
-    classes: Tensor, colours: Tensor, targets: dict[str, Tensor]
+    classes: Tensor, colours: Tensor, targets: dict[str, Tensor], totals: dict[str, float] | None = None
 ) -> tuple[Tensor, dict[str, float]]:
     """The photographs' part of `slot_losses`."""
     known = targets["presence"] >= 0
@@ -131,10 +153,12 @@ def presence_losses(
     labels = classes[..., first : first + len(PHOTO_LABELS)]
     there = labels.logsumexp(1) - float(np.log(labels.shape[1]))
     wanted = targets["presence"][known].float()
-    loss = F.binary_cross_entropy_with_logits(there[known], wanted)
+    loss = F.binary_cross_entropy_with_logits(there[known], wanted, reduction="sum")
+    loss = loss / (totals["presence"] if totals else len(wanted))
     readings = {"presence": float(((there[known] > 0).float() == wanted).float().mean())}
     coloured = targets["label_colours"] != IGNORED
     if bool(coloured.any()):
         mixed = torch.einsum("nql,nqc->nlc", labels.softmax(1), colours)
-        loss = loss + F.cross_entropy(mixed[coloured], targets["label_colours"][coloured])
+        summed = F.cross_entropy(mixed[coloured], targets["label_colours"][coloured], reduction="sum")
+        loss = loss + summed / (totals["label_colours"] if totals else int(coloured.sum()))
     return loss, readings
