@@ -299,13 +299,13 @@ def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str,
     seen: set[Any] = set()
     for position, annotation in enumerate(data["annotations"]):
         identifier = _id(_get(annotation, "id"))
-        if identifier is None or identifier in seen:
+        if identifier is None or str(identifier) in seen:
             reason = "annotation without id" if identifier is None else "repeated annotation id"
             report.dropped.append(
                 DroppedRecord(f"annotation at position {position}", reason, f"id {identifier}")
             )
             continue
-        seen.add(identifier)
+        seen.add(str(identifier))  # regions are named by text, where 1 and "1" are the same
         by_image[_id(annotation.get("image_id"))].append(annotation)
     return by_image
 

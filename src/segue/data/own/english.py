@@ -39,6 +39,7 @@ _SINGULAR_IN_S = frozenset(
 _PLURAL_IN_IS_OR_US = frozenset(
     {"skis", "taxis", "bikinis", "kiwis", "zucchinis", "rabbis", "menus", "emus", "gnus", "tutus"}
 )
+_SINGULAR_IN_MEN = frozenset({"specimen", "regimen", "abdomen", "stamen", "omen", "ramen", "lumen"})
 _MAN_BUT_NOT_MEN = frozenset({"human", "german", "roman", "ottoman", "talisman", "caiman", "shaman"})
 
 
@@ -53,6 +54,8 @@ def is_plural(noun: str) -> bool:
     """Tell whether a name is a plural already ("trousers", "people") and takes "are"."""
     head = _split_head(noun)[1].lower()
     if head in _ALWAYS_PLURAL or head in _PLURAL_IN_IS_OR_US:
+        return True
+    if head.endswith("men") and head not in _SINGULAR_IN_MEN:
         return True
     if len(head) < 4 or not head.endswith("s") or head in _SINGULAR_IN_S:
         return False

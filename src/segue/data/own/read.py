@@ -52,16 +52,19 @@ def read_own_data(
             where=str(folder),
             fix="check --images",
         )
-    recognised = detect_format(path) if format is None else format
-    if not path.exists():
+    try:
+        recognised = detect_format(path) if format is None else format
+        if not path.exists():
+            raise FileNotFoundError("nothing")
+        return _READERS[recognised](path, folder, cast(Split, split))
+    except OSError as error:
         raise InputError(
-            "There is no such data.",
-            expected="a file or folder",
-            found="nothing",
+            "The data cannot be read.",
+            expected="a file or folder of annotations that may be opened",
+            found=str(error),
             where=str(path),
-            fix="check the path",
-        )
-    return _READERS[recognised](path, folder, cast(Split, split))
+            fix="check the path and its permissions",
+        ) from None
 
 
 def _check(right: bool, what: str, expected: str, found: str | None) -> None:

@@ -227,6 +227,15 @@ def usable_images(images: Iterable[AnnotatedImage], report: ReadReport) -> list[
     """Keep the images that can be asked about, and count what they show."""
     kept = []
     for annotated in images:
+        if not (is_writable(annotated.image_id) and is_writable(str(annotated.path))):
+            report.drop(
+                f"image {annotated.image_id!r}",
+                "unusable image name",
+                expected="an id and a path of one line of UTF-8, without tags",
+                found=repr(str(annotated.path)),
+                fix="rename the image",
+            )
+            continue
         image = _well_named(annotated, report)
         inventory = Inventory(image)
         if not inventory.things:

@@ -86,7 +86,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "What parts of the {x} are visible in {k}?",
         "Show me the parts of the {x} in {k}.",
         "Name the parts of the {x} in {k}.",
-        "Take the {x} in {k} apart: what belongs to it?",
+        "Take the {x} in {k} apart: what belongs to {it}?",
         "Mark every part of the {x} in {k}.",
     ),
     "count": (
