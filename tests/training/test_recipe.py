@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from segue.errors import InputError
+from segue.training.engines import read_config
 from segue.training.recipe import Recipe, apply_override, load_recipe
 from segue.training.run import check_recipe
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -25,7 +27,13 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = load_recipe(path)
     check_recipe(recipe)
-    assert recipe.model.preset == "segue-mini"
+    assert recipe.model.preset in ("segue-mini", "prima-7b", "prima-square-7b", "tiny")
+    if path.stem.startswith("mini"):
+        assert recipe.model.preset == "segue-mini"
+    if recipe.engine.config is not None:
+        assert read_config(
+            recipe.engine.model_copy(update={"config": str(REPOSITORY / recipe.engine.config)})
+        )
     assert recipe.optimiser.max_steps > recipe.optimiser.warmup_steps
     assert Recipe.model_validate(yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json")))) == recipe
 

@@ -217,13 +217,13 @@ def check_engaged(accelerator: Any, engine: EngineRecipe, processes: Processes) 
 def lighten(model: nn.Module, engine: EngineRecipe) -> None:
     """Apply what saves memory: frozen matrices in bfloat16, activations of the language model recomputed.
 
-    What trains stays in float32, and so do biases and norms; autocast brings them together. (DeepSpeed keeps
-    its own float32 copies and casts everything by itself.)
+    What trains is in float32, and so are biases and norms; autocast brings them together. (Large models are
+    loaded in half precision, in which small updates would be lost. DeepSpeed keeps its own float32 copies.)
     """
-    if engine.bf16 and engine.kind != "deepspeed":
+    if engine.kind != "deepspeed":
         for parameter in model.parameters():
-            if not parameter.requires_grad and parameter.ndim > 1:
-                parameter.data = parameter.data.to(torch.bfloat16)
+            half = engine.bf16 and not parameter.requires_grad and parameter.ndim > 1
+            parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
     if engine.gradient_checkpointing:
         language_model: Any = model.get_submodule("language_model")
         language_model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -1,0 +1,120 @@
+"""The 7B recipes say what the paper says, and train exactly the parameters of their family's table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from segue.models.modeling_prima import PrimaModel
+from segue.models.presets import preset
+from segue.training.adapters import TOKENS_ONLY, TRAINABLE, add_lora, has_adapters, prepare_for_training
+from segue.training.recipe import load_recipe
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+SPECIAL = (32004, 32005, 32006)
+"""Rows of `[SEG]` and the phrase tags."""
+
+LORA = {
+    f"language_model.model.layers.{layer}.self_attn.{target}_proj.lora_{side}.default.weight"
+    for layer in range(32)
+    for target in "qk"
+    for side in "AB"
+}
+SHARED = {
+    *(f"image_projection.{leaf}" for leaf in ("weight", "bias")),
+    *(f"seg_projection.{layer}.{leaf}" for layer in (0, 2) for leaf in ("weight", "bias")),
+}
+FUSION = {
+    *(f"fusion.{norm}.{leaf}" for norm in ("query_norm", "key_norm") for leaf in ("weight", "bias")),
+    *(f"fusion.attention.{leaf}" for leaf in ("q_proj_weight", "k_proj_weight", "v_proj_weight")),
+    *(f"fusion.attention.{leaf}" for leaf in ("in_proj_bias", "out_proj.weight", "out_proj.bias")),
+    "reader.query_tokens",
+}
+RELATIONAL = {
+    "reader.relational.queries",
+    *(f"reader.relational.attention.{leaf}" for leaf in ("q_proj_weight", "k_proj_weight", "v_proj_weight")),
+    *(f"reader.relational.attention.{leaf}" for leaf in ("in_proj_bias", "out_proj.weight", "out_proj.bias")),
+}
+TABLES = {"language_model.model.embed_tokens.weight", "language_model.lm_head.weight"}
+ROWS = {
+    f"language_model.{part}.token_adapter.trainable_tokens_delta.default"
+    for part in ("model.embed_tokens", "lm_head")
+}
+NAMED = {
+    "prima_7b": SHARED | FUSION | TABLES | LORA,
+    "prima_square_7b": SHARED | RELATIONAL | TABLES | LORA,
+    "prima_7b_lora_24gb": SHARED | FUSION | ROWS | LORA,
+}
+"""What trains beside SAM's mask decoder, by recipe; the decoder's names are those of the part."""
+
+D, C, K, S = 4096, 1408, 1024, 256
+"""Widths: language model, EVA-CLIP, DINOv2, SAM's prompts."""
+COUNTS = {
+    "lora": 32 * 2 * 2 * 8 * D,
+    "seg": D * D + D + D * S + S,
+    "image": 768 * D + D,
+    "decoder": 4_058_340,
+    "fusion": 2 * (C + K) + (C * C + 2 * K * C + 3 * C) + (C * C + C) + 32 * 768,
+    "relational": 32 * 768 + (768 * 768 + 2 * C * 768 + 3 * 768) + (768 * 768 + 768),
+    "tables": 2 * 32008 * D,
+    "rows": 2 * len(SPECIAL) * D,
+}
+"""By hand. The decoder: 4.06 M, as GLaMM's and LISA's code count it."""
+PARTS = {
+    "prima_7b": ("lora", "seg", "image", "decoder", "fusion", "tables"),
+    "prima_square_7b": ("lora", "seg", "image", "decoder", "relational", "tables"),
+    "prima_7b_lora_24gb": ("lora", "seg", "image", "decoder", "fusion", "rows"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_exactly_the_table_trains(name: str) -> None:
+    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    family = str(recipe.finetune.family)
+    ids = SPECIAL if family in TOKENS_ONLY else ()
+    with torch.device("meta"):
+        model = PrimaModel(preset(recipe.model.preset).config())
+        decoder = {f"sam.mask_decoder.{n}" for n, _ in model.sam.mask_decoder.named_parameters()}
+        add_lora(model, recipe.finetune.lora_rank, recipe.finetune.lora_alpha, token_ids=ids)
+    trains = set(prepare_for_training(model, family))
+    assert trains == NAMED[name] | decoder
+    assert trains == {n for n, p in model.named_parameters() if p.requires_grad}
+    sizes = {n: p.numel() for n, p in model.named_parameters()}
+    assert sum(sizes[n] for n in decoder) == COUNTS["decoder"]
+    assert sum(sizes[n] for n in trains) == sum(COUNTS[part] for part in PARTS[name])
+    assert has_adapters(model)
+    if recipe.engine.bf16 and recipe.engine.processes == 1:
+        frozen = sum(sizes.values()) - sum(sizes[n] for n in trains)
+        assert 2 * frozen + 16 * sum(sizes[n] for n in trains) < 19e9, "what the recipe says of its memory"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_schedule_is_the_papers(name: str) -> None:
+    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    o, engine = recipe.optimiser, recipe.engine
+    assert (o.learning_rate, o.betas, o.max_steps) == (3e-4, (0.9, 0.95), 30 * 500)
+    assert (o.weight_decay, o.grad_clip, o.warmup_steps, o.schedule) == (0, 1, 100, "linear")
+    assert (recipe.finetune.lora_rank, recipe.finetune.lora_alpha) == (8, 16)
+    assert recipe.finetune.family in TRAINABLE
+    # 4 a GPU, 4 GPUs, 2 accumulated: the batch of a step, however it is divided.
+    assert recipe.options["batch_size"] == 4 * 4 * 2
+    assert engine.processes is not None
+    share = recipe.options["batch_size"] / (engine.processes * engine.gradient_accumulation)
+    assert share == (1 if name.endswith("24gb") else 4)
+    assert engine.gradient_checkpointing
+    assert engine.bf16
+
+
+def test_debug_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segue.models.auto import load
+    from segue.training.loss_log import read_losses
+    from segue.training.run import train
+
+    monkeypatch.chdir(tmp_path)  # its folders are relative
+    final = train(RECIPES / "debug.yaml", tmp_path / "runs" / "debug" / "run")
+    losses = [line["loss"] for line in read_losses(final.parent)]
+    assert len(losses) == 20
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert load(final).model.config.model_type == "prima"
