@@ -13,7 +13,12 @@ Images = Annotated[
         help="One to nine image files, in the order in which the answer numbers them.", metavar="IMAGE..."
     ),
 ]
-Model = Annotated[str, typer.Option("--model", "-m", help="A preset with weights, or a folder.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="A preset with weights, a folder, or agent:URL?model=NAME (docs/agent.md)."
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the first GPU if there is one.")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.", show_default="256")]
 

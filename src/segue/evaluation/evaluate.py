@@ -20,12 +20,12 @@ from segue.evaluation.replay import History, TurnResult, image_paths, replay
 from segue.evaluation.scores import summarise
 from segue.inference.inputs import MAX_NEW_TOKENS
 from segue.inference.report import make_folder
-from segue.models.auto import ModelBundle
+from segue.inference.session import LoadedModel
 from segue.records import Conversation
 
 
 def evaluate(
-    bundle: ModelBundle,
+    bundle: LoadedModel,
     conversations: Iterable[Conversation],
     out_dir: str | Path,
     *,

@@ -16,7 +16,7 @@ from segue.errors import RecordError, SegueError
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS
-from segue.inference.session import GroundingSession
+from segue.inference.session import GroundingSession, LoadedModel
 from segue.metrics import (
     PhraseCounts,
     count_phrases,
@@ -25,7 +25,6 @@ from segue.metrics import (
     overlap,
 )
 from segue.metrics.text import Key
-from segue.models.auto import ModelBundle
 from segue.records import Conversation, grounded_markup
 
 History = Literal["own", "truth"]
@@ -119,7 +118,7 @@ def targets_of(conversation: Conversation, turn_index: int) -> list[Target]:
 
 
 def replay(
-    bundle: ModelBundle,
+    bundle: LoadedModel,
     conversation: Conversation,
     images: Sequence[ImageSource],
     *,
@@ -145,7 +144,7 @@ def replay(
     """
     turns = _questions(conversation)
     try:
-        session = GroundingSession(bundle, images)
+        session = bundle.session(images)
         if score_masks:
             _check_sizes(conversation, session)
     except SegueError as error:

@@ -17,6 +17,7 @@ from torch import Tensor
 from segue import masks, protocol
 from segue.errors import AlignmentError, InputError
 from segue.images import ImageSource, content_hash
+from segue.inference.agent_address import is_agent
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.models import auto
@@ -50,13 +51,16 @@ def load(
     name_or_path: str | Path = "segue-mini",
     device: str | torch.device | None = None,
     dtype: torch.dtype | str | None = None,
+    quantize: str | None = None,
 ) -> LoadedModel:
     """Load a model: `segue.load("segue-mini").session(images=["a.jpg", "b.jpg"]).ask("...")`.
 
     Args:
-        name_or_path: A preset with weights, or a folder that `save_pretrained` wrote.
+        name_or_path: A preset with weights, a folder that `save_pretrained` wrote, or the address of a chat
+            model, "agent:http://localhost:8000/v1?model=NAME"; see docs/agent.md.
         device: The first CUDA device if there is one, else the CPU.
         dtype: float32 by default; see `segue.models.auto.load`.
+        quantize: "8bit" or "4bit" shrinks the language model; see `segue.models.quantization`.
 
     Returns:
         The model, ready for `session`.
@@ -64,7 +68,12 @@ def load(
     Raises:
         ModelError: There is no such model, or it cannot be loaded; the message says what to do.
     """
-    bundle = auto.load(name_or_path, device, dtype)
+    if is_agent(name_or_path):
+        # Its session builds on the one below.
+        from segue.inference.agent import load_agent
+
+        return load_agent(str(name_or_path), device, dtype, quantize)
+    bundle = auto.load(name_or_path, device, dtype, quantize)
     return LoadedModel(bundle.model, bundle.processor, bundle.name, bundle.path)
 
 
@@ -195,6 +204,13 @@ class GroundingSession:
 
     # ---- before the model --------------------------------------------------------------------------------
 
+    @property
+    def _dialect(self) -> str:
+        return self.bundle.processor.dialect
+
+    def _replayable(self, markup: str) -> str:
+        return protocol.replay(markup, len(self.images), self._dialect)
+
     def _past_turns(self) -> list[tuple[str, str]]:
         turns = []
         for answer in self._answers:
@@ -204,13 +220,6 @@ class GroundingSession:
     def _inputs(self, turns: list[tuple[str, str]]) -> dict[str, Any]:
         """The conversation as the model's inputs, image features in place of pixels."""
         encoded = [self._encode(k) for k in range(len(self.images))]
-    @property
-    def _dialect(self) -> str:
-        return self.bundle.processor.dialect
-
-    def _replayable(self, markup: str) -> str:
-        return protocol.replay(markup, len(self.images), self._dialect)
-
         item: dict[str, Any] = self.bundle.processor.encode_turns(
             turns, len(self.images), add_generation_prompt=True
         )

@@ -16,6 +16,7 @@ from segue.errors import ModelError
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.presets import PRESETS
 from segue.models.processing_grounded import GroundedProcessor
+from segue.models.quantization import quantization_config
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 """Embedded weights, one folder per preset that ships some."""
@@ -42,7 +43,10 @@ class ModelBundle:
 
 
 def load(
-    name_or_path: str | Path, device: str | torch.device | None = None, dtype: torch.dtype | str | None = None
+    name_or_path: str | Path,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | str | None = None,
+    quantize: str | None = None,
 ) -> ModelBundle:
     """Load a preset that ships weights, or a folder written by `save_pretrained`. Nothing is downloaded.
 
@@ -51,6 +55,7 @@ def load(
         device: Where to run; the first CUDA device if there is one, else the CPU.
         dtype: `torch.dtype` or its name. By default float32, save for weights above 1 GiB on an accelerator,
             which run in bfloat16. (The embedded weights are stored in float16, which CPUs compute slowly.)
+        quantize: "8bit" or "4bit" shrinks the language model, see `segue.models.quantization`.
 
     Returns:
         The bundle, in eval mode.
@@ -61,12 +66,14 @@ def load(
     folder = weights_folder(name_or_path)
     place = _device(device)
     kind = _dtype(dtype) if dtype is not None else _default_dtype(folder, place)
-    model = _load_model(folder, kind)
+    options = _quantized(folder, quantize, kind, place) if quantize is not None else {}
+    model = _load_model(folder, kind, **options)
     processor = _load_part("processor", AutoProcessor.from_pretrained, folder)
     if not isinstance(processor, GroundedProcessor):
         raise _damaged(folder, "a processor written by Segue", type(processor).__name__)
     try:
-        model = model.to(place).eval()
+        # A quantised model was put in its place while it was loaded, and refuses to be moved.
+        model = (model if quantize is not None else model.to(place)).eval()
     # A torch without CUDA says so with an AssertionError.
     except (RuntimeError, AssertionError) as error:
         raise _unusable_device(place, error) from None
@@ -139,13 +146,15 @@ def _without_weights(name: str) -> ModelError:
             where="model name",
             fix="use segue-mini, or give a folder that save_pretrained wrote",
         )
+    how = "`segue convert`"
+    if "aux_vision_model" in PRESETS[name].components:
+        how = f"`segue init {name}` and train it"
     return ModelError(
-        f"The preset {name} comes without weights: it is composed of public checkpoints, then trained.",
-        expected="a folder with trained weights",
+        f"The preset {name} comes without weights: a folder is made from public checkpoints.",
+        expected="a folder with weights",
         found="a preset made of " + ", ".join(parts),
         where="model name",
-        fix="give a folder that save_pretrained wrote (composing one from the public checkpoints is what "
-        f"`segue init {name}` will do in a later version), or use segue-mini",
+        fix=f"make one with {how}, or use segue-mini",
     )
 
 
@@ -176,7 +185,14 @@ def _model_types() -> tuple[str, ...]:
     return tuple(sorted(c.model_type for c in configs if c.model_type != "grounded"))
 
 
-def _load_model(folder: Path, dtype: torch.dtype) -> GroundedModel:
+def _quantized(folder: Path, quantize: str, dtype: torch.dtype, place: torch.device) -> dict[str, Any]:
+    """Further options of `from_pretrained` for a quantised model."""
+    config = load_config(folder)
+    chosen = quantization_config(AutoModel.from_config, config, quantize, dtype)
+    return {"quantization_config": chosen, "device_map": {"": place}}
+
+
+def _load_model(folder: Path, dtype: torch.dtype, **options: Any) -> GroundedModel:
     """The model; random initialisation of what a file lacks is refused instead of warned about."""
     bar, chatter = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
@@ -185,7 +201,7 @@ def _load_model(folder: Path, dtype: torch.dtype) -> GroundedModel:
         # Mismatched sizes are let through to the report, which names them; the library's own error does not.
         model, report = _load_part(
             "model", AutoModel.from_pretrained, folder,
-            dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True,
+            dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options,
         )  # fmt: skip
     finally:
         transformers_logging.set_verbosity(chatter)
