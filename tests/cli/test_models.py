@@ -9,6 +9,7 @@ import pytest
 
 from segue.cli import main
 from segue.cli.models import PARTS, describe
+from segue.models.presets import PRESETS
 
 MILLION = 1_000_000
 
@@ -16,8 +17,21 @@ MILLION = 1_000_000
 def test_the_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
-    for name in ("prima-7b", "segue-mini"):
+    for name in (*PRESETS, "facebook/sam-vit-huge", "Apache-2.0", "bf16", "4 bit", "agent:"):
         assert name in printed
+
+
+def test_the_list_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    models = {model["name"]: model for model in content["models"]}
+    assert set(models) == set(PRESETS)
+    assert (models["segue-mini"]["weights"], models["tiny"]["weights"]) == ("installed", "none")
+    for model in models.values():
+        assert model["bytes"]["4bit"] < model["bytes"]["8bit"] < model["bytes"]["bf16"]
+        assert model["bytes"]["bf16"] == 2 * model["parameters"]
+    sam = next(part for part in content["parts"] if part["hub"] == "facebook/sam-vit-huge")
+    assert "prima-7b" in sam["used_by"]
 
 
 def test_prima_7b_has_the_parameters_of_its_parts() -> None:

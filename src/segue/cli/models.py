@@ -22,20 +22,88 @@ PARTS = {
 """Submodule of the model -> what it is; the order of the table."""
 
 
-def list_models() -> None:
-    """List the presets, and which of them can be used as they are."""
+AGENT = (
+    "any chat model that sees images, with SAM for the masks and no training: "
+    "--model agent:http://localhost:8000/v1?model=NAME (docs/agent.md)"
+)
+
+
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List families and presets: what they need, what they are made of, and what is here.
+
+    Memory is that of the weights; in 8 and 4 bits only the language model shrinks. Nothing is downloaded.
+    """
+    content = survey()
+    if as_json:
+        typer.echo(json.dumps(content, indent=2))
+        return
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     from segue.cli.console import out
+
+    # Seven columns have to fit into eighty characters.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in ("model", "family", "weights"):
+        table.add_column(column, no_wrap=True)
+    for column in ("params", "bf16", "8 bit", "4 bit"):
+        table.add_column(column, no_wrap=True, justify="right")
+    for model in content["models"]:
+        sizes = (_bytes(model["bytes"][kind]) for kind in ("bf16", "8bit", "4bit"))
+        table.add_row(model["name"], model["family"], model["weights"], _count(model["parameters"]), *sizes)
+    out().print(table, soft_wrap=False)
+    for model in content["models"]:
+        made = ", ".join(dict.fromkeys(model["parts"].values()))
+        out().print(
+            Text(model["name"], style="bold") + Text(f": {model['summary']}" + (f" ({made})" if made else ""))
+        )
+    parts = Table("public checkpoint", "licence", "cached", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    parts.columns[0].no_wrap = True
+    for part in content["parts"]:
+        parts.add_row(part["hub"], part["licence"], "yes" if part["cached"] else "no")
+    if content["parts"]:
+        out().print(parts, soft_wrap=False)
+    out().print(Text("agent", style="bold") + Text(f": {content['agent']}"))
+
+
+def survey() -> dict[str, Any]:
+    """What `segue models` shows, as data."""
     from segue.models.auto import presets_with_weights
     from segue.models.presets import PRESETS
+    from segue.models.requirements import requirements
 
     ready = presets_with_weights()
-    table = Table("model", "weights", "what it is")
+    models: list[dict[str, Any]] = []
+    parts: dict[str, dict[str, Any]] = {}
     for name, preset in PRESETS.items():
+        needs = requirements(preset)
         state = "installed" if name in ready else "public parts" if preset.components else "none"
-        table.add_row(name, state, preset.summary)
-    out().print(table, soft_wrap=False)
+        models.append(
+            {
+                "name": name,
+                "family": needs.family,
+                "summary": preset.summary,
+                "weights": state,
+                "parameters": needs.parameters,
+                "bytes": needs.bytes,
+                "parts": {part.names: part.hub for part in needs.parts},
+            }
+        )
+        for part in needs.parts:
+            entry = {"hub": part.hub, "licence": part.licence, "cached": part.cached, "used_by": []}
+            parts.setdefault(part.hub, entry)["used_by"].append(name)
+    return {"models": models, "parts": list(parts.values()), "agent": AGENT}
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:.2f} M"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 
 def info(
