@@ -39,7 +39,8 @@ def test_both_kinds_train_on_the_same_batches(
     assert (found.seconds_without, found.seconds_with, found.ratio) == (4.0, 1.0, 4.0)
     assert found.seconds_to_compute == 3.0
     assert len(list(tmp_path.glob("*/*.safetensors"))) == found.images > 2
-    assert found.loss_difference < 1e-3
+    # The encoders see one image instead of a batch: float32 sums in another order.
+    assert found.loss_difference < 1e-4
     assert "4.00 times as fast" in found.line()
 
 

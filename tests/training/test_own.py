@@ -194,6 +194,17 @@ def test_all_data_sets_have_weights_or_none(run: Callable[..., Path], data: Path
         run(data__own=[{"path": str(data), "weight": 1}, {"path": str(data)}])
 
 
+def test_factors_of_parts_that_a_family_lacks_are_dropped(tiny: Callable[..., Any]) -> None:
+    from segue.training.own import own_recipe, without_absent_parts
+
+    model = tiny()[0]
+    assert without_absent_parts(own_recipe([]), model).optimiser.slow == own_recipe([]).optimiser.slow
+    del model.reader
+    assert set(without_absent_parts(own_recipe([]), model).optimiser.slow) == {"fusion", "sam.mask_decoder"}
+    odd = without_absent_parts(own_recipe(["optimiser.slow={reader: 0.3, raeder: 0.3}"]), model)
+    assert odd.optimiser.slow == {"raeder": 0.3}, "a typing error stays, to be refused"
+
+
 def recipe(**fields: Any) -> Recipe:
     return Recipe.model_validate({"stage": "finetune"} | fields)
 

@@ -53,15 +53,31 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
         "language_model.model.embed_tokens",
         "language_model.lm_head",
     ),
+    "lisa": (
+        "seg_projection",
+        "sam.mask_decoder",
+        "language_model.model.embed_tokens",
+        "language_model.lm_head",
+    ),
+    "glamm": (
+        "seg_projection",
+        "sam.mask_decoder",
+        "language_model.model.embed_tokens",
+        "language_model.lm_head",
+    ),
 }
 """Parameter prefixes that train beside the LoRA weights; everything else is frozen.
 
-Source: `mini`: ours; it is small enough to train whole parts, and new words need the embeddings and all
-layers of its language model (towers, SAM's encoder, slot heads stay). `prima`: PRIMA section 3.2 (query tokens
-finetuned, decoder finetuned, encoder frozen, tokens trained); fusion and projections are new and must train.
+Source: `mini`: ours; small enough to train whole parts, and new words need the embeddings and all layers of
+the language model (towers, SAM's encoder, slot heads stay). `prima`: PRIMA section 3.2 (query tokens tuned,
+decoder finetuned, encoder frozen, tokens trained); fusion and projections are new and must train.
 `prima-square`: the newer version's figure (the Q-Former and its queries are frozen; relational attention,
-projections and SAM's decoder train). Embeddings and head in full as in GLaMM's code.
+projections and SAM's decoder train). Embeddings and head in full as in GLaMM's code. `lisa`, `glamm`: their
+code (CLIP, the projection of its features, and SAM's encoders are frozen).
 """
+
+LORA_TARGETS: dict[str, tuple[str, ...]] = {"lisa": ("q_proj", "v_proj"), "glamm": ("q_proj", "v_proj")}
+"""Layers that LoRA adapts where they are not PRIMA's queries and keys. Source: LISA's and GLaMM's code."""
 
 
 TOKENS_ONLY = frozenset({"prima-tokens"})

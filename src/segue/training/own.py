@@ -21,6 +21,7 @@ from segue.models.auto import ModelBundle
 from segue.models.modeling_grounded import GroundedModel
 from segue.records import Conversation
 from segue.training.adapters import (
+    LORA_TARGETS,
     TOKENS_ONLY,
     TRAINABLE,
     add_lora,
@@ -126,6 +127,7 @@ def finetune(recipe: Recipe, out: Path, *, dry_run: bool = False, resume: bool =
     sources = open_sources(recipe, out)
     bundle = open_model(recipe)
     model = bundle.model
+    recipe = without_absent_parts(recipe, model)
     check_prefixes(recipe, model)
     trains = choose_trainable(model, recipe, bundle.processor.tokenizer)
     recipe = with_steps(recipe, sources.mixture)
@@ -281,7 +283,13 @@ def choose_trainable(model: GroundedModel, recipe: Recipe, tokenizer: Any = None
     family = recipe.finetune.family or family_of(model)
     if family != "mini":
         ids = special_token_ids(tokenizer) if family in TOKENS_ONLY else ()
-        add_lora(model, recipe.finetune.lora_rank, recipe.finetune.lora_alpha, token_ids=ids)
+        add_lora(
+            model,
+            recipe.finetune.lora_rank,
+            recipe.finetune.lora_alpha,
+            targets=LORA_TARGETS.get(family, ("q_proj", "k_proj")),
+            token_ids=ids,
+        )
     return prepare_for_training(model, family)
 
 
@@ -327,6 +335,18 @@ def with_steps(recipe: Recipe, mixture: Mixture) -> Recipe:
     warmup = min(recipe.optimiser.warmup_steps, steps // 5)
     optimiser = recipe.optimiser.model_copy(update={"max_steps": steps, "warmup_steps": warmup})
     return recipe.model_copy(update={"optimiser": optimiser})
+
+
+def without_absent_parts(recipe: Recipe, model: GroundedModel) -> Recipe:
+    """The recipe without those learning-rate factors of the default one whose parts the family lacks."""
+    shipped = own_recipe([]).optimiser.slow
+    names = [name for name, _ in model.named_parameters()]
+    slow = {
+        prefix: factor
+        for prefix, factor in recipe.optimiser.slow.items()
+        if shipped.get(prefix) != factor or any(name.startswith(prefix) for name in names)
+    }
+    return recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update={"slow": slow})})
 
 
 def check_reporters(names: Iterable[str]) -> None:

@@ -98,7 +98,7 @@ class PictureSheets:
         self.questions: list[Question] = []
         for conversation, root in questions:
             try:
-                self.questions.append(Question(conversation, root))
+                self.questions.append(Question(conversation, root, bundle.processor.dialect))
             except SegueError:
                 continue  # the run itself counts and reports what it cannot use
 

@@ -77,7 +77,7 @@ class RecordsObjective:
             times the side of the decoder's square input by default, where nothing is lost.
         features: Kept outputs of the encoders; None runs the encoders in every step.
         journal: Where skipped draws are noted.
-        dialect: How the model writes its answers.
+        dialect: How the model writes its answers; the processor's by default.
 
     Source: paper silent; ours.
     """
@@ -93,10 +93,11 @@ class RecordsObjective:
         longest_side: int | None = None,
         features: ModelFeatures | None = None,
         journal: SkipJournal | None = None,
-        dialect: str = "prima",
+        dialect: str | None = None,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
-        self.trainable, self.batch_size, self.dialect = trainable, batch_size, dialect
+        self.trainable, self.batch_size = trainable, batch_size
+        self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
         self.features = features
         self.journal = journal or SkipJournal(None)
