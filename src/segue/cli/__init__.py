@@ -1,4 +1,4 @@
-"""The command line: `segue ask`, `chat`, `eval`, `info`, `models`, `data`, `train`.
+"""The command line: `segue ask`, `chat`, `convert`, `data`, `eval`, `info`, `init`, `models`, `train`.
 
 Each verb lives in a module of its own and imports what it needs when it runs, so that `segue --help` and a
 user's mistakes are answered at once. A user's mistake ends with a message on stderr and exit code 2, never
@@ -11,7 +11,7 @@ import os
 
 import typer
 
-from segue.cli import ask, chat, data, evaluate, models, train
+from segue.cli import ask, chat, convert, data, evaluate, models, train
 from segue.errors import SegueError
 
 app = typer.Typer(
@@ -38,6 +38,8 @@ def _root(
 
 app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
+app.command("convert")(convert.convert)
+app.command("init")(convert.init)
 app.command("eval")(evaluate.evaluate)
 app.command("info")(models.info)
 app.command("models")(models.list_models)

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from segue.models.conversion.checkpoints import Checkpoint, open_checkpoint
-from segue.models.conversion.convert import Report, convert
+from segue.models.conversion.convert import Report, convert, locate
 from segue.models.conversion.families import FAMILIES, Family, identify, lisa_config, target_shapes
+from segue.models.conversion.initialise import composed_config, initialise_prima, plan_composition
 from segue.models.conversion.plan import ConversionError, Move, Plan, plan
 
 __all__ = [
@@ -18,10 +19,14 @@ __all__ = [
     "Move",
     "Plan",
     "Report",
+    "composed_config",
     "convert",
     "identify",
+    "initialise_prima",
     "lisa_config",
+    "locate",
     "open_checkpoint",
     "plan",
+    "plan_composition",
     "target_shapes",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from segue.models.conversion.plan import Shape
 _WRAPPERS = ("state_dict", "module", "model_state_dict")
 _PREFIXES = ("base_model.model.", "module.")
 """What training frameworks put before every name."""
+
+_GROUP_BYTES = 2**30
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -42,16 +45,38 @@ class Checkpoint:
     files: dict[Path, dict[str, str]] = field(default_factory=dict)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor once, file by file; each lives only as long as the caller keeps it."""
+        """Every tensor once, file by file; each lives only as long as the caller keeps it.
+
+        Files are mapped into memory, and pages once read stay until the mapping is closed: it is closed and
+        opened again after each gigabyte.
+        """
         for file, names in self.files.items():
-            if file.suffix == ".safetensors":
-                with safe_open(str(file), framework="pt") as opened:
-                    for stored, name in names.items():
-                        yield name, opened.get_tensor(stored)
-            else:
-                content = _load_torch(file)
-                for stored, name in names.items():
-                    yield name, content.pop(stored)
+            for stored in self._groups(file):
+                if file.suffix == ".safetensors":
+                    with safe_open(str(file), framework="pt") as opened:
+                        for key in stored:
+                            yield names[key], opened.get_tensor(key)
+                else:
+                    content = _load_torch(file)
+                    for key in stored:
+                        yield names[key], content.pop(key)
+                    del content
+
+    def _groups(self, file: Path) -> Iterator[list[str]]:
+        """The stored names of a file, about a gigabyte at a time where it can be opened again cheaply."""
+        names = self.files[file]
+        if file.suffix != ".safetensors" and not zipfile.is_zipfile(file):
+            yield list(names)
+            return
+        group, filled = [], 0
+        for stored, name in names.items():
+            group.append(stored)
+            filled += int(torch.Size(self.shapes[name]).numel()) * self.dtypes[name].itemsize
+            if filled >= _GROUP_BYTES:
+                yield group
+                group, filled = [], 0
+        if group:
+            yield group
 
     def majority_dtype(self) -> torch.dtype:
         """The floating type that most of the numbers have."""

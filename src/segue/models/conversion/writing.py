@@ -69,8 +69,8 @@ class ShardWriter:
             total += offset
         if len(shards) > 1:
             index = {"metadata": {"total_size": total}, "weight_map": where}
-            text = json.dumps(index, indent=2, sort_keys=True) + "\n"
-            (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+            listing = json.dumps(index, indent=2, sort_keys=True) + "\n"
+            (folder / "model.safetensors.index.json").write_text(listing, encoding="utf-8")
 
     def _bytes(self, name: str) -> int:
         return int(torch.Size(self._shapes[name]).numel()) * self.dtype.itemsize
@@ -88,7 +88,7 @@ class ShardWriter:
         number, offset = self._place.pop(name)
         data = tensor.detach().to(self.dtype).contiguous().reshape(-1).view(torch.uint8).numpy()
         self._files[number].seek(offset)
-        self._files[number].write(memoryview(data))
+        self._files[number].write(data.data)
 
     def __enter__(self) -> ShardWriter:
         return self
