@@ -243,7 +243,7 @@ def test_the_only_model_of_a_server_needs_no_name(chat_server: ChatServer) -> No
         "ftp://example.com",
         "example.com/v1",
         "http://",
-        "http://example .com/v1",
+        "http://localhost /v1",
         "http://[::1",
         "http://localhost:port/v1",
     ],
