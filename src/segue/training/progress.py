@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.utils.logging import disable_progress_bar
 
 SHOWN = ("loss", "text", "dice", "pixel")
 """Readings on the bar; all of them are in losses.jsonl and go to TensorBoard or W&B."""
@@ -74,3 +75,6 @@ def replace_progress(trainer: Any) -> None:
     for printing in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(printing)
     trainer.add_callback(RunProgress())
+    if not sys.stderr.isatty():
+        # Saving has a bar of its own.
+        disable_progress_bar()
