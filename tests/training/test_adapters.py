@@ -8,7 +8,16 @@ import torch
 from segue.errors import InputError
 from segue.models.build import build_from_tokenizer
 from segue.models.modeling_prima import PrimaModel
-from segue.training.adapters import add_lora, merge_lora, prepare_for_training, trained_parts
+from segue.models.presets import preset
+from segue.training.adapters import (
+    add_lora,
+    has_adapters,
+    merge_lora,
+    merged_state,
+    prepare_for_training,
+    special_token_ids,
+    trained_parts,
+)
 from segue.training.tokenizer import train_tokenizer
 
 
@@ -70,3 +79,30 @@ def test_merged_lora_computes_the_same() -> None:
 def test_unknown_family_is_named() -> None:
     with pytest.raises(InputError, match="llava"):
         prepare_for_training(tiny(), "llava")
+
+
+def test_folded_weights_compute_the_same_without_adapters() -> None:
+    tokenizer = train_tokenizer(["In image 1, the red mug is left of the blue chair."] * 20, 400)
+    text = preset("tiny").config().text_config.to_dict() | {"tie_word_embeddings": False}
+    model, plain = (
+        build_from_tokenizer("tiny", tokenizer, seed=seed, text_config=dict(text))[0] for seed in (1, 2)
+    )
+    ids = special_token_ids(tokenizer)
+    assert ids == [tokenizer.convert_tokens_to_ids(t) for t in ("[SEG]", "<p>", "</p>")]
+    names = add_lora(model, token_ids=ids)
+    assert sum("trainable_tokens" in name for name in names) == 2
+    assert set(names) <= set(prepare_for_training(model, "prima-tokens"))
+    assert not any(p.requires_grad for n, p in model.named_parameters() if n.endswith("base_layer.weight"))
+    with torch.no_grad():
+        for name in names:
+            model.get_parameter(name).normal_(0, 0.3)
+    merged = merged_state(model, model.state_dict())
+    assert set(merged) == set(plain.state_dict())
+    plain.load_state_dict(merged)
+    assert not has_adapters(plain)
+    words = torch.tensor([[*ids, 20, 21, 22]])
+    with torch.no_grad():
+        expected, found = (m.eval().language_model(input_ids=words).logits for m in (model, plain))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    untouched = merged_state(plain, plain.state_dict())
+    assert all(torch.equal(untouched[n], merged[n]) for n in merged)

@@ -14,10 +14,12 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from transformers import AutoModel
 
 from segue.errors import InputError, ModelError
 from segue.models.presets import preset
 from segue.training import checkpoints
+from segue.training.adapters import add_lora, prepare_for_training
 from segue.training.conversations import ConversationObjective
 from segue.training.loss_log import LossLog, read_losses, spent_seconds
 from segue.training.recipe import load_recipe
@@ -233,3 +235,47 @@ def test_the_log_drops_what_was_lost_and_keeps_its_time(tmp_path: Path) -> None:
     assert read_losses(tmp_path)[-1]["seconds"] >= 50
     LossLog(tmp_path, after=0)  # killed again before its first step
     assert spent_seconds(tmp_path) >= 50
+
+
+def test_a_lora_run_keeps_what_trains_and_goes_on(
+    recipe_of: RecipeOf, curve: Curve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_lora(model: Any, prefixes: Any) -> list[str]:
+        add_lora(model, dropout=0.3)
+        return prepare_for_training(model, "prima")
+
+    monkeypatch.setattr("segue.training.run.set_trainable", with_lora)
+    recipe = recipe_of(
+        "conversation",
+        options={"batch_size": 2, "scene_count": 10, "masks": True},
+        optimiser={"max_steps": 4, "warmup_steps": 1, "learning_rate": 0.01},
+        save_every=2,
+    )
+    straight = train(recipe, tmp_path / "a" / "straight")
+    out = tmp_path / "b" / "stopped"
+    with monkeypatch.context() as patched:
+        batch = ConversationObjective.batch
+
+        def stop(self: Any, step: int) -> dict[str, Any]:
+            if step == 3:
+                raise KeyboardInterrupt
+            return batch(self, step)
+
+        patched.setattr(ConversationObjective, "batch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, out)
+    kept = load_file(out / "checkpoint-2" / "model.safetensors")
+    assert any("lora_A" in name for name in kept)
+    assert not any(name.startswith(("vision_model", "sam.vision_encoder", "reader.qformer")) for name in kept)
+    final = train(recipe, out)
+    assert curve(out) == curve(tmp_path / "a" / "straight")
+    first, second = (load_file(f / "model.safetensors") for f in (straight, final))
+    assert all(torch.equal(first[n], second[n]) for n in first)
+    assert not any("lora" in name or "base_layer" in name for name in first)
+    again, report = AutoModel.from_pretrained(final, output_loading_info=True)
+    assert {name: found for name, found in report.items() if found} == {}
+    assert again.config.model_type == "prima"
+    manifest = out / "checkpoint-4" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"frozen": "other"}))
+    with pytest.raises(ModelError, match="other frozen weights"):
+        train(recipe, out)
