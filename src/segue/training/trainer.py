@@ -264,7 +264,14 @@ class StageTrainer(Trainer):
         if not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
             return self.stage_model.state_dict()
         gathered = self.accelerator.get_state_dict(self.model_wrapped) or {}
-        return {name.removeprefix("model."): value for name, value in gathered.items()}
+        state = {name.removeprefix("model."): value for name, value in gathered.items()}
+        # The gathered copies of tied weights are one tensor again: they are written once.
+        first: dict[int, str] = {}
+        for name, value in self.stage_model.state_dict(keep_vars=True).items():
+            original = first.setdefault(id(value), name)
+            if original in state:
+                state[name] = state[original]
+        return state
 
     # ---- optimiser --------------------------------------------------------------------------------------
 
