@@ -159,8 +159,8 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 )
 def test_a_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path: Path, error: Exception) -> None:
     good = write_one(tmp_path, 3)
+    partial_folder(tmp_path, 6).mkdir()
     with pytest.raises(ModelError) as caught, told_when_full(tmp_path, 6):
-        partial_folder(tmp_path, 6).mkdir()
         raise error
     for words in ("step 6", str(error), "MiB are free", "checkpoint-3", str(tmp_path)):
         assert words in str(caught.value)
