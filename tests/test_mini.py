@@ -56,6 +56,20 @@ def test_the_answer_is_read_from_the_picture(mini: object, scenes: list[Scene]) 
     assert others <= 0.3 * named
 
 
+def test_the_answer_follows_the_order_of_the_pictures(mini: object, scenes: list[Scene]) -> None:
+    """Of the same two pictures, "image 1" is the one that is shown first, whichever that is."""
+    named = own = swapped = 0
+    for first, second in zip(scenes[::2], scenes[1::2], strict=True):
+        for pair in ([first, second], [second, first]):
+            answer = mini.session([Image.fromarray(s.image) for s in pair]).ask("What is in image 1?")  # type: ignore[attr-defined]
+            named += len(found(answer))
+            own += len(found(answer) & contents(pair))
+            swapped += len(found(answer) & contents(pair[::-1]))
+    assert named >= 20
+    assert own >= 0.6 * named
+    assert swapped <= 0.25 * named
+
+
 def test_masks_lie_on_what_is_named(mini: object, scenes: list[Scene]) -> None:
     """Masks of rightly named things cover them."""
     ious = []

@@ -210,7 +210,7 @@ def test_the_image_index_is_as_loud_as_the_image(
     shaken: Shaken, batch_of: Any, talks: dict[str, Any]
 ) -> None:
     """Without the index, scaled visual tokens have exactly the length that the option asks for."""
-    model, processor = shaken(visual_token_rms=0.1)
+    model, processor = shaken(visual_token_rms=0.1, slot_relevance=False)
     batch = batch_of(processor, talks["three"])
     tokens = tokens_of(model, batch)
     ids = torch.tensor(model.config.identifier_token_ids)[torch.arange(len(tokens))]
@@ -249,3 +249,35 @@ def test_the_number_of_an_image_can_be_added_as_the_text_writes_it(
     added = tokens_of(numbered, batch) - tokens_of(plain, batch)
     expected = numbered.get_input_embeddings()(torch.tensor([30, 31, 32, 30]))[:, None].expand_as(added)
     torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_slots_that_are_asked_for_are_marked(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
+    """By hand: the mark times the probability, on the slots alone (the last queries)."""
+    model, processor = shaken(
+        slot_relevance=True, num_object_slots=2, num_query_tokens=6, keep_text_outputs=True
+    )
+    batch = batch_of(processor, talks["three"])
+    names = ("pixel_values", "pixel_values_aux", "qformer_input_ids", "qformer_attention_mask")
+    visual = model.encode_images(batch["num_images"].tolist(), **{n: batch[n] for n in names})
+    mark, model.slot_heads.mark.data = model.slot_heads.mark.data, torch.zeros_like(model.slot_heads.mark)
+    added = visual.tokens - tokens_of(model, batch)
+    model.slot_heads.mark.data = mark
+    assert visual.asked.shape == (3, 2)
+    total = visual.queries.shape[1]
+    assert mark.norm() > 0
+    wanted = visual.asked.sigmoid()[..., None] * mark
+    torch.testing.assert_close(added[:, total - 2 : total], wanted, atol=1e-5, rtol=1e-4)
+    assert (added[:, : total - 2] == 0).all()
+    assert (added[:, total:] == 0).all()
+
+
+@torch.no_grad()
+def test_relevance_rests_on_the_names_in_the_instruction(shaken: Shaken) -> None:
+    options = {"slot_classes": ("mug", "lamp"), "slot_attributes": ("red",)}
+    model, _ = shaken(**options, slot_relevance=True, slot_name_ids=((20, 21), (22,), (23,)))
+    found = model.named_slots(torch.tensor([[5, 21, 0], [23, 22, 22], [1, 2, 3]]))
+    assert found.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    queries = torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(2))
+    first, second = (model.slot_heads.asked(queries[:1], found[k : k + 1]) for k in (0, 2))
+    assert (first - second).abs().max() > 1e-4

@@ -130,9 +130,7 @@ def test_the_chat_is_literal(processor: PrimaProcessor) -> None:
 
 def test_templates_and_wrapping(tiny_bundle: SimpleNamespace) -> None:
     tokenizer = tiny_bundle.tokenizer
-    wrapped = GroundedProcessor(
-        tokenizer, template=dict(VICUNA_TEMPLATE), image_wrap=["<a>", "<b>"]
-    )
+    wrapped = GroundedProcessor(tokenizer, template=dict(VICUNA_TEMPLATE), image_wrap=["<a>", "<b>"])
     text, _ = wrapped.render_chat([("user", "What?")], 1, 2, True)
     assert text == (
         VICUNA_TEMPLATE["system"] + " USER: The <a><image><image><b> (IMAGE1) provides an overview of the "

@@ -102,9 +102,24 @@ def test_slot_losses_by_hand() -> None:
     )
     geometry = torch.tensor([[[9.0, 9.0, 9.0], [0.25, 0.25, -1.0], [9.0, 9.0, 9.0]]])
     loss, readings = slot_losses(FixedHeads(classes, colours, geometry), torch.zeros(1, 3, 4), targets)
-    expected = math.log(NOTHING + 1) / 2 + math.log(len(COLOUR_INDEX)) + (0.5 * 0.05**2 / 0.1) / 3
+    named = math.log(NOTHING + 1)  # query 0 should name nothing, and knows nothing
+    expected = named + math.log(NOTHING + 1) / 2 + math.log(len(COLOUR_INDEX)) + (0.5 * 0.05**2 / 0.1) / 3
     assert loss.item() == pytest.approx(expected, rel=1e-4)
     assert readings["slot_classes"] == 1.0, "of real objects; nothing is not counted"
+
+
+def test_relevance_by_hand() -> None:
+    """Slot 0 is asked for and says so; slot 1 is not, and cannot tell; empty slots are left out."""
+    targets = scene_targets([MUG, LAMP], 2).asking({0})
+    assert targets.asked.tolist() == [1, 0]
+    assert scene_targets([MUG], 2).asking({0}).asked.tolist() == [1, IGNORED]
+    assert scene_targets([MUG], 2).asked.tolist() == [IGNORED, IGNORED], "nothing is asked before a question"
+    heads = FixedHeads(*(torch.zeros(1, 2, n) for n in (NOTHING + 1, len(COLOUR_INDEX), 3)))
+    queries, stacked = torch.zeros(1, 2, 4), stack_targets([targets])
+    silent, _ = slot_losses(heads, queries, stacked)
+    loss, readings = slot_losses(heads, queries, stacked, asked=torch.tensor([[50.0, 0.0]]))
+    assert (loss - silent).item() == pytest.approx(2 * math.log(2) / 2, rel=1e-4)
+    assert readings["asked"] == 1.0
 
 
 def test_presence_by_hand() -> None:

@@ -120,4 +120,10 @@ def test_towers_fusion_reader_and_slots_are_trained(tiny: Tiny, scenes: ScenePoo
     }
     stage.loss(model, stage.batch(0))[0].backward()
     dead = [n for n in names if model.get_parameter(n).grad is None]
-    assert all(n.startswith(("aux_vision_model.embeddings.mask_token", "reader.qformer")) for n in dead), dead
+    waits = (
+        "aux_vision_model.embeddings.mask_token",
+        "reader.qformer",
+        "slot_heads.relevance",
+        "slot_heads.mark",
+    )
+    assert all(n.startswith(waits) for n in dead), dead

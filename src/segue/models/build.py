@@ -29,6 +29,12 @@ def build_from_tokenizer(
     names = (*config.slot_classes, *config.slot_attributes)
     if config.slot_classes and "slot_word_ids" not in overrides:
         config.slot_word_ids = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in names]
+    if config.slot_relevance and "slot_name_ids" not in overrides:
+        forms = [
+            [tokenizer(f" {n}{end}", add_special_tokens=False)["input_ids"] for end in ("", "s", "es")]
+            for n in names
+        ]
+        config.slot_name_ids = [[ids[0] for ids in form if len(ids) == 1] for form in forms]
     if config.slot_classes and "image_number_ids" not in overrides:
         numbers = range(1, len(config.identifier_token_ids) + 1)
         spelled = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in numbers]

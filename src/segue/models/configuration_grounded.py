@@ -160,6 +160,20 @@ class PrimaConfig(GroundedConfig):
     A class of "nothing" adds nothing. Source: ours.
     """
 
+    slot_relevance: bool = False
+    """Let each slot judge whether the instruction asks for its object, and mark its visual token so.
+
+    The Q-Former reads the instruction beside the image, so it can match the two before the language model
+    has to; supervised with the objects that the answer names. Source: ours.
+    """
+
+    slot_name_ids: list[list[int]] | tuple[tuple[int, ...], ...] = ()
+    """Token ids of the Q-Former by which an instruction may name each slot class and then each attribute.
+
+    With them a slot's relevance also rests on whether the instruction names what the slot reads. Source:
+    ours.
+    """
+
     visual_token_rms: float = 0.0
     """Bring each visual token to this root mean square before the image index is added; 0 leaves it as it is.
 
@@ -171,7 +185,8 @@ class PrimaConfig(GroundedConfig):
     """Add the LM embedding of `(IMAGEi)` to each visual token of image i; needs `identifier_token_ids`."""
 
     image_number_ids: list[int] | tuple[int, ...] = ()
-    """Token ids of " 1", " 2", ... (the last one of each): their LM embeddings are added beside the identifiers'; empty is off.
+    """Token ids of " 1", " 2", ... (the last one of each): their LM embeddings are added beside those of the
+    identifiers; empty is off.
 
     Questions and answers say "image 2", so that finding its tokens is matching equal words. Source: ours.
     """

@@ -51,6 +51,9 @@ class PrimaModel(GroundedModel):
                 for layer in module.qformer.encoder.layer:
                     if layer.has_cross_attention:
                         init.zeros_(layer.crossattention.output.dense.weight)
+        elif isinstance(module, ObjectSlotHeads):
+            if module.mark is not None:
+                init.normal_(module.mark, std=self.config.text_config.initializer_range)
         elif isinstance(module, RelationalQueries):
             init.normal_(module.queries, std=0.02)
             reset_attention(module.attention)
@@ -108,12 +111,20 @@ class PrimaModel(GroundedModel):
             vision_features, aux_features = self.encode_towers(pixel_values, pixel_values_aux)
         fused = self.fusion(vision_features, aux_features)
         outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
-        tokens = self.image_projection(outputs)
+        tokens, asked = self.image_projection(outputs), None
         if self.config.visual_token_rms:
             tokens = self.config.visual_token_rms * F.rms_norm(tokens, tokens.shape[-1:])
         if self.config.slot_word_ids:
             words = self.spell_slots(outputs[:, : self.config.num_query_tokens])
             tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
+        if self.slot_heads is not None and self.slot_heads.mark is not None:
+            named = self.named_slots(qformer_input_ids).repeat_interleave(
+                torch.tensor(num_images, device=tokens.device), dim=0
+            )
+            asked = self.slot_heads.asked(outputs[:, : self.config.num_query_tokens], named)
+            before = self.config.num_query_tokens - asked.shape[1]
+            marks = F.pad(asked.sigmoid(), (before, tokens.shape[1] - self.config.num_query_tokens))
+            tokens = tokens + marks[..., None] * self.slot_heads.mark
         if self.config.image_index_embedding:
             known = list(self.config.identifier_token_ids)
             if max(num_images) > len(known):
@@ -129,7 +140,18 @@ class PrimaModel(GroundedModel):
                 if names:
                     ids = torch.tensor(names)[indices].to(tokens.device)
                     tokens = tokens + self.get_input_embeddings()(ids)[:, None]
-        return VisualTokens(tokens, mask, outputs[:, : self.config.num_query_tokens])
+        return VisualTokens(tokens, mask, outputs[:, : self.config.num_query_tokens], asked)
+
+    def named_slots(self, instruction_ids: Tensor) -> Tensor:
+        """Which names of slots instructions contain: `[B, Lq]` to `[B, classes + attributes]`, 0 or 1."""
+        names = self.config.slot_name_ids
+        found = instruction_ids.new_zeros(
+            (len(instruction_ids), len(self.config.slot_classes) + max(1, len(self.config.slot_attributes)))
+        )
+        for k, ids in enumerate(names):
+            wanted = torch.tensor(list(ids), dtype=instruction_ids.dtype, device=instruction_ids.device)
+            found[:, k] = torch.isin(instruction_ids, wanted).any(1)
+        return found.float()
 
     def spell_slots(self, queries: Tensor) -> Tensor:
         """LM embeddings of what the slot heads read from `[N, Q, C]` queries, `[N, Q, D]`; see the config."""

@@ -202,6 +202,7 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
                 "slot_classes": slot_classes,
                 "slot_attributes": MINI_COLOURS,
                 "image_index_embedding": True,
+                "slot_relevance": True,
                 "visual_token_rms": 0.06,
                 "identifier_token_ids": tuple(range(7, 16)),
                 "seg_token_id": 4,

@@ -26,6 +26,7 @@ class VisualTokens:
     tokens: Tensor
     mask: Tensor
     queries: Tensor
+    asked: Tensor | None = None
 
 
 class FeatureFusion(nn.Module):
@@ -154,10 +155,38 @@ class ObjectSlotHeads(nn.Module):
         self.classes = nn.Linear(width, len(config.slot_classes) + 1)
         self.attributes = nn.Linear(width, max(1, len(config.slot_attributes)))
         self.geometry = nn.Linear(width, 3)
+        self.relevance: nn.Sequential | None = None
+        self.mark: nn.Parameter | None = None
+        if config.slot_relevance:
+            self.relevance = nn.Sequential(nn.Linear(width + 4, 64), nn.GELU(), nn.Linear(64, 1))
+            self.mark = nn.Parameter(torch.empty(config.text_config.hidden_size))
 
     def forward(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`[N, Q, C]` to class logits `[N, Q, classes + 1]`, attribute logits, x y log-area `[N, Q, 3]`."""
         return self.classes(queries), self.attributes(queries), self.geometry(queries)
+
+    def asked(self, queries: Tensor, named: Tensor) -> Tensor:
+        """Does the instruction ask for this slot's object?
+
+        Args:
+            queries: `[N, Q, C]`; the last ones are the slots.
+            named: `[N, classes + attributes]`, 1 for the names that the instruction contains.
+
+        Returns:
+            `[N, slots]` logits.
+        """
+        assert self.relevance is not None
+        slots = queries[:, -self.num_slots :]
+        classes, attributes, _ = self(slots)
+        number = classes.shape[-1] - 1
+        readings = (classes.softmax(-1)[..., :-1].detach(), attributes.softmax(-1).detach())
+        hints = []
+        for read, words in zip(
+            readings, named.split([number, named.shape[-1] - number], dim=-1), strict=True
+        ):
+            some = words.sum(-1).clamp(max=1)[:, None, None].expand(-1, slots.shape[1], 1)
+            hints += [read @ words[..., None], some]
+        return self.relevance(torch.cat([slots, *hints], dim=-1))[..., 0]
 
 
 def start_positions(side: int, width: int) -> Tensor:

@@ -20,7 +20,7 @@ from segue.training.dialogues import Dialogue, draw_dialogue
 from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pools import PhotoPool, ScenePool
-from segue.training.slots import slot_counts, slot_losses, stack_targets
+from segue.training.slots import SlotTargets, slot_counts, slot_losses, stack_targets
 from segue.training.streams import normalise
 from segue.training.vocabulary import COLOUR_INDEX, PARTS, SLOT_CLASSES
 
@@ -110,7 +110,7 @@ class ConversationObjective:
                 item |= self.mask_inputs(dialogue, views)
             items.append(item)
             codes += [phrase_code(m.phrase, self.width) for m in dialogue.mentions]
-            targets += [self.images.slot_targets(dialogue.source, view) for view in views]
+            targets += self.slot_targets(dialogue, views)
         batch = dict(self.processor.collate(items))
         batch["codes"] = torch.from_numpy(np.stack(codes)) if codes else torch.zeros((0, self.width))
         batch["slots"] = stack_targets(targets)
@@ -127,6 +127,14 @@ class ConversationObjective:
         encoded.sort(key=lambda pair: len(pair[1]["input_ids"]))
         batches = [encoded[i : i + self.batch_size] for i in range(0, len(encoded), self.batch_size)]
         return [batches[i] for i in rng.permutation(len(batches))]
+
+    def slot_targets(self, dialogue: Dialogue, views: list[int]) -> list[SlotTargets]:
+        """What the slots should say; the instruction is the first question: its answer names what it asks."""
+        targets = [self.images.slot_targets(dialogue.source, view) for view in views]
+        if dialogue.source != "scenes":
+            return targets
+        asked = [(m.image_index, m.object_index) for m in dialogue.mentions if m.answer == 0]
+        return [t.asking({o for i, o in asked if i == k and o is not None}) for k, t in enumerate(targets)]
 
     def mask_inputs(self, dialogue: Dialogue, views: list[int]) -> dict[str, Any]:
         """SAM's pixels and the masks of every mention, grouped by image in text order."""
@@ -186,7 +194,8 @@ class ConversationObjective:
         elements = totals["codes"] if totals else codes.numel()
         distance = (output.seg_prompts - codes).square().sum() / max(elements, 1)
         assert model.slot_heads is not None
-        slots, readings = slot_losses(model.slot_heads, output.visual.queries, targets, totals)
+        visual = output.visual
+        slots, readings = slot_losses(model.slot_heads, visual.queries, targets, totals, visual.asked)
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}
         return loss, terms | {"seg": float(distance.detach())} | readings

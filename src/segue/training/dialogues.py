@@ -22,12 +22,13 @@ IMAGE_COUNTS, IMAGE_SHARES = (1, 2, 3), (0.2, 0.45, 0.35)
 
 @dataclass(frozen=True)
 class Mention:
-    """One `[SEG]` of an answer: its phrase, its image, and what to draw there."""
+    """One `[SEG]` of an answer: its phrase, its image, what to draw there, and in which answer it is."""
 
     phrase: str
     image_index: int
     object_index: int | None
     part: str | None
+    answer: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def scene_dialogue(pool: ScenePool, rng: np.random.Generator) -> Dialogue:
     images = pool.sample_set(rng, int(rng.choice(IMAGE_COUNTS, p=IMAGE_SHARES)))
     exchanges = compose_dialogue([pool.objects[i] for i in images], rng)
     mentions = [
-        Mention(e.answer[s.start : s.end], s.image_index, s.object_index, s.part)
-        for e in exchanges
+        Mention(e.answer[s.start : s.end], s.image_index, s.object_index, s.part, number)
+        for number, e in enumerate(exchanges)
         for s in e.spans
     ]
     return Dialogue("scenes", images, _turns(exchanges), mentions)

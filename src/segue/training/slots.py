@@ -26,6 +26,8 @@ class SlotTargets:
         geometry: `[slots, 3]` x, y of the centre and log10 of the area.
         presence: `[labels]` 1 / 0 / -1 (not known) for photographs' labels, all -1 for scenes.
         label_colours: `[labels]`.
+        asked: `[slots]` 1 / 0 whether the instruction asks for the slot's object, `IGNORED` where that is not
+            known.
     """
 
     classes: NDArray[np.int64]
@@ -33,6 +35,13 @@ class SlotTargets:
     geometry: NDArray[np.float32]
     presence: NDArray[np.int64]
     label_colours: NDArray[np.int64]
+    asked: NDArray[np.int64]
+
+    def asking(self, objects: set[int]) -> SlotTargets:
+        """The same for an instruction that asks for these objects, counted like the slots."""
+        real = (self.classes != IGNORED) & (self.classes != NOTHING)
+        asked = np.isin(np.arange(len(self.classes)), list(objects)).astype(np.int64)
+        return replace(self, asked=np.where(real, asked, IGNORED))
 
     def without_colours(self) -> SlotTargets:
         """The same, naming no colour."""
@@ -53,7 +62,8 @@ def scene_targets(things: Sequence[SceneObject], slots: int, mirrored: bool = Fa
         x = 1 - thing.center[0] if mirrored else thing.center[0]
         geometry[k] = x, thing.center[1], np.log10(max(thing.area, 1e-4))
     empty = np.full(len(PHOTO_LABELS), -1)
-    return SlotTargets(classes, colours, geometry, empty, np.full(len(PHOTO_LABELS), IGNORED))
+    unknown = np.full(slots, IGNORED)
+    return SlotTargets(classes, colours, geometry, empty, np.full(len(PHOTO_LABELS), IGNORED), unknown)
 
 
 def photo_targets(facts: PhotoFacts, label_map: NDArray[np.uint8] | None, slots: int) -> SlotTargets:
@@ -77,12 +87,13 @@ def photo_targets(facts: PhotoFacts, label_map: NDArray[np.uint8] | None, slots:
         np.full((slots, 3), np.nan, np.float32),
         presence,
         colours,
+        np.full(slots, IGNORED),
     )
 
 
 def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
     """Targets of several images as tensors."""
-    names = ("classes", "colours", "geometry", "presence", "label_colours")
+    names = ("classes", "colours", "geometry", "presence", "label_colours", "asked")
     return {name: torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in names}
 
 
@@ -94,6 +105,8 @@ def slot_counts(targets: dict[str, Tensor]) -> dict[str, float]:
         "geometry": float((~targets["geometry"].isnan()).sum()),
         "presence": float((targets["presence"] >= 0).sum()),
         "label_colours": float((targets["label_colours"] != IGNORED).sum()),
+        "scenes": float((targets["classes"] != IGNORED).any(1).sum()),
+        "asked": float((targets["asked"] != IGNORED).sum()),
     }
 
 
@@ -102,20 +115,23 @@ def slot_losses(
     queries: Tensor,
     targets: dict[str, Tensor],
     totals: dict[str, float] | None = None,
+    asked: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Losses and readings of the slots.
 
     Scenes: cross-entropy of class and colour and smooth L1 of the geometry, slot by slot. Photographs: a
-    label is there if any query says so (log-sum-exp), and its colour is told by the queries that say so.
+    label is there if any query says so (log-sum-exp), and its colour is told by the queries that say so. The
+    other queries of a scene should name nothing.
 
     Args:
         heads: the model's auxiliary heads.
         queries: `[N, Q, C]`; the last ones are the slots.
         targets: of `stack_targets`.
         totals: `slot_counts` of the whole step of which these targets are a part; their own when None.
+        asked: `[N, slots]` logits of the slots' relevance, where the model has them.
 
     Returns:
-        The loss, and `slot_class`, `slot_colour`, `presence` accuracies.
+        The loss, and `slot_classes`, `slot_colours`, `asked`, `presence` accuracies.
     """
     classes, colours, geometry = heads(queries)
     totals = totals or slot_counts(targets)
@@ -132,14 +148,39 @@ def slot_losses(
             readings[f"slot_{name}"] = (
                 float((logits.argmax(-1) == wanted)[real].float().mean()) if real.any() else 0.0
             )
+    scenes = (targets["classes"] != IGNORED).any(1)
+    others = classes[scenes, :-n]
+    if others.numel():
+        # What they say is spelled to the language model too; untrained, they name things at random.
+        nothing = torch.full(others.shape[:2], NOTHING, device=others.device)
+        summed = F.cross_entropy(others.flatten(0, 1), nothing.flatten(), reduction="sum")
+        loss = loss + summed / (totals["scenes"] * others.shape[1])
     known = ~targets["geometry"].isnan()
     if bool(known.any()):
         summed = F.smooth_l1_loss(
             geometry[:, -n:][known], targets["geometry"][known], beta=0.1, reduction="sum"
         )
         loss = loss + summed / totals["geometry"]
+    if asked is not None:
+        relevance, judged = relevance_losses(asked, targets, totals)
+        loss, readings = loss + relevance, readings | judged
     presence, readings_photo = presence_losses(classes, colours, targets, totals)
     return loss + presence, readings | readings_photo
+
+
+def relevance_losses(
+    asked: Tensor, targets: dict[str, Tensor], totals: dict[str, float]
+) -> tuple[Tensor, dict[str, float]]:
+    """The part of `slot_losses` that judges what the instruction asks for; counted twice.
+
+    Of all that a fresh language model must learn, picking the object that is meant took it longest.
+    """
+    known = targets["asked"] != IGNORED
+    if not bool(known.any()):
+        return asked.sum() * 0.0, {}
+    judged, wanted = asked[known], targets["asked"][known].float()
+    loss = 2.0 * F.binary_cross_entropy_with_logits(judged, wanted, reduction="sum") / totals["asked"]
+    return loss, {"asked": float(((judged > 0).float() == wanted).float().mean())}
 
 
 def presence_losses(
