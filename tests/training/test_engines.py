@@ -30,6 +30,7 @@ from segue.training.engines import (
 from segue.training.recipe import EngineRecipe, Recipe, load_recipe
 from segue.training.run import train
 from segue.training.trainer import set_trainable
+from segue.training.vocabulary import SLOT_CLASSES
 
 RecipeOf = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
@@ -148,7 +149,7 @@ def shard_and_train(folder: Path, tokenizer: Any) -> None:
     from segue.models.build import build_from_tokenizer
 
     count = int(os.environ.get("WORLD_SIZE", 1))
-    model, processor = build_from_tokenizer("tiny", tokenizer)
+    model, processor = build_from_tokenizer("tiny", tokenizer, slot_classes=SLOT_CLASSES)
     turns = [("user", "What is it?"), ("assistant", "It is the <p> mug </p> [SEG] (IMAGE1).")]
     batch = processor.collate(
         [dict(processor.encode_turns(turns, 1)) | processor.encode_pixels([image]) | {"num_images": 1}
