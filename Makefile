@@ -37,7 +37,8 @@ demo: setup  ## ask the embedded model a question about the example images
 test: setup  ## the tests that a change must pass (minutes)
 	$(BIN)/python -m pytest
 
-test-all: setup  ## all tests, the slow ones too
+test-all: setup  ## all tests, the slow ones too, with the optional packages that some of them need
+	$(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant]"
 	$(BIN)/python -m pytest -m ""
 
 lint: setup  ## ruff and mypy
