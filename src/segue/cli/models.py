@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 PARTS = {
-    "vision_model": "vision encoder (EVA-CLIP)",
+    "vision_model": "vision encoder (CLIP)",
     "aux_vision_model": "second vision encoder (DINOv2)",
     "fusion": "CLIP x DINO cross-attention",
     "reader": "instruction-aware Q-Former",
     "image_projection": "projection into the language model",
-    "slot_heads": "object slots (training only)",
+    "slot_heads": "object slots",
     "language_model": "language model",
     "seg_projection": "[SEG] projection",
     "sam": "SAM: encoder and mask decoder",
