@@ -101,18 +101,7 @@ def targets_of(conversation: Conversation, turn_index: int) -> list[Target]:
     phrases = {g.seg_ordinal: g.phrase for g in parsed.groundings}
     targets = []
     for ordinal, (image_index, rids) in enumerate(regions):
-        parts = []
-        for rid in rids:
-            rle = conversation.region(rid).mask
-            if rle is None:
-                raise RecordError(
-                    "A region has no mask to be scored with.",
-                    expected="an inline mask",
-                    found=conversation.region(rid).mask_ref or "null",
-                    where=f"region {rid!r} of conversation {conversation.id!r}",
-                    fix="build the file with inline masks",
-                )
-            parts.append(masks.decode(rle))
+        parts = [masks.decode(conversation.mask_of(rid, "be scored with")) for rid in rids]
         targets.append(Target(phrases.get(ordinal, ""), image_index, masks.union(parts)))
     return targets
 

@@ -262,6 +262,19 @@ class Conversation(StrictRecord):
             )
         return found
 
+    def mask_of(self, rid: str, purpose: str) -> RLE:
+        """Return the inline mask of a region; RecordError, naming the purpose, when the file has none."""
+        region = self.region(rid)
+        if region.mask is None:
+            raise RecordError(
+                f"A region has no mask to {purpose}.",
+                expected="an inline mask",
+                found=region.mask_ref or "null",
+                where=f"region {rid!r} of conversation {self.id!r}",
+                fix="build the file with inline masks",
+            )
+        return region.mask
+
     def assistant_turns(self) -> list[Turn]:
         """Return the answers, in order."""
         return [turn for turn in self.turns if turn.role == "assistant"]

@@ -253,15 +253,7 @@ class RecordsObjective:
         for image_index, rids in targets:
             parts = []
             for rid in rids:
-                rle = conversation.region(rid).mask
-                if rle is None:
-                    raise RecordError(
-                        "A region has no mask to train on.",
-                        expected="an inline mask",
-                        found=conversation.region(rid).mask_ref or "null",
-                        where=f"region {rid!r} of conversation {conversation.id!r}",
-                        fix="build the records with inline masks",
-                    )
+                rle = conversation.mask_of(rid, "train on")
                 if tuple(rle["size"]) != hws[image_index]:
                     path = conversation.images[image_index].path
                     raise _another_size(conversation, path, tuple(rle["size"]), hws[image_index])

@@ -9,6 +9,9 @@ every image ("all images", "both photos").
 
 from __future__ import annotations
 
+from segue.data.photos.wordings import IMAGE_WORDS as IMAGE_WORDS
+from segue.data.photos.wordings import ORDINALS as ORDINALS
+
 WORDINGS: dict[str, tuple[str, ...]] = {
     "find": (
         "Segment {the_x} in {k}.",
@@ -131,24 +134,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-IMAGE_WORDS: tuple[str, ...] = (
-    *(
-        "image {n}",
-        "image {n}",
-        "image {n}",
-        "photo {n}",
-        "picture {n}",
-        "the {nth} image",
-        "the {nth} photo",
-    ),
-)
-"""In a conversation about several images; numbers count from 1."""
-
 ONLY_IMAGE_WORDS: tuple[str, ...] = ("image 1", "the image", "this image", "the picture", "this photo")
 
 ALL_WORDS: tuple[str, ...] = ("all images", "each image", "every image", "all of these images")
 
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 REQUESTS: dict[str, tuple[str, ...]] = {
     "expression": (
