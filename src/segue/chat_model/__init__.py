@@ -6,22 +6,33 @@ else. No torch: data pipelines use this on machines without one.
 
 from __future__ import annotations
 
+from segue.chat_model.failures import (
+    BudgetSpentError,
+    NotACompletionError,
+    RefusedError,
+    UnreachableError,
+)
 from segue.chat_model.messages import ChatModel, ChatReply, Format, Message, fingerprint, image_part
 from segue.chat_model.openai import API_KEY_VARIABLES, OpenAIChatModel
-from segue.chat_model.patience import Budget, Patience
+from segue.chat_model.patience import Budget, Patience, Prices
 from segue.chat_model.recording import RecordingChatModel, ReplayChatModel
 
 __all__ = [
     "API_KEY_VARIABLES",
     "Budget",
+    "BudgetSpentError",
     "ChatModel",
     "ChatReply",
     "Format",
     "Message",
+    "NotACompletionError",
     "OpenAIChatModel",
     "Patience",
+    "Prices",
     "RecordingChatModel",
+    "RefusedError",
     "ReplayChatModel",
+    "UnreachableError",
     "fingerprint",
     "image_part",
 ]

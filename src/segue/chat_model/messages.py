@@ -81,6 +81,13 @@ class ChatReply:
         """Whether the token budget ended the reply."""
         return self.finish_reason == "length"
 
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens of prompt and reply; where the server does not count, the reply's are guessed."""
+        if not self.usage:
+            return 0, len(self.text) // 4
+        return self.usage.get("prompt_tokens", 0), self.usage.get("completion_tokens", 0)
+
 
 class ChatModel(Protocol):
     """Anything that answers messages."""
@@ -126,13 +133,20 @@ def fingerprint(
     schema: Mapping[str, Any] | None,
     max_tokens: int | None,
     sampling: Mapping[str, float | int],
+    attempt: int = 0,
 ) -> str:
-    """SHA-256 of a request: equal for the same model, words, pixels and options. Key of recordings."""
-    content = {
+    """SHA-256 of a request: equal for the same model, words, pixels and options. Key of recordings.
+
+    A request that is made again on purpose, because the reply to it was of no use, is another request: it
+    has another `attempt`.
+    """
+    content: dict[str, Any] = {
         "model": model,
         "messages": [message.to_record() for message in messages],
         "schema": schema,
         "max_tokens": max_tokens,
         "sampling": dict(sampling),
     }
+    if attempt:
+        content["attempt"] = attempt
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

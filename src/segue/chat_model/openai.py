@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from segue.chat_model.failures import NotACompletionError, RefusedError, UnreachableError
 from segue.chat_model.messages import ChatReply, Format, Message
 from segue.chat_model.patience import Budget, Patience, read_retry_after
 from segue.chat_model.transport import NoAnswer, Response, exchange
@@ -81,9 +82,19 @@ class OpenAIChatModel:
         *,
         schema: Mapping[str, Any] | None = None,
         max_tokens: int | None = None,
+        idempotency_key: str | None = None,
         **sampling: float | int,
     ) -> ChatReply:
-        """Answer the messages; see `ChatModel.complete`."""
+        """Answer the messages; see `ChatModel.complete`.
+
+        Args:
+            messages: Oldest first.
+            schema: JSON Schema of the reply.
+            max_tokens: Budget of the reply.
+            idempotency_key: Sent as the header of that name: a server that knows it answers a request that
+                comes twice (because its sender was killed in between) only once, and charges it once.
+            **sampling: `temperature`, `top_p`, `seed`.
+        """
         clock = self.patience.clock
         started, attempts = clock(), 0
         wire = {"model": self._model, "messages": [message.to_wire() for message in messages]}
@@ -92,11 +103,11 @@ class OpenAIChatModel:
         while True:
             format_ = self._format if schema is not None else Format.TEXT
             content = wire | self._accepted(options) | _response_format(format_, schema)
-            response, tried = self._send(content, f"{self.url}/chat/completions", started)
+            response, tried = self._send(content, f"{self.url}/chat/completions", started, idempotency_key)
             attempts += tried
             if response.status < 300:
                 reply = _read_reply(response, format_, self._said(response))
-                self.budget.count_tokens(sum(reply.usage.values()) or len(reply.text) // 4)
+                self.budget.count_usage(*reply.tokens)
                 return replace(reply, attempts=attempts, seconds=clock() - started)
             if not self._ask_for_less(response, content):
                 raise self._refusal(response)
@@ -131,30 +142,36 @@ class OpenAIChatModel:
 
     # ---- sending -----------------------------------------------------------------------------------------
 
-    def _send(self, content: Any, url: str, started: float) -> tuple[Response, int]:
+    def _send(
+        self, content: Any, url: str, started: float, idempotency_key: str | None = None
+    ) -> tuple[Response, int]:
         """Send until there is an answer that a repetition would not change; that answer, and the attempts."""
         patience = self.patience
-        failure, retry_after = "", None
+        failure, retry_after, nobody_there = "", None, False
+        headers = self._headers() | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
         for attempt in range(patience.retries + 1):
             if attempt:
                 wait = patience.wait_before(attempt, retry_after)
                 left = patience.total - (patience.clock() - started)
                 if wait >= left:
-                    raise self._given_up(f"{failure}; the next attempt would be in {wait:.0f} s", attempt)
+                    raise self._given_up(
+                        f"{failure}; the next attempt would be in {wait:.0f} s", attempt, nobody_there
+                    )
                 patience.sleep(wait)
             left = patience.total - (patience.clock() - started)
             self.budget.start_request()
             try:
                 response = exchange(
-                    url, self._headers(), content, max(0.1, min(patience.timeout, left)), patience.clock
+                    url, headers, content, max(0.1, min(patience.timeout, left)), patience.clock
                 )
             except NoAnswer as error:
                 failure, retry_after = self._clean(error.reason), None
                 # Nobody there from the start is an address to correct; later it is a server that restarts.
-                if error.nobody_there and not self._reached:
-                    raise self._given_up(failure, attempt + 1) from None
+                nobody_there = error.nobody_there
+                if nobody_there and not self._reached:
+                    raise self._given_up(failure, attempt + 1, nobody_there) from None
                 continue
-            self._reached = True
+            self._reached, nobody_there = True, False
             problem = self._problem_in(response)
             status = response.status if response.status >= 300 else _status_of(problem)
             about_format = status == 500 and any(word in response.text().lower() for word in _ABOUT_FORMAT)
@@ -162,7 +179,7 @@ class OpenAIChatModel:
                 return replace(response, status=status), attempt + 1
             failure = f"HTTP {status}: {self._said(response)}"
             retry_after = _retry_after(response)
-        raise self._given_up(failure, patience.retries + 1)
+        raise self._given_up(failure, patience.retries + 1, nobody_there)
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "segue"}
@@ -203,8 +220,8 @@ class OpenAIChatModel:
         """Servers and libraries quote what they were sent; the key must not get into a message that way."""
         return text.replace(self._key, "[key]") if self._key else text
 
-    def _given_up(self, failure: str, attempts: int) -> ModelError:
-        return ModelError(
+    def _given_up(self, failure: str, attempts: int, nobody_there: bool) -> ModelError:
+        error = UnreachableError(
             "The chat model cannot be reached.",
             expected=f"an answer within {self.patience.retries + 1} attempts and "
             f"{self.patience.total:g} seconds",
@@ -212,6 +229,8 @@ class OpenAIChatModel:
             where=self.url,
             fix="check that the server runs and is not overloaded; timeout= and retries= give it more time",
         )
+        error.nobody_there = nobody_there
+        return error
 
     def _refusal(self, response: Response) -> ModelError:
         status = response.status
@@ -225,13 +244,15 @@ class OpenAIChatModel:
         }.get(status, "read what the server says; it may not accept images, or not so many")
         if 300 <= status < 400:
             fix = f"use the address that the server names: {response.headers.get('location', 'unknown')}"
-        return ModelError(
+        error = RefusedError(
             "The server refused the request.",
             expected="HTTP 200",
             found=f"HTTP {status}: {self._said(response)}",
             where=f"model {self._model!r} at {self.url}",
             fix=self._clean(fix),
         )
+        error.concerns_request = status in (400, 413, 415, 422)
+        return error
 
 
 def _response_format(format_: Format, schema: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -244,11 +265,11 @@ def _response_format(format_: Format, schema: Mapping[str, Any] | None) -> dict[
 
 
 def _read_reply(response: Response, format_: Format, said: str) -> ChatReply:
-    """A completion as a `ChatReply`; ModelError when the answer is not one."""
+    """A completion as a `ChatReply`; NotACompletionError when the answer is not one."""
     content = response.json()
     choices = content.get("choices") if isinstance(content, dict) else None
     if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
-        raise ModelError(
+        raise NotACompletionError(
             "The server's answer is not a chat completion.",
             expected='a JSON object with "choices"',
             found=said[:120],

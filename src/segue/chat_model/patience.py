@@ -3,59 +3,111 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from segue.errors import InputError, ModelError
+from segue.chat_model.failures import BudgetSpentError
+from segue.errors import InputError
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a server takes, in any one currency per million tokens."""
+
+    prompt: float
+    completion: float
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 @dataclass
 class Budget:
-    """A bound on requests and tokens, shared by everything that spends from it.
+    """A bound on requests, tokens, money and time, shared by everything that spends from it.
+
+    Spending is known only when a reply is there, so requests that are under way at the same time can each
+    go over a bound on tokens or money by what they cost themselves.
 
     Args:
         max_requests: None for no bound.
         max_tokens: Of prompts and replies together, as the servers count them; None for no bound.
+        max_money: In the currency of `prices`, which it needs; None for no bound.
+        max_seconds: From the first request on; None for no bound.
+        prices: None where tokens cost nothing, or nobody knows what.
+        clock: Exchanged by tests.
     """
 
     max_requests: int | None = None
     max_tokens: int | None = None
     requests: int = 0
     tokens: int = 0
+    max_money: float | None = None
+    max_seconds: float | None = None
+    prices: Prices | None = None
+    money: float = 0.0
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        for name, bound in (("max_requests", self.max_requests), ("max_tokens", self.max_tokens)):
-            if bound is not None and bound < 1:
+        self._lock = threading.Lock()
+        self._started: float | None = None
+        for name, bound, least in (
+            ("max_requests", self.max_requests, 1),
+            ("max_tokens", self.max_tokens, 1),
+            ("max_money", self.max_money, None),
+            ("max_seconds", self.max_seconds, None),
+        ):
+            if bound is not None and not (bound >= least if least is not None else bound > 0):
                 raise InputError(
                     "A budget allows nothing.",
-                    expected=f"{name} >= 1, or None for no bound",
+                    expected=f"{name} {'> 0' if least is None else f'>= {least}'}, or None for no bound",
                     found=str(bound),
                     where="Budget",
                     fix="raise it, or leave it out",
                 )
+        if self.max_money is not None and self.prices is None:
+            raise InputError(
+                "A budget of money needs prices.",
+                expected="the prices of a million prompt and completion tokens",
+                found="none",
+                where="Budget",
+                fix="give the prices, or bound requests or tokens instead",
+            )
 
     def start_request(self) -> None:
-        """Count a request that is about to be sent; ModelError when nothing is left for it."""
-        for spent, bound, what in (
-            (self.requests, self.max_requests, "requests"),
-            (self.tokens, self.max_tokens, "tokens"),
-        ):
-            if bound is not None and spent >= bound:
-                raise ModelError(
-                    "The budget for the chat model is spent.",
-                    expected=f"fewer than {bound} {what}",
-                    found=f"{spent} {what}",
-                    where="Budget",
-                    fix="raise the budget, or ask about less",
-                )
-        self.requests += 1
+        """Count a request that is about to be sent; BudgetSpentError when nothing is left for it."""
+        with self._lock:
+            now = self.clock()
+            self._started = now if self._started is None else self._started
+            for spent, bound, what in (
+                (self.requests, self.max_requests, "requests"),
+                (self.tokens, self.max_tokens, "tokens"),
+                (self.money, self.max_money, "of the currency of the prices"),
+                (now - self._started, self.max_seconds, "seconds"),
+            ):
+                if bound is not None and spent >= bound:
+                    raise BudgetSpentError(
+                        "The budget for the chat model is spent.",
+                        expected=f"fewer than {bound:g} {what}",
+                        found=f"{spent:g} {what}",
+                        where="Budget",
+                        fix="raise the budget, or ask about less",
+                    )
+            self.requests += 1
 
     def count_tokens(self, number: int) -> None:
         """Add what a reply has cost."""
-        self.tokens += number
+        self.count_usage(0, number)
+
+    def count_usage(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Add what a reply has cost, and its price where prices are known."""
+        with self._lock:
+            self.tokens += prompt_tokens + completion_tokens
+            self.money += 0.0 if self.prices is None else self.prices.of(prompt_tokens, completion_tokens)
 
 
 @dataclass
