@@ -38,7 +38,7 @@ test: setup  ## the tests that a change must pass (minutes)
 	$(BIN)/python -m pytest
 
 test-all: setup  ## all tests, the slow ones too, with the optional packages that some of them need
-	$(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant]"
+	$(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant,data,scale]"
 	$(BIN)/python -m pytest -m ""
 
 lint: setup  ## ruff and mypy
