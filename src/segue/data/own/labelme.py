@@ -42,7 +42,7 @@ _ADVICE: dict[str, tuple[str, str]] = {
 }
 
 
-class _Unusable(Exception):
+class UnusableFile(Exception):
     """A file gives no image: `(reason, found)`."""
 
 
@@ -75,8 +75,8 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     annotated = []
     for file in files:
         try:
-            annotated.append(_read_file(file, root, folder, report))
-        except _Unusable as problem:
+            annotated.append(read_file(file, root, folder, report))
+        except UnusableFile as problem:
             reason, found = problem.args
             _drop(report, file.name, reason, found, file)
     kept = usable_images(annotated, report)
@@ -90,19 +90,30 @@ def _drop(report: ReadReport, record: str, reason: str, found: str, file: Path) 
     report.drop(record, reason, expected=expected, found=found, where=str(file), fix=fix)
 
 
-def _read_file(file: Path, root: Path, folder: ImageFolder | None, report: ReadReport) -> AnnotatedImage:
+def read_file(file: Path, root: Path, folder: ImageFolder | None, report: ReadReport) -> AnnotatedImage:
+    """Read one LabelMe file.
+
+    Args:
+        file: The JSON.
+        root: The image is named by the file's path below this folder.
+        folder: Where to look for images first; None to look only where the file says, and beside it.
+        report: Shapes that are left out are counted here.
+
+    Raises:
+        UnusableFile: No image, no size, or no shape is left.
+    """
     try:
         data = load_json(file)
     except InputError as error:
-        raise _Unusable("not a LabelMe file", error.found) from None
+        raise UnusableFile("not a LabelMe file", error.found) from None
     if not isinstance(data, Mapping) or not isinstance(data.get("shapes"), list):
-        raise _Unusable("not a LabelMe file", f"{type(data).__name__} without `shapes`")
+        raise UnusableFile("not a LabelMe file", f"{type(data).__name__} without `shapes`")
     image = _image_file(data, file, folder, report)
     hw = _size(data, image)
     groups, unsure = _groups(data["shapes"], hw, file, report)
     regions = _regions(groups, unsure, file, report)
     if not regions:
-        raise _Unusable("file without usable shape", f"{len(data['shapes'])} shapes")
+        raise UnusableFile("file without usable shape", f"{len(data['shapes'])} shapes")
     name = file.relative_to(root).with_suffix("").as_posix()
     return AnnotatedImage(name, image, *hw, regions, frozenset(unsure))
 
@@ -121,7 +132,7 @@ def _image_file(data: Mapping[str, Any], file: Path, folder: ImageFolder | None,
     embedded = data.get("imageData")
     if isinstance(embedded, str) and embedded:
         return _unpacked(embedded, report)
-    raise _Unusable("image file not found", f"imagePath {stated!r}, imageData {type(embedded).__name__}")
+    raise UnusableFile("image file not found", f"imagePath {stated!r}, imageData {type(embedded).__name__}")
 
 
 def _unpacked(embedded: str, report: ReadReport) -> Path:
@@ -130,7 +141,7 @@ def _unpacked(embedded: str, report: ReadReport) -> Path:
         content = base64.b64decode(embedded)
         upright_hw(content)
     except (binascii.Error, ValueError) as error:
-        raise _Unusable("image file not found", f"imageData is no image: {error}") from None
+        raise UnusableFile("image file not found", f"imageData is no image: {error}") from None
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     target = Path(home) / "segue" / "labelme_images" / f"{hashlib.sha256(content).hexdigest()[:32]}.img"
     if not target.is_file():
@@ -151,7 +162,7 @@ def _size(data: Mapping[str, Any], image: Path) -> tuple[int, int]:
     try:
         return upright_hw(image)
     except ImageError as error:
-        raise _Unusable("image without size", error.found) from None
+        raise UnusableFile("image without size", error.found) from None
 
 
 def _groups(

@@ -1,0 +1,69 @@
+"""One entrance for every source of annotated images."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from segue.data.sources.source import ImageSource
+from segue.errors import InputError
+
+_CLASSES = {
+    "labelme": "segue.data.sources.generic:LabelMeFolder",
+    "scenes": "segue.data.sources.generic:SceneFolder",
+}
+SOURCES = tuple(_CLASSES)
+"""Names that `open_source` knows."""
+
+
+def source_class(name: str) -> type[ImageSource]:
+    """The class of a source, to ask for its `splits` before anything is opened.
+
+    Raises:
+        InputError: There is no such source.
+    """
+    if name not in _CLASSES:
+        raise InputError(
+            "There is no such source.",
+            expected=", ".join(SOURCES),
+            found=repr(name),
+            where="name",
+            fix="choose one of these",
+        )
+    module, _, kind = _CLASSES[name].partition(":")
+    found: type[ImageSource] = getattr(importlib.import_module(module), kind)
+    return found
+
+
+def open_source(name: str, root: str | Path, *, split: str = "train", **options: Any) -> ImageSource:
+    """Open a source; nothing but its layout and its lists is read before it is iterated over.
+
+    Example:
+        `open_source("pascal_part", "/data/pascal", split="val", vocabulary="116", split_lr=True)`
+
+    Args:
+        name: One of `SOURCES`.
+        root: The folder (for COCO and LabelMe also the file) as it was downloaded.
+        split: One of the source's own splits; where the data is not divided, what it is to be called.
+        options: Of the source; see its class.
+
+    Returns:
+        The source; iterate over it, then look at its `report`.
+
+    Raises:
+        InputError: An unknown name, split or option, or a root that is not what the source expects.
+    """
+    kind = source_class(name)
+    known = list(inspect.signature(kind).parameters)[2:]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise InputError(
+            f"The source {name} has no such option.",
+            expected=", ".join(known) or "no options",
+            found=", ".join(unknown),
+            where="options",
+            fix="leave it out",
+        )
+    return kind(Path(root).expanduser(), split, **options)

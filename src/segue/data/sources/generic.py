@@ -1,0 +1,159 @@
+"""A user's own annotations and rendered scenes through the interface of the known sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.own import labelme
+from segue.data.own.files import ImageFolder, json_files
+from segue.data.own.sources import usable_images
+from segue.data.scenes.build import CONVERSATIONS
+from segue.data.scenes.kinds import KINDS
+from segue.data.sources.layout import Layout, locate
+from segue.data.sources.source import ImageSource, Unusable
+from segue.errors import InputError
+from segue.records import Conversation, Region
+
+
+class LabelMeFolder(ImageSource):
+    """LabelMe: one JSON an image; `object:part` labels are parts. Formats and repairs as `segue train` reads.
+
+    Args:
+        root: The folder, with its subfolders (only `root/split` where there is one), or one JSON file.
+        split: Any.
+        images: Folder of the images, if not where `imagePath` says.
+    """
+
+    name = "labelme"
+
+    def __init__(self, root: Path, split: str = "train", *, images: Path | None = None) -> None:
+        super().__init__(root, split)
+        self.options = {"images": None if images is None else images.name}
+        self._folder = ImageFolder(images) if images is not None else None
+        self._base = root.parent if root.is_file() else root
+        files = [root] if root.is_file() else json_files(root, split)
+        self._files = {file.relative_to(self._base).with_suffix("").as_posix(): file for file in files}
+        if not self._files:
+            raise InputError(
+                "There is no LabelMe file.",
+                expected="a folder with one .json for each image",
+                found="a folder without .json" if root.is_dir() else "nothing",
+                where=str(root),
+                fix="check the path",
+            )
+
+    def keys(self) -> Sequence[str]:
+        return list(self._files)
+
+    def read(self, key: str) -> AnnotatedImage:
+        try:
+            image = labelme.read_file(self._files[key], self._base, self._folder, self.report)
+        except labelme.UnusableFile as problem:
+            raise Unusable(*problem.args) from None
+        return _writable(image, self)
+
+    def annotation_files(self) -> Iterable[Path]:
+        return self._files.values()
+
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+
+class SceneFolder(ImageSource):
+    """What `segue data scenes` made: exact masks of every object and visible part.
+
+    An object is named by its kind ("mug"); with `attributes`, as the scenes' texts call it ("red mug").
+
+    Args:
+        root: The folder that was given to `segue data scenes --out`.
+        split: Images of other splits are left out.
+        attributes: Keep colours and the like in the names of objects.
+    """
+
+    name = "scenes"
+
+    def __init__(self, root: Path, split: str = "train", *, attributes: bool = False) -> None:
+        super().__init__(locate(root, _SCENES), split)
+        self.options = {"attributes": attributes}
+        self._attributes = attributes
+        self._file = self.root / CONVERSATIONS
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """Image id -> (byte at which its conversation begins, 0-based image in it)."""
+        places: dict[str, tuple[int, int]] = {}
+        offset = 0
+        with self._file.open("rb") as file:
+            for line in file:
+                start, offset = offset, offset + len(line)
+                if not line.strip():
+                    continue
+                record = Conversation.from_json(line.decode("utf-8"), where=str(self._file))
+                if record.split == self.split:
+                    for index, image in enumerate(record.images):
+                        places.setdefault(image.image_id.partition(":")[2], (start, index))
+        return places
+
+    def keys(self) -> Sequence[str]:
+        return list(self._places)
+
+    def read(self, key: str) -> AnnotatedImage:
+        start, index = self._places[key]
+        with self._file.open("rb") as file:
+            file.seek(start)
+            record = Conversation.from_json(file.readline().decode("utf-8"), where=str(self._file))
+        image = record.images[index]
+        path = self.root / image.path
+        if not path.is_file():
+            raise Unusable("image file not found", str(path))
+        regions = [region for region in record.regions if region.image_index == index]
+        phrases = {region.rid: region.name for region in regions}
+        return AnnotatedImage(
+            key, path, image.height, image.width, tuple(self._region(region, phrases) for region in regions)
+        )
+
+    def _region(self, region: Region, phrases: dict[str, str]) -> AnnotatedRegion:
+        if region.mask is None:
+            raise Unusable("region without mask", region.rid)
+        if region.parent is not None:
+            name = region.name.removeprefix(phrases[region.parent]).removeprefix("'s").removeprefix("'")
+            return AnnotatedRegion(region.rid, "part", name.strip(), region.parent, region.mask, region.name)
+        name = region.name if self._attributes else _kind(region.name)
+        return AnnotatedRegion(region.rid, "object", name, None, region.mask, region.name)
+
+    def annotation_files(self) -> Iterable[Path]:
+        return [self._file]
+
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        return {} if self._attributes else {kind.name: kind.parts for kind in KINDS.values()}
+
+    advice: ClassVar = {
+        "image file not found": ("the file that the record names", "build the scenes again"),
+        "region without mask": ("an inline mask", "build the scenes again"),
+    }
+
+
+_SCENES = Layout("scenes", ((CONVERSATIONS,), ("images",)), "segue data scenes --out FOLDER makes one")
+
+
+def _kind(phrase: str) -> str:
+    """The kind at the end of a phrase: "small red coffee cup" -> "coffee cup"."""
+    fitting = [kind for kind in KINDS if phrase == kind or phrase.endswith(f" {kind}")]
+    return max(fitting, key=len, default=phrase)
+
+
+def _writable(image: AnnotatedImage, source: ImageSource) -> AnnotatedImage:
+    """Leave out what cannot be named in a sentence, as for training on own data; nothing left is unusable."""
+    from segue.data.own.report import ReadReport
+
+    judged = ReadReport(source.name, source.root)
+    kept = usable_images([image], judged)
+    if not kept:
+        reason = next(iter(judged.dropped))
+        raise Unusable(reason, judged.examples[0].found)
+    source.report.dropped.update(judged.dropped)
+    return kept[0]
