@@ -98,18 +98,20 @@ class CocoAnnotations:
         return len(self.images)
 
 
-class _Unusable(Exception):
-    """A record cannot be used: `(reason, detail)`; caught inside this module and turned into the report."""
+class UnusableRecord(Exception):
+    """A record cannot be used: `(reason, detail)`; whoever reads a file turns it into the report."""
 
 
 def _checked_rle(segmentation: Mapping[str, Any], hw: tuple[int, int]) -> RLE:
     size = segmentation.get("size")
     if not isinstance(size, (list, tuple)) or list(size) != list(hw):
-        raise _Unusable("mask size differs from image size", f"mask {size}, image {list(hw)}")
+        raise UnusableRecord("mask size differs from image size", f"mask {size}, image {list(hw)}")
     try:
         masks.check_rle(segmentation)
     except InputError as error:
-        raise _Unusable("damaged run lengths", f"expected {error.expected}, found {error.found}") from None
+        raise UnusableRecord(
+            "damaged run lengths", f"expected {error.expected}, found {error.found}"
+        ) from None
     counts = segmentation["counts"]
     if isinstance(counts, str):
         return {"size": list(hw), "counts": counts}
@@ -121,7 +123,7 @@ def _polygon_rle(polygons: list[Any], hw: tuple[int, int]) -> RLE:
         polygons = [polygons]  # one flat polygon instead of a list of polygons
     sound = [polygon for polygon in polygons if _is_polygon(polygon)]
     if not sound:
-        raise _Unusable("no usable polygon", "a polygon needs at least 3 points x, y, all finite")
+        raise UnusableRecord("no usable polygon", "a polygon needs at least 3 points x, y, all finite")
     return masks.encode(masks.from_polygons(sound, hw))
 
 
@@ -150,7 +152,7 @@ def to_rle(segmentation: Any, hw: tuple[int, int]) -> RLE:
     """
     try:
         return _segmentation_rle(segmentation, hw)
-    except _Unusable as problem:
+    except UnusableRecord as problem:
         reason, detail = problem.args
         raise RecordError(
             f"Segmentation cannot be used: {reason}",
@@ -165,9 +167,9 @@ def _segmentation_rle(segmentation: Any, hw: tuple[int, int]) -> RLE:
     elif isinstance(segmentation, list) and segmentation:
         rle = _polygon_rle(segmentation, hw)
     else:
-        raise _Unusable("no segmentation", repr(segmentation)[:60])
+        raise UnusableRecord("no segmentation", repr(segmentation)[:60])
     if masks.area(rle) == 0:
-        raise _Unusable("empty mask", "no pixel is set")
+        raise UnusableRecord("empty mask", "no pixel is set")
     return rle
 
 
@@ -248,29 +250,15 @@ def read_coco(
     images_dir = json_path.parent if images_dir is None else Path(images_dir)
     data = _load_json(json_path)
     report = CocoReport(json_path)
-    names = {
-        _id(_get(entry, "id")): str(entry["name"]) for entry in data["categories"] if _get(entry, "name")
-    }
+    names = category_names(data["categories"])
     by_image = _group(data, report)
     images = []
     for entry in data["images"]:
+        annotations = by_image.pop(record_id(_get(entry, "id")), [])
         try:
-            image_id, path, hw = _image_header(entry, images_dir, check_files)
-            annotations = by_image.pop(_id(entry["id"]), [])
-            if not annotations:
-                raise _Unusable("image without annotation", str(entry.get("file_name")))
-            regions, lost = _regions(annotations, names, hw, report)
-            if not regions:
-                raise _Unusable("image without usable annotation", str(entry.get("file_name")))
-        except _Unusable as problem:
+            images.append(read_image(entry, annotations, names, images_dir, report, check_files=check_files))
+        except UnusableRecord as problem:
             report.dropped.append(DroppedRecord(f"image {_get(entry, 'id')}", *problem.args))
-            by_image.pop(_id(_get(entry, "id")), None)
-            continue
-        unsure = lost | _listed(entry, "not_exhaustive_category_ids", names)
-        absent = _listed(entry, "neg_category_ids", names) if "neg_category_ids" in entry else None
-        images.append(AnnotatedImage(image_id, path, *hw, regions, unsure, absent))
-        report.objects += sum(region.kind == "object" for region in regions)
-        report.parts += sum(region.kind == "part" for region in regions)
     for annotations in by_image.values():
         for annotation in annotations:
             found = f"image_id {annotation.get('image_id')}"
@@ -281,16 +269,56 @@ def read_coco(
     return CocoAnnotations(tuple(images), report)
 
 
-def _id(value: Any) -> Any:
+def record_id(value: Any) -> Any:
     """An identifier as files use them; anything else (a list, say) is none."""
     return value if isinstance(value, (int, str, float)) else None
+
+
+def category_names(categories: Iterable[Any]) -> dict[Any, str]:
+    """The names of a file's `categories` by id, as they are written there."""
+    return {record_id(_get(entry, "id")): str(entry["name"]) for entry in categories if _get(entry, "name")}
+
+
+def read_image(
+    entry: Any,
+    annotations: list[dict[str, Any]],
+    names: Mapping[Any, str],
+    images_dir: Path,
+    report: CocoReport,
+    *,
+    check_files: bool = True,
+) -> AnnotatedImage:
+    """Read one entry of `images` with its annotations; see `read_coco` for what is kept.
+
+    Args:
+        entry: The entry.
+        annotations: Those of this image, each with an id of its own.
+        names: See `category_names`.
+        images_dir: Folder that `file_name` is relative to.
+        report: Annotations that are dropped or repaired, and regions that are kept, are counted here.
+        check_files: Look whether the image file exists.
+
+    Raises:
+        UnusableRecord: The image cannot be used.
+    """
+    image_id, path, hw = _image_header(entry, images_dir, check_files)
+    if not annotations:
+        raise UnusableRecord("image without annotation", str(entry.get("file_name")))
+    regions, lost = _regions(annotations, names, hw, report)
+    if not regions:
+        raise UnusableRecord("image without usable annotation", str(entry.get("file_name")))
+    unsure = lost | _listed(entry, "not_exhaustive_category_ids", names)
+    absent = _listed(entry, "neg_category_ids", names) if "neg_category_ids" in entry else None
+    report.objects += sum(region.kind == "object" for region in regions)
+    report.parts += sum(region.kind == "part" for region in regions)
+    return AnnotatedImage(image_id, path, *hw, regions, unsure, absent)
 
 
 def _listed(entry: Mapping[str, Any], field_name: str, names: Mapping[Any, str]) -> frozenset[str]:
     """The names whose category ids an image lists in this field."""
     listed = entry.get(field_name)
     ids = listed if isinstance(listed, list) else []
-    return frozenset(name_key(names[_id(number)]) for number in ids if _id(number) in names)
+    return frozenset(name_key(names[record_id(number)]) for number in ids if record_id(number) in names)
 
 
 def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str, Any]]]:
@@ -298,7 +326,7 @@ def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str,
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     seen: set[Any] = set()
     for position, annotation in enumerate(data["annotations"]):
-        identifier = _id(_get(annotation, "id"))
+        identifier = record_id(_get(annotation, "id"))
         if identifier is None or str(identifier) in seen:
             reason = "annotation without id" if identifier is None else "repeated annotation id"
             report.dropped.append(
@@ -306,26 +334,26 @@ def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str,
             )
             continue
         seen.add(str(identifier))  # regions are named by text, where 1 and "1" are the same
-        by_image[_id(annotation.get("image_id"))].append(annotation)
+        by_image[record_id(annotation.get("image_id"))].append(annotation)
     return by_image
 
 
 def _image_header(entry: Any, images_dir: Path, check_files: bool) -> tuple[str, Path, tuple[int, int]]:
     file_name, height, width = (_get(entry, key) for key in ("file_name", "height", "width"))
-    if not isinstance(file_name, str) or _id(_get(entry, "id")) is None:
-        raise _Unusable("image without file_name or id", repr(entry)[:60])
+    if not isinstance(file_name, str) or record_id(_get(entry, "id")) is None:
+        raise UnusableRecord("image without file_name or id", repr(entry)[:60])
     path = _find_image(images_dir, file_name) if check_files else images_dir / file_name
     if path is None:
-        raise _Unusable("image file not found", str(images_dir / file_name))
+        raise UnusableRecord("image file not found", str(images_dir / file_name))
     if height is None and width is None and check_files:
         try:
             height, width = upright_hw(path)
         except ImageError as error:
-            raise _Unusable("image without size", error.found) from None
+            raise UnusableRecord("image without size", error.found) from None
     if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
-        raise _Unusable("image without size", f"height {height}, width {width}")
+        raise UnusableRecord("image without size", f"height {height}, width {width}")
     if height * width > masks.MAX_PIXELS:
-        raise _Unusable("image too large", f"{height} * {width} pixels, at most {masks.MAX_PIXELS:,}")
+        raise UnusableRecord("image too large", f"{height} * {width} pixels, at most {masks.MAX_PIXELS:,}")
     return str(entry["id"]), path, (height, width)
 
 
@@ -337,13 +365,13 @@ def _regions(
     decoded: list[tuple[dict[str, Any], str, RLE]] = []
     for annotation in annotations:
         try:
-            name = names.get(_id(annotation.get("category_id")))
+            name = names.get(record_id(annotation.get("category_id")))
             if name is None:
-                raise _Unusable("unknown category", f"category_id {annotation.get('category_id')}")
+                raise UnusableRecord("unknown category", f"category_id {annotation.get('category_id')}")
             if annotation.get("iscrowd"):
-                raise _Unusable("crowd region", name)
+                raise UnusableRecord("crowd region", name)
             decoded.append((annotation, name, _segmentation_rle(annotation.get("segmentation"), hw)))
-        except _Unusable as problem:
+        except UnusableRecord as problem:
             report.dropped.append(DroppedRecord(f"annotation {annotation['id']}", *problem.args))
             lost |= {name_key(name)} if name is not None else set()
     objects = {
@@ -383,7 +411,7 @@ def _parent(
     report: CocoReport,
 ) -> str | None:
     wanted = clean_name(name.split(":", 1)[0])
-    stated = objects.get(_id(annotation.get("obj_ann_id")))
+    stated = objects.get(record_id(annotation.get("obj_ann_id")))
     if stated is not None and stated.name == wanted:
         return stated.rid
     best = most_overlapped(rle, (region for region in objects.values() if region.name == wanted))
