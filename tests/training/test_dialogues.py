@@ -10,6 +10,7 @@ from segue import protocol
 from segue.models.processing_grounded import PrimaProcessor
 from segue.training.dialogues import (
     Dialogue,
+    ListingFirst,
     dialogue_texts,
     draw_dialogue,
     instruction_bank,
@@ -98,3 +99,21 @@ def test_the_instruction_bank_is_padded_questions(
         assert len(question.split()) > 2
         assert not row[~real].any()
     assert len({tuple(row) for row in ids.tolist()}) > 6
+
+
+def test_listings_name_the_things_of_one_image(scenes: ScenePool) -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(40):
+        dialogue = draw_dialogue(scenes, None, 0.0, rng, listing_share=1.0)
+        check(dialogue)
+        assert len(dialogue.turns) == 2
+        assert len({m.image_index for m in dialogue.mentions}) == 1
+        assert all(m.part is None for m in dialogue.mentions)
+
+
+def test_the_share_of_listings_falls_in_a_line() -> None:
+    plan = ListingFirst(until=100, fade=200, share=0.1)
+    assert [plan.at(s) for s in (0, 99)] == [1.0, 1.0]
+    assert abs(plan.at(200) - 0.55) < 1e-9
+    assert abs(plan.at(300) - 0.1) < 1e-9 and abs(plan.at(9999) - 0.1) < 1e-9
+    assert ListingFirst().at(0) == 0.0

@@ -16,7 +16,7 @@ from segue.models.processing_grounded import GroundedProcessor
 from segue.training.accumulation import WHOLE, Share
 from segue.training.augmentation import pad_square, resize_pair
 from segue.training.cached_images import CachedImages
-from segue.training.dialogues import Dialogue, draw_dialogue
+from segue.training.dialogues import Dialogue, ListingFirst, draw_dialogue
 from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pools import PhotoPool, ScenePool
@@ -40,6 +40,7 @@ class ConversationObjective:
         distillation: weight of the squared distance between a `[SEG]` prompt and its phrase's code.
         slots: weight of the slot losses.
         masks: train through SAM's decoder with the real mask loss (the joint tune).
+        listing_first: fields of `ListingFirst`; none by default.
 
     Source: ours.
     """
@@ -61,6 +62,7 @@ class ConversationObjective:
         distillation: float = 1.0,
         slots: float = 0.5,
         masks: bool = False,
+        listing_first: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         self.processor, self.batch_size, self.photo_share, self.seed = (
@@ -72,6 +74,7 @@ class ConversationObjective:
         self.images = CachedImages(
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
+        self.listing_first = ListingFirst(**(listing_first or {}))
         self.feature_dropout = feature_dropout
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
@@ -119,8 +122,11 @@ class ConversationObjective:
     def draw_bucket(self, number: int) -> list[list[tuple[Dialogue, dict[str, Any]]]]:
         """`BUCKET` batches of dialogues of similar length, in random order."""
         rng = np.random.default_rng([self.seed, number, 4])
+        listings = self.listing_first.at(number * BUCKET)
         drawn = [
-            draw_dialogue(self.images.scenes, self.images.photos, self.photo_share, rng)
+            draw_dialogue(
+                self.images.scenes, self.images.photos, self.photo_share, rng, listing_share=listings
+            )
             for _ in range(BUCKET * self.batch_size)
         ]
         encoded = [(d, self.processor.encode_turns(d.turns, len(d.images))) for d in drawn]

@@ -19,6 +19,36 @@ from segue.training.pools import PhotoPool, ScenePool
 
 IMAGE_COUNTS, IMAGE_SHARES = (1, 2, 3), (0.2, 0.45, 0.35)
 
+LISTING_OPENINGS, LISTING_IMAGE_SHARES = ("contents",), (0.1, 0.6, 0.3)
+"""Dialogues that list what one image of a set shows: the shortest way to learn to look into the right one."""
+
+
+@dataclass(frozen=True)
+class ListingFirst:
+    """How many of the dialogues about scenes are listings, by step.
+
+    A fresh language model that gets the whole mix learns to speak long before it learns to look, and then
+    stays there; one that gets only listings reads the right image within some hundred steps.
+
+    Args:
+        until: Steps with nothing else.
+        fade: Steps over which their share then falls in a line.
+        share: What it falls to.
+
+    Source: ours.
+    """
+
+    until: int = 0
+    fade: int = 0
+    share: float = 0.0
+
+    def at(self, step: int) -> float:
+        """The share at a step, 0 to 1."""
+        if step < self.until:
+            return 1.0
+        gone = (step - self.until) / self.fade if self.fade else 1.0
+        return max(self.share, 1.0 + (self.share - 1.0) * min(gone, 1.0))
+
 
 @dataclass(frozen=True)
 class Mention:
@@ -56,10 +86,16 @@ def _turns(exchanges: Any) -> list[tuple[str, str]]:
     return turns
 
 
-def scene_dialogue(pool: ScenePool, rng: np.random.Generator) -> Dialogue:
-    """A dialogue about 1 to 3 scenes."""
-    images = pool.sample_set(rng, int(rng.choice(IMAGE_COUNTS, p=IMAGE_SHARES)))
-    exchanges = compose_dialogue([pool.objects[i] for i in images], rng)
+def scene_dialogue(pool: ScenePool, rng: np.random.Generator, *, listing: bool = False) -> Dialogue:
+    """A dialogue about 1 to 3 scenes, or one question and answer that lists what is in one of them."""
+    shares = LISTING_IMAGE_SHARES if listing else IMAGE_SHARES
+    images = pool.sample_set(rng, int(rng.choice(IMAGE_COUNTS, p=shares)))
+    exchanges = compose_dialogue(
+        [pool.objects[i] for i in images],
+        rng,
+        1 if listing else None,
+        openings=LISTING_OPENINGS if listing else (),
+    )
     mentions = [
         Mention(e.answer[s.start : s.end], s.image_index, s.object_index, s.part, number)
         for number, e in enumerate(exchanges)
@@ -77,9 +113,16 @@ def photo_dialogue(pool: PhotoPool, rng: np.random.Generator) -> Dialogue:
 
 
 def draw_dialogue(
-    scenes: ScenePool, photos: PhotoPool | None, photo_share: float, rng: np.random.Generator
+    scenes: ScenePool,
+    photos: PhotoPool | None,
+    photo_share: float,
+    rng: np.random.Generator,
+    *,
+    listing_share: float = 0.0,
 ) -> Dialogue:
-    """A dialogue of either pool."""
+    """A listing of scenes, or a dialogue of either pool."""
+    if listing_share > 0.0 and rng.random() < listing_share:
+        return scene_dialogue(scenes, rng, listing=True)
     while photos is not None and rng.random() < photo_share:
         found = photo_dialogue(photos, rng)
         if found.turns:
