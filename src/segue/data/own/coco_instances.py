@@ -12,7 +12,7 @@ from segue.errors import InputError
 from segue.records.conversation import Split
 
 # reason of the reader -> (what is expected, what to do)
-_ADVICE: dict[str, tuple[str, str]] = {
+ADVICE: dict[str, tuple[str, str]] = {
     "crowd region": ("one object per annotation (iscrowd 0)", "nothing, unless the group should be outlined"),
     "no segmentation": ("polygons or RLE in `segmentation`", "boxes alone do not do: outline the object"),
     "no usable polygon": ("at least 3 points x, y, all finite", "draw the polygon again"),
@@ -48,7 +48,7 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
         InputError: No file, several that fit, or nothing usable.
         RecordError: The file is not in COCO format.
     """
-    file = path if path.is_file() else _choose(path, split)
+    file = path if path.is_file() else choose_file(path, split)
     annotations = read_coco(file, images)
     report = ReadReport("coco", file)
     _copy(annotations.report, report)
@@ -63,8 +63,12 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     return OwnData("coco", AnnotationSource(kept, root, split), report, [file])
 
 
-def _choose(folder: Path, split: str) -> Path:
-    """The one JSON file of a folder, or the one named like the split."""
+def choose_file(folder: Path, split: str) -> Path:
+    """The one JSON file of a folder, or the one named like the split.
+
+    Raises:
+        InputError: No file, or several that fit.
+    """
     found = json_files(folder, split)
     named = [file for file in found if split in file.stem]
     chosen = found if len(found) == 1 else named
@@ -81,7 +85,7 @@ def _choose(folder: Path, split: str) -> Path:
 
 def _copy(coco: CocoReport, report: ReadReport) -> None:
     for entry in coco.dropped:
-        expected, fix = _ADVICE.get(entry.reason, ("", ""))
+        expected, fix = ADVICE.get(entry.reason, ("", ""))
         report.drop(entry.record, entry.reason, expected=expected, found=entry.detail, fix=fix)
     for entry in coco.repaired:
         report.repaired[entry.reason] += 1

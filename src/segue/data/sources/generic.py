@@ -10,9 +10,9 @@ from typing import ClassVar
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.own import labelme
 from segue.data.own.files import ImageFolder, json_files
-from segue.data.own.sources import usable_images
 from segue.data.scenes.build import CONVERSATIONS
 from segue.data.scenes.kinds import KINDS
+from segue.data.sources.coco_file import writable
 from segue.data.sources.layout import Layout, locate
 from segue.data.sources.source import ImageSource, Unusable
 from segue.errors import InputError
@@ -54,7 +54,7 @@ class LabelMeFolder(ImageSource):
             image = labelme.read_file(self._files[key], self._base, self._folder, self.report)
         except labelme.UnusableFile as problem:
             raise Unusable(*problem.args) from None
-        return _writable(image, self)
+        return writable(image, self)
 
     def annotation_files(self) -> Iterable[Path]:
         return self._files.values()
@@ -144,16 +144,3 @@ def _kind(phrase: str) -> str:
     """The kind at the end of a phrase: "small red coffee cup" -> "coffee cup"."""
     fitting = [kind for kind in KINDS if phrase == kind or phrase.endswith(f" {kind}")]
     return max(fitting, key=len, default=phrase)
-
-
-def _writable(image: AnnotatedImage, source: ImageSource) -> AnnotatedImage:
-    """Leave out what cannot be named in a sentence, as for training on own data; nothing left is unusable."""
-    from segue.data.own.report import ReadReport
-
-    judged = ReadReport(source.name, source.root)
-    kept = usable_images([image], judged)
-    if not kept:
-        reason = next(iter(judged.dropped))
-        raise Unusable(reason, judged.examples[0].found)
-    source.report.dropped.update(judged.dropped)
-    return kept[0]
