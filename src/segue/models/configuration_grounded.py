@@ -66,6 +66,20 @@ class GroundedConfig(PreTrainedConfig):
     """`original`: logits are brought to the photograph's size first (GLaMM). `decoder`: labels are brought to
     the decoder's grid, which costs far less. Source: `original` GLaMM's code; `decoder` ours."""
 
+    phrase_token_id: int = -1
+    """Id of the token that opens a phrase: `<p>`, or `[OBJ]` in MIRAS. Read by region alignment alone."""
+
+    region_alignment: bool = False
+    """Let each mask prompt attend to the states of its phrase, see `segue.models.region_alignment`. Source:
+    MIRAS; on in `miras-7b`, an option of every other family."""
+
+    region_alignment_heads: int = 8
+    """Heads of that attention; must divide the prompt's width. Source: MIRAS's code."""
+
+    region_alignment_residual: bool = True
+    """Add what was attended to (it starts at zero), or put it in the prompt's place. Source: True ours;
+    False MIRAS's code."""
+
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.pixel_loss not in ("focal", "bce"):

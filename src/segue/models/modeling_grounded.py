@@ -14,6 +14,7 @@ from segue.errors import AlignmentError, InputError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.losses import bce_loss, dice_loss, focal_loss, resize_logits, shrink_masks, text_loss
 from segue.models.mask_decoder import SegProjection, decode_masks
+from segue.models.region_alignment import RegionAlignment, phrase_state_columns, phrases_of
 from segue.models.splice import (
     check_image_indices,
     check_image_masks,
@@ -85,6 +86,19 @@ class GroundedModel(PreTrainedModel):
             config.seg_projection_hidden_size or width,
             config.sam_config.mask_decoder_config.hidden_size,
         )
+        self.region_alignment = RegionAlignment(config) if config.region_alignment else None
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, RegionAlignment):
+            module.reset()
+
+    def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:
+        # For models from outside of transformers, it takes every module without parameters of its own for
+        # loaded, and would never ask `_init_weights` how such a module of ours starts.
+        ours = type(module).__module__.startswith("segue.")
+        super()._initialize_weights(module, is_custom_code and not ours)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
@@ -115,6 +129,21 @@ class GroundedModel(PreTrainedModel):
     def decode_masks(self, image_embeddings: Tensor, prompts: Tensor, image_index: Tensor) -> Tensor:
         """See `segue.models.mask_decoder.decode_masks`."""
         return decode_masks(self.sam, image_embeddings, prompts, image_index)
+
+    @property
+    def phrase_tokens(self) -> tuple[int, int]:
+        """Ids of the token that opens a phrase and of `[SEG]`."""
+        return self.config.phrase_token_id, self.config.seg_token_id
+
+    def align(self, prompts: Tensor, phrases: list[Tensor]) -> Tensor:
+        """Mask prompts `[K, D_S]` aligned with their phrases, K tensors `[L_k, D]` of the LM's states.
+
+        Source: MIRAS (semantic region alignment); see `segue.models.region_alignment`.
+        """
+        if self.region_alignment is None or len(prompts) == 0:
+            return prompts
+        projected = self.seg_projection(torch.cat(phrases)).split([len(states) for states in phrases])
+        return self.region_alignment(prompts, projected)
 
     def embed(self, input_ids: Tensor, num_images: list[int], **streams: Any) -> tuple[Tensor, VisualTokens]:
         """Embedded text with the visual tokens in place, `[B, L, D]`."""
@@ -180,6 +209,10 @@ class GroundedModel(PreTrainedModel):
         terms = {"text": text_loss(logits, labels, token_weights, totals.get("text"))}
         rows, columns = seg_predictor_positions(input_ids, labels, self.config.seg_token_id)
         output.seg_prompts = self.seg_projection(hidden[rows, columns])
+        if self.region_alignment is not None:
+            places = phrase_state_columns(input_ids, labels, *self.phrase_tokens)
+            phrases = [hidden[row, place.start : place.stop] for row, place in places]
+            output.seg_prompts = self.align(output.seg_prompts, phrases)
         if seg_image_index is not None and (pixel_values_sam is not None or image_embeddings is not None):
             num_masks = sum(len(m) for m in mask_labels) if mask_labels is not None else len(seg_image_index)
             check_seg_count(len(rows), num_masks, len(seg_image_index))
@@ -315,10 +348,14 @@ class GroundedModel(PreTrainedModel):
             )[0]
         finally:
             hook.remove()
-        chosen = [states[i] for i, token in enumerate(new_ids.tolist()) if token == self.config.seg_token_id]
+        ids = new_ids.tolist()
         width = self.config.text_config.hidden_size
-        stacked = torch.stack(chosen) if chosen else embeds.new_zeros((0, width))
+        spoken = torch.stack(states) if states else embeds.new_zeros((0, width))
+        prompts = self.seg_projection(spoken[[i for i, t in enumerate(ids) if t == self.config.seg_token_id]])
+        if self.region_alignment is not None:
+            phrases = [spoken[p.start : p.stop] for p in phrases_of(ids, *self.phrase_tokens)]
+            prompts = self.align(prompts, phrases)
         end = self.language_model.generation_config.eos_token_id
         ends = set(end) if isinstance(end, list) else {end}
         finished = len(new_ids) > 0 and int(new_ids[-1]) in ends
-        return GroundedGeneration(new_ids, self.seg_projection(stacked), finished)
+        return GroundedGeneration(new_ids, prompts, finished)

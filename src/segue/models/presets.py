@@ -90,6 +90,7 @@ def prima_7b_config(visual_module: str = "fusion", **overrides: Any) -> PrimaCon
                     "mask_decoder_config": {"layer_norm_eps": 1e-5},
                 },
                 "seg_token_id": 32004,
+                "phrase_token_id": 32005,
                 "image_token_id": 32007,
             }
             | overrides
@@ -206,6 +207,7 @@ def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> P
                 "visual_token_rms": 0.06,
                 "identifier_token_ids": tuple(range(7, 16)),
                 "seg_token_id": 4,
+                "phrase_token_id": 5,
                 "image_token_id": 3,
                 "pixel_loss": "bce",
                 "mask_loss_resolution": "decoder",

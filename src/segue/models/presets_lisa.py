@@ -90,6 +90,7 @@ def glamm_7b_config(**overrides: Any) -> GlammConfig:
         | {"vocab_size": 32007, "rms_norm_eps": 1e-5, "max_position_embeddings": 4096},
         "sam_config": SAM_HUGE,
         "seg_token_id": 32004,
+        "phrase_token_id": 32005,
         "image_token_id": 32007,
     }
     return GlammConfig(**(fields | overrides))
