@@ -11,6 +11,7 @@ from segue.data.sources.source import ImageSource
 from segue.errors import InputError
 
 _CLASSES = {
+    "pascal_part": "segue.data.sources.pascal_part:PascalPart",
     "coco": "segue.data.sources.coco_file:CocoFile",
     "labelme": "segue.data.sources.generic:LabelMeFolder",
     "scenes": "segue.data.sources.generic:SceneFolder",
