@@ -24,9 +24,11 @@ from segue.protocol.answers import (
     Unplaced,
 )
 from segue.protocol.glamm import GlammDialect, LisaDialect
+from segue.protocol.miras import MirasDialect
 from segue.protocol.prima import PrimaDialect
 from segue.protocol.tags import (
     IMAGE_TOKEN,
+    OBJ_TOKEN,
     PHRASE_END,
     PHRASE_START,
     SEG_TOKEN,
@@ -40,6 +42,7 @@ from segue.protocol.tags import (
 __all__ = [
     "DIALECTS",
     "IMAGE_TOKEN",
+    "OBJ_TOKEN",
     "PHRASE_END",
     "PHRASE_START",
     "SEG_TOKEN",
@@ -62,17 +65,22 @@ __all__ = [
     "replay",
 ]
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (PrimaDialect(), GlammDialect(), LisaDialect())}
+_ALL: tuple[Dialect, ...] = (PrimaDialect(), GlammDialect(), LisaDialect(), MirasDialect())
+DIALECTS: dict[str, Dialect] = {d.name: d for d in _ALL}
 """Every known way of writing a grounded answer, by name. A model family adds its own object here."""
 
 
-def render(text: str, spans: Sequence[MarkedSpan], dialect: str = "prima") -> str:
+def render(
+    text: str, spans: Sequence[MarkedSpan], dialect: str = "prima", num_images: int | None = None
+) -> str:
     """Write a tag-free text with the tags of its spans.
 
     Args:
         text: The clean answer; must not contain a tag literal (`TAG_LITERALS`).
         spans: Ordered, not overlapping; each with at least one image index.
         dialect: A key of `DIALECTS`.
+        num_images: How many images the conversation has, if known: MIRAS names no image where there is
+            only one.
 
     Returns:
         The markup; `parse(markup, n)` gives back `text` and, from `marked_spans()`, `spans`.
@@ -82,7 +90,8 @@ def render(text: str, spans: Sequence[MarkedSpan], dialect: str = "prima") -> st
 
     Source: PRIMA section 3.2.
     """
-    return _dialect(dialect).render(text, spans)
+    chosen = _dialect(dialect)
+    return chosen.render(text, spans) if num_images is None else chosen.render(text, spans, num_images)
 
 
 def parse(markup: str, num_images: int, dialect: str = "prima", *, lenient: bool = False) -> ParsedAnswer:

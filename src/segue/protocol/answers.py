@@ -32,7 +32,7 @@ class Reason(StrEnum):
     NESTED_TAGS = "nested_tags"
     """`<p>` inside an open `<p>`. Note only: the inner phrase is kept, the outer one becomes plain text."""
     STRAY_TAG = "stray_tag"
-    """`</p>` that closes nothing, or an `<image>` written by the model. Note only: taken out of the text."""
+    """`</p>` that closes nothing, or a tag that is not for answers. Note only: taken out of the text."""
     PHRASE_WITHOUT_SEG = "phrase_without_seg"
     """`<p> phrase </p>` that no `[SEG]` follows. Note only: it stays as plain text."""
     DETACHED_SEG = "detached_seg"
@@ -165,8 +165,8 @@ class Dialect(Protocol):
         """An earlier answer of the model as context for its next one."""
         ...
 
-    def render(self, text: str, spans: Sequence[MarkedSpan]) -> str:
-        """Write `text` with the tags of `spans`."""
+    def render(self, text: str, spans: Sequence[MarkedSpan], num_images: int | None = None) -> str:
+        """Write `text` with the tags of `spans`; a dialect may leave identifiers out for a single image."""
         ...
 
     def parse(self, markup: str, num_images: int, *, lenient: bool = False) -> ParsedAnswer:

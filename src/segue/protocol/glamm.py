@@ -58,9 +58,9 @@ class LisaDialect(GlammDialect):
         """The image alone on a line, PRIMA's sentence for several."""
         return f"{IMAGE_TOKEN}\n" if num_images == 1 else super().opening(num_images)
 
-    def render(self, text: str, spans: Sequence[MarkedSpan]) -> str:
+    def render(self, text: str, spans: Sequence[MarkedSpan], num_images: int | None = None) -> str:
         """As PRIMA, but the stand-in is written as a bare `[SEG]`."""
-        written = super().render(text, spans)
+        written = super().render(text, spans, num_images)
         return written.replace(f"{PHRASE_START} {STAND_IN} {PHRASE_END} {SEG_TOKEN}", SEG_TOKEN)
 
     def parse(self, markup: str, num_images: int, *, lenient: bool = False) -> ParsedAnswer:

@@ -38,6 +38,7 @@ from segue.protocol.tags import (
     PHRASE_END,
     PHRASE_START,
     SEG_TOKEN,
+    TAG_LITERALS,
     TAG_PATTERN,
     IdentifierState,
     contains_tag,
@@ -52,7 +53,7 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|\n")
 # Longest literal minus one: only so many characters on both sides of a removed tag can form a new literal.
 _REACH = 6
 # Two or more characters of a literal at the very end. A lone "<" or "[" is more often prose.
-_CUT_TAG = re.compile(r"(?:\[SEG?|\[S|<p|</p?|<im?a?g?e?)\Z")
+_CUT_TAG = re.compile(r"(?:\[SEG?|\[S|\[OBJ?|\[O|<p|</p?|<im?a?g?e?)\Z")
 
 
 class PrimaDialect:
@@ -74,11 +75,11 @@ class PrimaDialect:
         """
         parsed = self.parse(markup, num_images)
         try:
-            return self.render(parsed.text, parsed.marked_spans())
+            return self.render(parsed.text, parsed.marked_spans(), num_images)
         except InputError:
             return parsed.text
 
-    def render(self, text: str, spans: Sequence[MarkedSpan]) -> str:
+    def render(self, text: str, spans: Sequence[MarkedSpan], num_images: int | None = None) -> str:
         """Write `text` with the tags of `spans`.
 
         Example: `render("the mugs", [MarkedSpan(4, 8, (0, 1))])` is
@@ -87,6 +88,8 @@ class PrimaDialect:
         Args:
             text: The clean answer, without tag literals.
             spans: Ordered, not overlapping, each with at least one image index.
+            num_images: How many images the conversation has, if known. PRIMA names the image even if there
+                is only one; other dialects need not.
 
         Returns:
             The markup.
@@ -98,7 +101,7 @@ class PrimaDialect:
         if literal := contains_tag(text):
             raise InputError(
                 "A clean text contains a tag.",
-                expected="text without " + ", ".join((SEG_TOKEN, PHRASE_START, PHRASE_END, "<image>")),
+                expected="text without " + ", ".join(TAG_LITERALS),
                 found=f"{literal!r} at character {text.index(literal)}",
                 where=repr(text[:60]),
                 fix="pass the text through segue.protocol.escape_user_text, or mark the place with a span",
@@ -108,14 +111,17 @@ class PrimaDialect:
         for number, span in enumerate(spans):
             _check_span(text, span, number, done)
             parts.append(text[done : span.start])
-            masks = " ".join(f"{SEG_TOKEN} {identifier(k)}" for k in span.image_indices)
-            if span.start == span.end:
-                parts.append(masks)
-            else:
-                parts.append(f"{PHRASE_START} {text[span.start : span.end]} {PHRASE_END} {masks}")
+            parts.append(self.marked(text, span, num_images))
             done = span.end
         parts.append(text[done:])
         return "".join(parts)
+
+    def marked(self, text: str, span: MarkedSpan, num_images: int | None) -> str:
+        """The phrase of one span with its tags."""
+        masks = " ".join(f"{SEG_TOKEN} {identifier(k)}" for k in span.image_indices)
+        if span.start == span.end:
+            return masks
+        return f"{PHRASE_START} {text[span.start : span.end]} {PHRASE_END} {masks}"
 
     def parse(self, markup: str, num_images: int, *, lenient: bool = False) -> ParsedAnswer:
         """Take an answer apart; never raises, linear in the length of `markup`.
@@ -210,7 +216,7 @@ class _Reading:
                 self._phrase_end(gap)
             else:
                 self._write(gap)
-                self._note(Reason.STRAY_TAG, "the model wrote <image>, which only a prompt may contain")
+                self._note(Reason.STRAY_TAG, f"the model wrote {tag}, which does not belong into an answer")
         self._write(self.markup[position:])
         if self.open_at is not None:
             self._note(Reason.UNCLOSED_PHRASE, f"{PHRASE_START} without {PHRASE_END} and without {SEG_TOKEN}")

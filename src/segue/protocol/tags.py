@@ -16,8 +16,10 @@ SEG_TOKEN = "[SEG]"
 PHRASE_START = "<p>"
 PHRASE_END = "</p>"
 IMAGE_TOKEN = "<image>"
+OBJ_TOKEN = "[OBJ]"
+"""Opens a phrase in MIRAS; its `[SEG]` closes it."""
 
-TAG_LITERALS = (SEG_TOKEN, PHRASE_START, PHRASE_END, IMAGE_TOKEN)
+TAG_LITERALS = (SEG_TOKEN, PHRASE_START, PHRASE_END, IMAGE_TOKEN, OBJ_TOKEN)
 """What `parse` takes out of a text and `render` refuses inside one. Compared case-sensitively: tokens are."""
 
 TOKENIZER_LITERALS = ("<s>", "</s>", "<unk>", "<pad>", "<im_start>", "<im_end>", "<bbox>", "<point>")

@@ -49,7 +49,7 @@ def grounded_markup(
             marked.append(MarkedSpan(span.start, span.end, tuple(image_index for image_index, _ in own)))
             targets += own
     try:
-        return render(turn.text, marked, dialect), targets
+        return render(turn.text, marked, dialect, len(conversation.images)), targets
     except InputError as error:
         if error.where == "segue.protocol":  # unknown dialect: not the record's fault
             raise
