@@ -11,7 +11,10 @@ from segue.data.sources.source import ImageSource
 from segue.errors import InputError
 
 _CLASSES = {
+    "ade20k_part": "segue.data.sources.ade20k_part:Ade20kPart",
     "pascal_part": "segue.data.sources.pascal_part:PascalPart",
+    "pascal_part116": "segue.data.sources.pascal_part116:PascalPart116",
+    "paco_lvis": "segue.data.sources.paco_lvis:PacoLvis",
     "coco": "segue.data.sources.coco_file:CocoFile",
     "labelme": "segue.data.sources.generic:LabelMeFolder",
     "scenes": "segue.data.sources.generic:SceneFolder",

@@ -8,11 +8,25 @@ from pathlib import Path
 
 from segue.data.annotations import AnnotatedImage
 from segue.data.coco import CocoReport, UnusableRecord, category_names, clean_name, read_image
+from segue.data.image_header import upright_hw
 from segue.data.own.coco_instances import ADVICE, choose_file
+from segue.data.own.report import ReadReport
 from segue.data.own.sources import usable_images
 from segue.data.sources.json_index import CocoIndex
 from segue.data.sources.merging import merge_parts
 from segue.data.sources.source import ImageSource, Unusable
+from segue.errors import ImageError
+
+SIZE_ADVICE = {
+    "image size differs from its record": (
+        "the height and width that the annotation file states",
+        "use the photographs that were annotated, neither resized nor turned",
+    ),
+    "image cannot be read": ("an image file", "download it again"),
+    "unusable image name": ("an id and a path of one line of UTF-8, without tags", "rename the image"),
+    "image shows only names that are not fully annotated": ("at least one other name", ""),
+    "repeated image id": ("a unique `id`", "number the images again"),
+}
 
 
 class CocoFile(ImageSource):
@@ -26,7 +40,7 @@ class CocoFile(ImageSource):
     """
 
     name = "coco"
-    advice = ADVICE
+    advice = {**ADVICE, **SIZE_ADVICE}
 
     def __init__(
         self,
@@ -70,6 +84,7 @@ class CocoFile(ImageSource):
                 self.drop(record.record, record.reason, record.detail)
             for record in found.repaired:
                 self.report.repaired[record.reason] += 1
+        check_size(image)
         if self._merge:
             image, merged = merge_parts(image)
             self.report.noticed["same-named parts of one object, merged"] += merged
@@ -88,14 +103,26 @@ class CocoFile(ImageSource):
         return {owner: tuple(known) for owner, known in parts.items()}
 
 
+def check_size(image: AnnotatedImage) -> None:
+    """Compare the image file's header with the size that its masks were made for.
+
+    Raises:
+        Unusable: They differ: the masks would lie beside what they outline.
+    """
+    try:
+        hw = upright_hw(image.path)
+    except ImageError as error:
+        raise Unusable("image cannot be read", error.found) from None
+    if hw != image.hw:
+        raise Unusable("image size differs from its record", f"{image.path.name}: {hw}, record {image.hw}")
+
+
 def writable(image: AnnotatedImage, source: ImageSource) -> AnnotatedImage:
     """Leave out regions whose name cannot stand in a sentence, as `segue train` does with own data.
 
     Raises:
         Unusable: Nothing is left.
     """
-    from segue.data.own.report import ReadReport
-
     judged = ReadReport(source.name, source.root)
     kept = usable_images([image], judged)
     source.report.dropped.update({k: v for k, v in judged.dropped.items() if k.startswith("unusable name")})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -108,7 +109,7 @@ class PascalPart(ImageSource):
     def _find_voc(self) -> Path:
         for place in _VOC_PLACES:
             if not _VOC.missing(self.root / place):
-                return self.root / place
+                return Path(os.path.normpath(self.root / place))
         return locate(self.root / _VOC_PLACES[0], _VOC)  # raises, and says what is missing
 
     @cached_property
