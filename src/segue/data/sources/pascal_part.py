@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 from segue import masks
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
@@ -225,7 +226,7 @@ class PascalPart(ImageSource):
             if rle is None:
                 unsure.add(f"{kind.name}:{name}")
                 continue
-            if masks.area(union_rle([rle, outline])) > masks.area(outline):
+            if coco_mask.area(union_rle([rle, outline])) > coco_mask.area(outline):
                 self.report.noticed["part reaches beyond its object"] += 1
             by_name.setdefault(name, []).append((label, rle))
         for number, (name, found) in enumerate(by_name.items()):
