@@ -10,13 +10,14 @@ import typer
 
 PARTS = {
     "vision_model": "vision encoder (CLIP)",
-    "aux_vision_model": "second vision encoder (DINOv2)",
-    "fusion": "CLIP x DINO cross-attention",
+    "aux_vision_model": "second vision encoder (DINOv2, or ConvNeXt in MIRAS)",
+    "fusion": "cross-attention between the two encoders",
     "reader": "instruction-aware Q-Former",
     "image_projection": "projection into the language model",
     "slot_heads": "object slots",
     "language_model": "language model",
     "seg_projection": "[SEG] projection",
+    "region_alignment": "attention from [SEG] to its phrase",
     "sam": "SAM: encoder and mask decoder",
 }
 """Submodule of the model -> what it is; the order of the table."""
@@ -61,7 +62,8 @@ def list_models(
             Text(model["name"], style="bold") + Text(f": {model['summary']}" + (f" ({made})" if made else ""))
         )
     parts = Table("public checkpoint", "licence", "cached", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    parts.columns[0].no_wrap = True
+    # A very long name goes on in the next line; the others, up to 36 characters, stay whole.
+    parts.columns[0].min_width, parts.columns[0].overflow = 36, "fold"
     for part in content["parts"]:
         parts.add_row(part["hub"], part["licence"], "yes" if part["cached"] else "no")
     if content["parts"]:

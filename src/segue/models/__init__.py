@@ -6,14 +6,17 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
 from segue.models.configuration_lisa import GlammConfig, LisaConfig
+from segue.models.configuration_miras import MirasConfig
 from segue.models.modeling_glamm import GlammModel
 from segue.models.modeling_grounded import GroundedGeneration, GroundedModel, GroundedOutput
 from segue.models.modeling_lisa import LisaModel
+from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.processing_grounded import (
     GlammProcessor,
     GroundedProcessor,
     LisaProcessor,
+    MirasProcessor,
     PrimaProcessor,
 )
 
@@ -26,6 +29,9 @@ AutoProcessor.register(LisaConfig, LisaProcessor)
 AutoConfig.register("glamm", GlammConfig)
 AutoModel.register(GlammConfig, GlammModel)
 AutoProcessor.register(GlammConfig, GlammProcessor)
+AutoConfig.register("miras", MirasConfig)
+AutoModel.register(MirasConfig, MirasModel)
+AutoProcessor.register(MirasConfig, MirasProcessor)
 
 __all__ = [
     "GlammConfig",
@@ -39,6 +45,9 @@ __all__ = [
     "LisaConfig",
     "LisaModel",
     "LisaProcessor",
+    "MirasConfig",
+    "MirasModel",
+    "MirasProcessor",
     "PrimaConfig",
     "PrimaModel",
     "PrimaProcessor",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
+from tokenizers import AddedToken
 
+from segue.models.configuration_miras import MirasConfig
+from segue.models.image_streams import miras_streams_for, streams_for
+from segue.models.modeling_grounded import GroundedModel
+from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
-from segue.models.presets import preset, streams_for
-from segue.models.processing_grounded import SHORT_TEMPLATE, PrimaProcessor
+from segue.models.presets import preset
+from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
+from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, SEG_TOKEN
 
 
 def build_from_tokenizer(
@@ -42,12 +49,7 @@ def build_from_tokenizer(
     config.text_config.vocab_size = config.qformer_config.vocab_size = len(tokenizer)
     torch.manual_seed(seed)
     model = PrimaModel(config).eval()
-    # transformers starts SAM's random position frequencies at half the encoder's width, meant to be
-    # overwritten by a checkpoint; SAM's own start is 1, and with 64 neighbouring positions would look
-    # unrelated.
-    frequencies = torch.randn_like(model.sam.shared_image_embedding.positional_embedding)
-    for embedding in (model.sam.shared_image_embedding, model.sam.prompt_encoder.shared_embedding):
-        embedding.positional_embedding.data.copy_(frequencies)
+    start_prompt_positions(model)
     processor = PrimaProcessor(
         tokenizer,
         tokenizer,
@@ -58,3 +60,47 @@ def build_from_tokenizer(
         max_instruction_tokens=48,
     )
     return model, processor
+
+
+def build_miras(
+    tokenizer: Any, *, name: str = "tiny-miras", seed: int = 0, **overrides: Any
+) -> tuple[MirasModel, MirasProcessor]:
+    """A small MIRAS around a tokenizer of `segue.training.tokenizer`, which is not changed.
+
+    Args:
+        tokenizer: the model's is a copy that also knows `[OBJ]`.
+        name: a preset of the family.
+        seed: of the random weights.
+        **overrides: configuration fields.
+
+    Returns:
+        Model (in eval mode) and processor.
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_tokens(AddedToken(OBJ_TOKEN, lstrip=True, normalized=False, special=True), True)
+    config = preset(name).config(**overrides)
+    assert isinstance(config, MirasConfig)
+    config.text_config.vocab_size = len(tokenizer)
+    ids = tokenizer.convert_tokens_to_ids([SEG_TOKEN, OBJ_TOKEN, IMAGE_TOKEN])
+    config.seg_token_id, config.phrase_token_id, config.image_token_id = ids
+    torch.manual_seed(seed)
+    model = MirasModel(config).eval()
+    start_prompt_positions(model)
+    processor = MirasProcessor(
+        tokenizer,
+        image_streams=miras_streams_for(config),
+        num_query_tokens=config.tokens_per_image,
+        template=dict(SHORT_TEMPLATE),
+    )
+    return model, processor
+
+
+def start_prompt_positions(model: GroundedModel) -> None:
+    """Give SAM's random position frequencies SAM's own size.
+
+    transformers starts them at half the encoder's width, meant to be overwritten by a checkpoint; SAM's own
+    start is 1, and with 64 neighbouring positions would look unrelated.
+    """
+    frequencies = torch.randn_like(model.sam.shared_image_embedding.positional_embedding)
+    for embedding in (model.sam.shared_image_embedding, model.sam.prompt_encoder.shared_embedding):
+        embedding.positional_embedding.data.copy_(frequencies)

@@ -37,11 +37,15 @@ class LisaModel(GroundedModel):
 
     def __init__(self, config: LisaConfig) -> None:
         super().__init__(config)
+        self.build_encoders(config)
+        self.post_init()
+
+    def build_encoders(self, config: Any) -> None:
+        """The parts that `encode_images` needs; families with more of them add theirs."""
         self.vision_model = CLIPVisionModel(config.vision_config)
         self.image_projection = PatchProjection(
             config.vision_config.hidden_size, config.text_config.hidden_size, config.projector_layers
         )
-        self.post_init()
 
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
         """CLIP's patch features `[N, P, C]` of `pixel_values`; without gradient while the tower is frozen."""

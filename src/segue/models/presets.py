@@ -8,11 +8,15 @@ from typing import Any
 
 from segue.errors import InputError
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
-from segue.models.configuration_lisa import LisaConfig
+from segue.models.image_streams import CLIP_MEAN as CLIP_MEAN
+from segue.models.image_streams import CLIP_STD as CLIP_STD
+from segue.models.image_streams import IMAGENET_MEAN as IMAGENET_MEAN
+from segue.models.image_streams import IMAGENET_STD as IMAGENET_STD
+from segue.models.image_streams import clip_streams_for as clip_streams_for
+from segue.models.image_streams import miras_streams_for as miras_streams_for
+from segue.models.image_streams import streams_for as streams_for
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
-
-CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
 
 
 @dataclass(frozen=True)
@@ -292,39 +296,6 @@ def tiny_config(**overrides: Any) -> PrimaConfig:
     return segue_mini_config(**(sizes | overrides))
 
 
-def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, dict[str, Any]]:
-    """Image streams whose sizes agree with a PRIMA configuration.
-
-    CLIP and DINOv2 see the whole picture squeezed to a square (InstructBLIP's own resizing; DINOv2's usual
-    centre crop would hide what masks are asked for); SAM sees it with its longest side fitted and the rest
-    padded.
-    """
-    vision, aux = config.vision_config.image_size, aux_size or config.aux_vision_config.image_size
-    return {
-        "pixel_values": {"size": vision, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
-        "pixel_values_aux": {"size": aux, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
-        "pixel_values_sam": {
-            "size": config.sam_config.vision_config.image_size,
-            "fit": "pad",
-            "mean": IMAGENET_MEAN,
-            "std": IMAGENET_STD,
-        },
-    }
-
-
-def clip_streams_for(config: LisaConfig) -> dict[str, dict[str, Any]]:
-    """Image streams of LISA and GLaMM: CLIP sees the centre of the picture, SAM all of it.
-
-    Source: LISA's and GLaMM's code.
-    """
-    size = config.vision_config.image_size
-    sam = config.sam_config.vision_config.image_size
-    return {
-        "pixel_values": {"size": size, "fit": "crop", "mean": CLIP_MEAN, "std": CLIP_STD},
-        "pixel_values_sam": {"size": sam, "fit": "pad", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
-    }
-
-
 PRIMA_COMPONENTS = {
     "vision_model, reader": "Salesforce/instructblip-vicuna-7b",
     "aux_vision_model": "facebook/dinov2-with-registers-large",
@@ -373,6 +344,13 @@ PRESETS: dict[str, Preset] = {
         clip_streams_for(glamm_7b_config()),
         _lisa_components("MBZUAI/GLaMM-FullScope", "openai/clip-vit-large-patch14-336"),
     ),
+    "miras-7b": Preset(
+        "miras-7b",
+        "MIRAS for several turns: CLIP-L/14 x ConvNeXt-L, LLaVA-1.5-7B, SAM ViT-H; 576 tokens an image",
+        miras_7b_config,
+        miras_streams_for(miras_7b_config()),
+        MIRAS_COMPONENTS,
+    ),
     "segue-mini": Preset(
         "segue-mini",
         "the embedded default, trained from scratch, runs on a CPU",
@@ -380,6 +358,12 @@ PRESETS: dict[str, Preset] = {
         streams_for(segue_mini_config()),
     ),
     "tiny": Preset("tiny", "random weights for tests and dry runs", tiny_config, streams_for(tiny_config())),
+    "tiny-miras": Preset(
+        "tiny-miras",
+        "random weights of MIRAS for tests and dry runs",
+        tiny_miras_config,
+        miras_streams_for(tiny_miras_config()),
+    ),
 }
 
 

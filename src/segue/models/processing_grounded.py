@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
 from segue import protocol
 from segue.errors import AlignmentError, InputError
+from segue.models.image_streams import ImageStream as ImageStream
 from segue.models.losses import IGNORE_INDEX, resize_logits
 
 VICUNA_TEMPLATE = {
@@ -36,49 +36,9 @@ _CLOSING = tuple(".,;:!?)]}'\"")
 """What stands against the tag before it where a tokenizer has swallowed the blanks around tags."""
 
 
-@dataclass(frozen=True)
-class ImageStream:
-    """How one encoder wants its images.
-
-    Attributes:
-        size: side of the square, in pixels.
-        fit: `stretch` to the square; `pad` fits the longest side and pads bottom and right with zeros after
-            normalising (SAM); `crop` fits the shortest side and cuts the centre (CLIP).
-        mean, std: per channel, on the 0..1 scale.
-    """
-
-    size: int
-    fit: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def resized_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of a `hw` photograph inside the square."""
-        if self.fit == "stretch":
-            return self.size, self.size
-        if self.fit == "crop":
-            # CLIP's preprocessing cuts the fraction of a pixel off where SAM's rounds it.
-            return self.size * hw[0] // min(hw), self.size * hw[1] // min(hw)
-        scale = self.size / max(hw)
-        return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        """RGB image to `[3, size, size]` float32."""
-        height, width = self.resized_hw((image.height, image.width))
-        filter_ = Image.Resampling.BILINEAR if self.fit == "pad" else Image.Resampling.BICUBIC
-        if (image.height, image.width) != (height, width):
-            image = image.resize((width, height), filter_)
-        pixels: NDArray[Any] = np.asarray(image, dtype=np.float32) / 255.0
-        pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        tensor = torch.from_numpy(pixels).permute(2, 0, 1)
-        if self.fit == "crop":
-            top, left = (height - self.size) // 2, (width - self.size) // 2
-            return tensor[:, top : top + self.size, left : left + self.size].contiguous()
-        if (height, width) == (self.size, self.size):
-            return tensor.contiguous()
-        square = tensor.new_zeros((3, self.size, self.size))
-        square[:, :height, :width] = tensor
-        return square
+_PHRASE_TAGS = re.compile(
+    "(" + "|".join(re.escape(t) for t in (protocol.OBJ_TOKEN, protocol.SEG_TOKEN)) + ")"
+)
 
 
 class GroundedProcessor(ProcessorMixin):
@@ -381,6 +341,22 @@ class GlammProcessor(GroundedProcessor):
     """Processor of GLaMM: one picture under GLaMM's own sentence; several as in PRIMA."""
 
     dialect = "glamm"
+
+
+class MirasProcessor(GroundedProcessor):
+    """Processor of MIRAS: phrases as `[OBJ]red mug[SEG]`; several pictures as in PRIMA."""
+
+    dialect = "miras"
+
+    def decode_markup(self, token_ids: Tensor | list[int]) -> str:
+        """As in other families, and a phrase touches its tags: blanks there are the tokenizer's."""
+        pieces = _PHRASE_TAGS.split(super().decode_markup(token_ids))
+        for place in range(2, len(pieces), 2):
+            if pieces[place - 1] == protocol.OBJ_TOKEN:
+                pieces[place] = pieces[place].lstrip(" ")
+                if pieces[place + 1 : place + 2] == [protocol.SEG_TOKEN]:
+                    pieces[place] = pieces[place].rstrip(" ")
+        return "".join(pieces)
 
 
 def pad_right(rows: list[list[int]], value: int) -> Tensor:

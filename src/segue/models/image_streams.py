@@ -1,0 +1,115 @@
+"""How each family shows its images to its encoders: sizes, fitting and normalisation of the pixel streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from segue.models.configuration_grounded import PrimaConfig
+from segue.models.configuration_lisa import LisaConfig
+from segue.models.configuration_miras import MirasConfig
+
+CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """How one encoder wants its images.
+
+    Attributes:
+        size: side of the square, in pixels.
+        fit: `stretch` to the square; `pad` fits the longest side and pads bottom and right with zeros after
+            normalising (SAM); `letterbox` does the same on both sides (LLaVA-1.5); `crop` fits the shortest
+            side and cuts the centre (CLIP).
+        mean, std: per channel, on the 0..1 scale.
+    """
+
+    size: int
+    fit: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def resized_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of a `hw` photograph inside the square."""
+        if self.fit == "stretch":
+            return self.size, self.size
+        if self.fit == "crop":
+            # CLIP's preprocessing cuts the fraction of a pixel off where SAM's rounds it.
+            return self.size * hw[0] // min(hw), self.size * hw[1] // min(hw)
+        scale = self.size / max(hw)
+        return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """RGB image to `[3, size, size]` float32."""
+        height, width = self.resized_hw((image.height, image.width))
+        filter_ = Image.Resampling.BILINEAR if self.fit == "pad" else Image.Resampling.BICUBIC
+        if (image.height, image.width) != (height, width):
+            image = image.resize((width, height), filter_)
+        pixels: NDArray[Any] = np.asarray(image, dtype=np.float32) / 255.0
+        pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+        if self.fit == "crop":
+            top, left = (height - self.size) // 2, (width - self.size) // 2
+            return tensor[:, top : top + self.size, left : left + self.size].contiguous()
+        if (height, width) == (self.size, self.size):
+            return tensor.contiguous()
+        square = tensor.new_zeros((3, self.size, self.size))
+        centred = self.fit == "letterbox"
+        top, left = ((self.size - side) // 2 if centred else 0 for side in (height, width))
+        square[:, top : top + height, left : left + width] = tensor
+        return square
+
+
+def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, dict[str, Any]]:
+    """Image streams whose sizes agree with a PRIMA configuration.
+
+    CLIP and DINOv2 see the whole picture squeezed to a square (InstructBLIP's own resizing; DINOv2's usual
+    centre crop would hide what masks are asked for); SAM sees it with its longest side fitted and the rest
+    padded.
+    """
+    vision, aux = config.vision_config.image_size, aux_size or config.aux_vision_config.image_size
+    return {
+        "pixel_values": {"size": vision, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
+        "pixel_values_aux": {"size": aux, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+        "pixel_values_sam": {
+            "size": config.sam_config.vision_config.image_size,
+            "fit": "pad",
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
+        },
+    }
+
+
+def clip_streams_for(config: LisaConfig) -> dict[str, dict[str, Any]]:
+    """Image streams of LISA and GLaMM: CLIP sees the centre of the picture, SAM all of it.
+
+    Source: LISA's and GLaMM's code.
+    """
+    size = config.vision_config.image_size
+    sam = config.sam_config.vision_config.image_size
+    return {
+        "pixel_values": {"size": size, "fit": "crop", "mean": CLIP_MEAN, "std": CLIP_STD},
+        "pixel_values_sam": {"size": sam, "fit": "pad", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+    }
+
+
+def miras_streams_for(config: MirasConfig) -> dict[str, dict[str, Any]]:
+    """Image streams of MIRAS: both encoders see the whole picture in the middle of a padded square.
+
+    Source: LLaVA-1.5's and Mini-Gemini's code pad to a square; MIRAS's own cuts the centre out, so that its
+    language model never sees the edges on which masks are asked for.
+    """
+    shown = {"fit": "letterbox", "mean": CLIP_MEAN, "std": CLIP_STD}
+    sam = config.sam_config.vision_config.image_size
+    return {
+        "pixel_values": {"size": config.vision_config.image_size} | shown,
+        "pixel_values_aux": {"size": config.aux_vision_config.image_size} | shown,
+        "pixel_values_sam": {"size": sam, "fit": "pad", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+    }

@@ -1,0 +1,127 @@
+"""MIRAS at its published size, and a tiny one for tests, as configurations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segue.models.configuration_miras import MirasConfig
+from segue.models.presets_lisa import SAM_HUGE
+
+CONVNEXT_LARGE: dict[str, Any] = {
+    "hidden_sizes": [192, 384, 768, 1536],
+    "depths": [3, 3, 27, 3],
+    "image_size": 768,
+    "patch_size": 4,
+    "drop_path_rate": 0.0,
+}
+"""The trunk of OpenCLIP's `convnext_large_d_320`; its stochastic depth is off, as in a frozen encoder."""
+
+MIRAS_COMPONENTS = {
+    "vision_model": "openai/clip-vit-large-patch14-336",
+    "aux_vision_model": "laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup",
+    "language_model, image_projection": "liuhaotian/llava-v1.5-7b",
+    "sam": "facebook/sam-vit-huge",
+}
+
+
+def miras_7b_config(**overrides: Any) -> MirasConfig:
+    """MIRAS at full size: CLIP-L/14 at 336, ConvNeXt-L at 768, LLaVA-1.5-7B, SAM ViT-H.
+
+    Source: MIRAS's paper and code; its five added tokens, `[SEG]` first, with `[OBJ]`.
+    """
+    fields: dict[str, Any] = {
+        "vision_config": {
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "image_size": 336,
+            "patch_size": 14,
+            "projection_dim": 768,
+        },
+        "aux_vision_config": CONVNEXT_LARGE,
+        "text_config": {
+            "model_type": "llama",
+            "vocab_size": 32005,
+            "hidden_size": 4096,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "max_position_embeddings": 4096,
+            "rms_norm_eps": 1e-5,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+            "tie_word_embeddings": False,
+        },
+        "sam_config": SAM_HUGE,
+        "seg_token_id": 32000,
+        "phrase_token_id": 32001,
+        "image_token_id": 32005,
+    }
+    return MirasConfig(**(fields | overrides))
+
+
+def tiny_miras_config(**overrides: Any) -> MirasConfig:
+    """Random-weight size: every part present, milliseconds a step, 16 visual tokens an image. Source: ours.
+
+    Ids are those of a tokenizer of `segue.training.tokenizer`; `segue.models.build.build_miras` adds `[OBJ]`.
+    """
+    fields: dict[str, Any] = {
+        "vision_config": {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+        },
+        "aux_vision_config": {
+            "hidden_sizes": [8, 8, 16, 16],
+            "depths": [1, 1, 1, 1],
+            "image_size": 64,
+            "patch_size": 4,
+            "layer_scale_init_value": 1.0,
+        },
+        "aux_grid": 8,
+        "text_config": {
+            "model_type": "llama",
+            "vocab_size": 1537,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 1024,
+            "tie_word_embeddings": True,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        },
+        "sam_config": {
+            "vision_config": {
+                "hidden_size": 16,
+                "output_channels": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 48,
+                "patch_size": 12,
+                "window_size": 2,
+                "global_attn_indexes": [0],
+                "num_pos_feats": 8,
+                "initializer_range": 0.2,
+            },
+            "prompt_encoder_config": {"hidden_size": 16, "image_size": 48, "patch_size": 12},
+            "mask_decoder_config": {
+                "hidden_size": 16,
+                "mlp_dim": 32,
+                "num_attention_heads": 2,
+                "iou_head_hidden_dim": 8,
+                "num_multimask_outputs": 1,
+            },
+        },
+        "seg_token_id": 4,
+        "image_token_id": 3,
+        "phrase_token_id": 1536,
+        "mask_loss_resolution": "decoder",
+    }
+    return MirasConfig(**(fields | overrides))
