@@ -64,6 +64,7 @@ def list_models(
     parts = Table("public checkpoint", "licence", "cached", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     # A very long name goes on in the next line; the others, up to 36 characters, stay whole.
     parts.columns[0].min_width, parts.columns[0].overflow = 36, "fold"
+    parts.columns[2].no_wrap = True
     for part in content["parts"]:
         parts.add_row(part["hub"], part["licence"], "yes" if part["cached"] else "no")
     if content["parts"]:

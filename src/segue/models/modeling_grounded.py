@@ -145,6 +145,28 @@ class GroundedModel(PreTrainedModel):
         projected = self.seg_projection(torch.cat(phrases)).split([len(states) for states in phrases])
         return self.region_alignment(prompts, projected)
 
+    def switch_region_alignment(
+        self, phrase_token_id: int, region_alignment: bool = True, **options: Any
+    ) -> None:
+        """Switch region alignment on or off after the model was made.
+
+        Args:
+            phrase_token_id: id of the token that opens a phrase.
+            region_alignment: on; a model that has it keeps its weights, another one gets it as new.
+            **options: `region_alignment_heads`, `region_alignment_residual` of the new one.
+        """
+        had = self.region_alignment
+        self.config.region_alignment = region_alignment
+        if not region_alignment or had is not None:
+            self.region_alignment = had if region_alignment else None
+            return
+        self.config.phrase_token_id = phrase_token_id
+        for name, value in options.items():
+            setattr(self.config, name, value)
+        place = self.seg_projection[0].weight
+        self.region_alignment = RegionAlignment(self.config).to(place.device, place.dtype)
+        self.region_alignment.reset()
+
     def embed(self, input_ids: Tensor, num_images: list[int], **streams: Any) -> tuple[Tensor, VisualTokens]:
         """Embedded text with the visual tokens in place, `[B, L, D]`."""
         visual = self.encode_images(num_images, **streams)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from peft import LoraConfig, inject_adapter_in_model
+from peft import LoraConfig, TrainableTokensConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segue.errors import InputError
 from segue.models.modeling_grounded import GroundedModel
-from segue.protocol import PHRASE_END, PHRASE_START, SEG_TOKEN
+from segue.protocol import OBJ_TOKEN, PHRASE_END, PHRASE_START, SEG_TOKEN
 
 ADAPTER = "default"
 """peft's name for the only adapter of a model."""
@@ -65,6 +65,19 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
         "language_model.model.embed_tokens",
         "language_model.lm_head",
     ),
+    "miras": (
+        "fusion",
+        "seg_projection",
+        "sam.mask_decoder",
+        "language_model.model.embed_tokens",
+        "language_model.lm_head",
+    ),
+    "miras-frozen": (
+        "fusion",
+        "image_projection",
+        "seg_projection",
+        "sam.mask_decoder",
+    ),
 }
 """Parameter prefixes that train beside the LoRA weights; everything else is frozen.
 
@@ -73,24 +86,40 @@ the language model (towers, SAM's encoder, slot heads stay). `prima`: PRIMA sect
 decoder finetuned, encoder frozen, tokens trained); fusion and projections are new and must train.
 `prima-square`: the newer version's figure (the Q-Former and its queries are frozen; relational attention,
 projections and SAM's decoder train). Embeddings and head in full as in GLaMM's code. `lisa`, `glamm`: their
-code (CLIP, the projection of its features, and SAM's encoders are frozen).
+code (CLIP, the projection of its features, and SAM's encoders are frozen). `miras`: its code (LoRA, tables,
+`[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at random. `miras-frozen`:
+its paper (decoder and projections train; encoders and language model are frozen, save for the rows of the
+new tokens, which could not be learned otherwise).
 """
 
-LORA_TARGETS: dict[str, tuple[str, ...]] = {"lisa": ("q_proj", "v_proj"), "glamm": ("q_proj", "v_proj")}
-"""Layers that LoRA adapts where they are not PRIMA's queries and keys. Source: LISA's and GLaMM's code."""
+ALWAYS = ("region_alignment",)
+"""Prefixes that train in every family where the option is on. Source: MIRAS's paper."""
+
+LORA_TARGETS: dict[str, tuple[str, ...]] = {
+    "lisa": ("q_proj", "v_proj"),
+    "glamm": ("q_proj", "v_proj"),
+    "miras": ("q_proj", "v_proj"),
+    "miras-frozen": (),
+}
+"""Layers that LoRA adapts where they are not PRIMA's queries and keys. Source: LISA's, GLaMM's, MIRAS's
+code; MIRAS's paper."""
 
 
-TOKENS_ONLY = frozenset({"prima-tokens"})
-"""Families that train single rows of embeddings and head, for `[SEG]` and the tags, instead of all.
+TOKENS_ONLY = {
+    "prima-tokens": (SEG_TOKEN, PHRASE_START, PHRASE_END),
+    "miras-frozen": (SEG_TOKEN, OBJ_TOKEN, "<im_start>", "<im_end>"),
+}
+"""Families that train single rows of embeddings and head instead of all, and the tokens of these rows.
 
-Source: ours, for 24 GB: embeddings and head in full cost 262 M parameters with their Adam states, 4.2 GB.
+Source: ours. `prima-tokens`: for 24 GB; embeddings and head in full cost 262 M parameters with their Adam
+states, 4.2 GB. `miras-frozen`: the tokens that LLaVA does not have.
 """
 
 
-def special_token_ids(tokenizer: Any) -> list[int]:
-    """Ids of `[SEG]` and the phrase tags, the rows that `TOKENS_ONLY` families train."""
-    ids = tokenizer.convert_tokens_to_ids([SEG_TOKEN, PHRASE_START, PHRASE_END])
-    return sorted(i for i in ids if isinstance(i, int) and i >= 0)
+def special_token_ids(tokenizer: Any, family: str = "prima-tokens") -> list[int]:
+    """Ids of the rows that a family of `TOKENS_ONLY` trains; tokens that the tokenizer lacks are left out."""
+    ids = tokenizer.convert_tokens_to_ids(list(TOKENS_ONLY[family]))
+    return sorted(i for i in ids if isinstance(i, int) and i >= 0 and i != tokenizer.unk_token_id)
 
 
 def add_lora(
@@ -101,12 +130,13 @@ def add_lora(
     targets: tuple[str, ...] = ("q_proj", "k_proj"),
     token_ids: Sequence[int] = (),
 ) -> list[str]:
-    """Put LoRA layers on the language model's attention, in place.
+    """Put LoRA layers on the language model's attention, or trainable rows on its tables, in place.
 
     Args:
         model: gets `lora_A` and `lora_B` beside each target.
         rank, alpha: PRIMA's 8 and 16.
-        targets: PRIMA's queries and keys; GLaMM and LISA use `q_proj`, `v_proj`.
+        targets: PRIMA's queries and keys; GLaMM, LISA and MIRAS use `q_proj`, `v_proj`. None leaves the
+            rows of `token_ids` alone to train.
         token_ids: rows of the embeddings and of the head that train while the rest of both is frozen; for
             families of `TOKENS_ONLY`.
 
@@ -115,15 +145,18 @@ def add_lora(
 
     Source: PRIMA appendix C.
     """
+    tables = ["embed_tokens", "lm_head"]
+    if not targets:
+        rows = TrainableTokensConfig(target_modules=tables, token_indices=list(token_ids))
+        inject_adapter_in_model(rows, model.language_model)
+        return [name for name, _ in model.named_parameters() if is_adapter(name)]
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=list(targets),
         bias="none",
-        trainable_token_indices={part: list(token_ids) for part in ("embed_tokens", "lm_head")}
-        if token_ids
-        else None,
+        trainable_token_indices={part: list(token_ids) for part in tables} if token_ids else None,
     )
     inject_adapter_in_model(config, model.language_model)
     return [name for name, _ in model.named_parameters() if is_adapter(name)]
@@ -193,7 +226,7 @@ def prepare_for_training(model: GroundedModel, family: str) -> list[str]:
         )
     trains = []
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(TRAINABLE[family]) or is_adapter(name))
+        parameter.requires_grad_(name.startswith((*TRAINABLE[family], *ALWAYS)) or is_adapter(name))
         if parameter.requires_grad:
             trains.append(name)
     return trains

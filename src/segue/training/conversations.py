@@ -87,6 +87,7 @@ class ConversationObjective:
             "language_model",
             "seg_projection",
             *(("sam.mask_decoder",) if masks else ()),
+            *(("region_alignment",) if model.config.region_alignment else ()),
         )
         self.bucket: tuple[int, list[list[tuple[Dialogue, dict[str, Any]]]]] = (-1, [])
 

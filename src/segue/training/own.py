@@ -19,6 +19,7 @@ from segue.errors import InputError
 from segue.models import auto
 from segue.models.auto import ModelBundle
 from segue.models.modeling_grounded import GroundedModel
+from segue.protocol import OBJ_TOKEN, PHRASE_START
 from segue.records import Conversation
 from segue.training.adapters import (
     LORA_TARGETS,
@@ -252,7 +253,33 @@ def open_model(recipe: Recipe) -> ModelBundle:
         )
     rank = os.environ.get("LOCAL_RANK")
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
-    return auto.load(recipe.model.start, device)
+    bundle = auto.load(recipe.model.start, device)
+    switch_options(bundle, recipe.model.overrides)
+    return bundle
+
+
+def switch_options(bundle: ModelBundle, options: dict[str, Any]) -> None:
+    """Switch region alignment of a trained model on (it starts as the identity) or off, in place.
+
+    Args:
+        options: `model.overrides` of the recipe. A model that has it keeps its weights when it is asked for.
+
+    Raises:
+        InputError: an option that a model cannot change once it has been made.
+    """
+    fixed = sorted(name for name in options if not name.startswith("region_alignment"))
+    if fixed:
+        raise InputError(
+            "This option of a model cannot be changed when it is finetuned.",
+            expected="region_alignment, region_alignment_heads or region_alignment_residual",
+            found=", ".join(fixed),
+            where="model.overrides",
+            fix="leave it out: finetuning starts from the model as it is",
+        )
+    if options:
+        tokenizer, dialect = bundle.processor.tokenizer, bundle.processor.dialect
+        opening = tokenizer.convert_tokens_to_ids(OBJ_TOKEN if dialect == "miras" else PHRASE_START)
+        bundle.model.switch_region_alignment(int(opening), **options)
 
 
 def family_of(model: GroundedModel) -> str:
@@ -282,7 +309,7 @@ def choose_trainable(model: GroundedModel, recipe: Recipe, tokenizer: Any = None
         return set_trainable(model, tuple(recipe.trainable))
     family = recipe.finetune.family or family_of(model)
     if family != "mini":
-        ids = special_token_ids(tokenizer) if family in TOKENS_ONLY else ()
+        ids = special_token_ids(tokenizer, family) if family in TOKENS_ONLY else ()
         add_lora(
             model,
             recipe.finetune.lora_rank,
