@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from array import array
 from collections import Counter
 from pathlib import Path
@@ -48,12 +49,26 @@ class CocoIndex:
         self._images = _Ranges()
         self._annotations = _Ranges()
         codes, names = self._scan()
+        with path.open("rb") as file:
+            self._seen = _state(file)
         self._group(codes, names)
 
     def image(self, key: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The entry of one image, and its annotations in the order of the file."""
+        """The entry of one image, and its annotations in the order of the file.
+
+        Raises:
+            RecordError: The file has changed, so that nothing lies where it was.
+        """
         position = self.image_keys[key]
         with self.path.open("rb") as file:
+            if _state(file) != self._seen:
+                raise RecordError(
+                    "The annotation file has changed since it was opened.",
+                    expected="the file as it was",
+                    found="another size or time of change",
+                    where=str(self.path),
+                    fix="run this again",
+                )
             entry = self._images.load(file, position)
             code = self._code_of.get(self._image_ids[position], -1)
             first, last = np.searchsorted(self._sorted_codes, [code, code + 1])
@@ -136,6 +151,12 @@ class _Ranges:
     def load(self, file: BinaryIO, row: int) -> Any:
         file.seek(self._starts[row])
         return json.loads(file.read(self._lengths[row]).decode("utf-8"))
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    """Size and time of the last change."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def _number(identifier: Any) -> int:

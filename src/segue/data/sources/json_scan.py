@@ -11,6 +11,7 @@ from segue.errors import RecordError
 
 _CHUNK = 4 << 20  # bytes
 _SPACE = " \t\n\r"
+_NUMERIC = "+-.eE0123456789"
 
 LIST_BEGINS: Final = object()
 """What `scan` gives as the value where a list opens, so that empty lists are seen too."""
@@ -101,8 +102,9 @@ class _Text:
                 if not self._grow():
                     raise
                 continue
-            # A number at the very end of the window may go on behind it.
-            if end < len(self._text) or not self._grow():
+            # A number near the end of the window may go on behind it: "0." is 0 followed by a point.
+            whole = end < len(self._text) and self._text[end] not in _NUMERIC
+            if whole or not self._grow():
                 start, self._at = self._at, end
                 return value, self._base + start, self._base + end
 

@@ -68,13 +68,14 @@ def content(folder: Path) -> str:
 
 
 def _neighbours(root: Path) -> Iterator[Path]:
-    """Folders that a user may have meant: three above, then those below to the second level."""
+    """Folders that a user may have meant: three above, those below to the second level, those beside."""
     full = Path(os.path.abspath(root))
     yield from islice(full.parents, 3)
     below = _folders(full)
     yield from below
     for folder in below:
         yield from _folders(folder)
+    yield from _folders(full.parent)
 
 
 def _folders(folder: Path) -> list[Path]:
