@@ -82,19 +82,35 @@ class OpenAIChatModel:
         *,
         schema: Mapping[str, Any] | None = None,
         max_tokens: int | None = None,
-        idempotency_key: str | None = None,
         **sampling: float | int,
     ) -> ChatReply:
-        """Answer the messages; see `ChatModel.complete`.
+        """Answer the messages; see `ChatModel.complete`."""
+        return self._complete(messages, schema, max_tokens, sampling, None)
 
-        Args:
-            messages: Oldest first.
-            schema: JSON Schema of the reply.
-            max_tokens: Budget of the reply.
-            idempotency_key: Sent as the header of that name: a server that knows it answers a request that
-                comes twice (because its sender was killed in between) only once, and charges it once.
-            **sampling: `temperature`, `top_p`, `seed`.
+    def complete_once(
+        self,
+        idempotency_key: str,
+        messages: Sequence[Message],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        **sampling: float | int,
+    ) -> ChatReply:
+        """Like `complete`, with the header `Idempotency-Key`.
+
+        A server that knows the header charges a request only once that comes twice, for example because its
+        sender was killed before the first answer arrived; others do not mind it.
         """
+        return self._complete(messages, schema, max_tokens, sampling, idempotency_key)
+
+    def _complete(
+        self,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any] | None,
+        max_tokens: int | None,
+        sampling: Mapping[str, float | int],
+        idempotency_key: str | None,
+    ) -> ChatReply:
         clock = self.patience.clock
         started, attempts = clock(), 0
         wire = {"model": self._model, "messages": [message.to_wire() for message in messages]}

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,11 @@ class PaidReplies:
                 return reply_from(known)
             self.budget.start_request()
             self.requests.append({"key": key, **where}, synced=False)
-            once: dict[str, Any] = {"idempotency_key": key} if isinstance(self.model, OpenAIChatModel) else {}
+            complete = self.model.complete
+            if isinstance(self.model, OpenAIChatModel):
+                complete = partial(self.model.complete_once, key)
             try:
-                reply = self.model.complete(
-                    messages, schema=schema, max_tokens=ask.max_tokens, **once, **sampling
-                )
+                reply = complete(messages, schema=schema, max_tokens=ask.max_tokens, **sampling)
             except ModelError as error:
                 self.requests.append({"key": key, "failed": error.found[:300]}, synced=False)
                 raise

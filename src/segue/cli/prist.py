@@ -1,0 +1,252 @@
+"""`segue data prist`: conversations about one image whose target becomes clear over turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from segue.chat_model import Budget
+    from segue.data.annotations import AnnotatedImage
+    from segue.data.prist.build import PristSource
+    from segue.inference.mask_maker import MaskMaker
+    from segue.masks import RLE
+
+app = typer.Typer(
+    help="Dialogues of PRIST's kind: the target becomes clear over turns.", no_args_is_help=True
+)
+
+Split = Annotated[str, typer.Option(help="Written into the records.")]
+Images = Annotated[Path | None, typer.Option(help="Folder of the images.")]
+Annotations = Annotated[
+    Path | None, typer.Option(help="Outlines in a format of `segue train` (COCO, LabelMe, ...).")
+]
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="PRIST's released JSON.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of records to write.")],
+    images: Images = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder with a LabelMe file per image.")] = None,
+    split: Split = "test",
+    matching: Annotated[
+        Literal["exact", "substring"],
+        typer.Option(help="Labels that are the focus, or (as released) that contain it."),
+    ] = "exact",
+    answers: Annotated[
+        Literal["named", "plain"], typer.Option(help="The last answer names the focus, or is as published.")
+    ] = "named",
+) -> None:
+    """Turn the released file into gconv/1, and say what it lacks."""
+    from segue.data.prist.released import read_released
+    from segue.inference.report import make_folder
+    from segue.records import write_jsonl
+
+    read = read_released(
+        file, images=images, labels=labels, split=_split(split), matching=matching, answers=answers
+    )
+    _tell(read.report.lines())
+    make_folder(out.parent)
+    write_jsonl(out, read.conversations)
+    _wrote(out)
+
+
+@app.command()
+def build(
+    images: Annotated[Path, typer.Argument(help="Folder of images, subfolders included.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into; run again to go on.")],
+    url: Annotated[str, typer.Option(help="Base address of an OpenAI-compatible server, ending in /v1.")],
+    model: Annotated[str | None, typer.Option(help="Its model; by default the only one it lists.")] = None,
+    annotations: Annotations = None,
+    sam: Annotated[
+        str | None,
+        typer.Option(help="SAM that draws masks from the model's boxes; 'none' fills the boxes."),
+    ] = None,
+    captions: Annotated[Path | None, typer.Option(help='JSON {"image name": "caption"}.')] = None,
+    split: Split = "train",
+    seed: Annotated[int, typer.Option(help="Of the wordings of the last turn.", min=0)] = 0,
+    paths: Annotated[int, typer.Option(help="Dialogues per image.", min=1, max=12)] = 3,
+    fewest: Annotated[int, typer.Option(help="Rounds at least, without the one with the mask.", min=1)] = 2,
+    most: Annotated[int, typer.Option(help="Rounds at most.", min=1, max=20)] = 8,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.7,
+    attempts: Annotated[int, typer.Option(help="Replies to a request before it is given up.", min=1)] = 3,
+    concurrency: Annotated[int, typer.Option(help="Requests at the same time.", min=1, max=256)] = 4,
+    rate: Annotated[float | None, typer.Option(help="Requests per minute at most.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for one request.", min=0.1)] = 120.0,
+    retries: Annotated[int, typer.Option(help="After a failure on the way.", min=0)] = 4,
+    max_requests: Annotated[int | None, typer.Option(help="Over all runs in this folder.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Over all runs in this folder.")] = None,
+    max_money: Annotated[float | None, typer.Option(help="Needs --prices.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Of this run.")] = None,
+    prices: Annotated[
+        str | None, typer.Option(help="Of a million prompt and completion tokens: 2.5,10")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it will cost, and stop.")] = False,
+) -> None:
+    """Let a chat model write dialogues about images: elements, a reasoning tree, a dialogue per path."""
+    from segue.chat_model import OpenAIChatModel, Patience
+    from segue.data.generation import Generation, GenerationSettings
+    from segue.data.prist.build import PristSettings, prist_job
+
+    settings = PristSettings(
+        paths=paths,
+        fewest_turns=fewest,
+        most_turns=most,
+        split=_split(split),
+        seed=seed,
+        temperature=temperature,
+    )
+    job = prist_job(_source(images, out, annotations, sam, captions), settings)
+    asked = OpenAIChatModel(url, model, patience=Patience(retries=retries, timeout=timeout))
+    how = GenerationSettings(attempts=attempts, concurrency=concurrency, requests_per_minute=rate)
+    budget = _budget(max_requests, max_tokens, max_money, max_hours, prices)
+    with Generation(job, asked, out, settings=how, budget=budget) as generation:
+        _tell(generation.estimate().lines())
+        if dry_run:
+            return
+        report = generation.run()
+    _tell(report.lines())
+    _wrote(report.records)
+
+
+# ---- what the commands are made of -------------------------------------------------------------------------
+
+
+def _source(
+    images: Path, out: Path, annotations: Path | None, sam: str | None, captions: Path | None
+) -> PristSource:
+    from segue.data.prist.build import PristSource, images_in
+
+    annotated = {} if annotations is None else _annotated(annotations, images)
+    listed = [(name, image.path) for name, image in annotated.items()] or images_in(images)
+    masks, maker = None, ""
+    if sam is not None and not annotated:
+        from segue.inference.mask_maker import load_mask_maker
+
+        masks, maker = BoxMasks(load_mask_maker(sam)), "box filling" if sam == "none" else Path(sam).name
+    elif sam is not None:
+        _tell(["--sam is not used: the masks are those of --annotations"])
+    return PristSource(listed, out, annotated, _captions(captions), masks, maker)
+
+
+def _annotated(path: Path, images: Path | None) -> dict[str, AnnotatedImage]:
+    from segue.data.own import read_own_data
+    from segue.data.own.sources import AnnotationSource
+    from segue.errors import InputError
+
+    read = read_own_data(path, images=images)
+    _tell(read.report.lines())
+    if not isinstance(read.source, AnnotationSource):
+        raise InputError(
+            "These annotations are texts, not outlined things.",
+            expected="COCO, PACO or LabelMe",
+            found=read.format,
+            where=str(path),
+            fix="give a file or folder of outlines",
+        )
+    return {image.image_id: image for image in read.source.images}
+
+
+def _captions(path: Path | None) -> dict[str, str]:
+    """Captions by image name, with or without its suffix."""
+    from segue.data.own.files import load_json
+    from segue.errors import InputError
+
+    if path is None:
+        return {}
+    content = load_json(path)
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise InputError(
+            "The captions cannot be read.",
+            expected='a JSON object {"image name": "caption"}',
+            found=type(content).__name__,
+            where=str(path),
+            fix="write one caption for each image",
+        )
+    return {Path(name).with_suffix("").as_posix(): text for name, text in content.items()}
+
+
+class BoxMasks:
+    """Masks for boxes, one at a time; the picture that was asked about last stays encoded."""
+
+    def __init__(self, maker: MaskMaker) -> None:
+        import threading
+
+        self._maker, self._lock = maker, threading.Lock()
+        self._last: tuple[Image.Image, Any] | None = None
+
+    def __call__(self, picture: Image.Image, box: tuple[float, float, float, float]) -> RLE:
+        """The mask as run lengths."""
+        from segue import masks
+
+        with self._lock:
+            if self._last is None or self._last[0] is not picture:
+                self._last = picture, self._maker.encode(picture)
+            [(mask, _)] = self._maker.draw(self._last[1], [box], (picture.height, picture.width))
+        return masks.encode(mask)
+
+
+def _budget(
+    requests: int | None, tokens: int | None, money: float | None, hours: float | None, prices: str | None
+) -> Budget:
+    from segue.chat_model import Budget, Prices
+    from segue.errors import InputError
+
+    known = None
+    if prices is not None:
+        try:
+            prompt, completion = (float(price) for price in prices.split(","))
+            if not (0 <= prompt < float("inf") and 0 <= completion < float("inf")):
+                raise ValueError
+        except ValueError:
+            raise InputError(
+                "The prices cannot be read.",
+                expected="two numbers: of a million prompt tokens and of a million completion tokens",
+                found=repr(prices),
+                where="--prices",
+                fix="write them like 2.5,10",
+            ) from None
+        known = Prices(prompt, completion)
+    return Budget(
+        max_requests=requests,
+        max_tokens=tokens,
+        max_money=money,
+        max_seconds=None if hours is None else 3600 * hours,
+        prices=known,
+    )
+
+
+def _split(name: str) -> Any:
+    from segue.errors import InputError
+    from segue.records import SPLITS
+
+    if name not in SPLITS:
+        raise InputError(
+            "There is no such split.",
+            expected=", ".join(SPLITS),
+            found=repr(name),
+            where="--split",
+            fix="choose one of them",
+        )
+    return name
+
+
+def _tell(lines: Sequence[str]) -> None:
+    from rich.text import Text
+
+    from segue.cli.console import err
+
+    for line in lines:
+        err().print(Text(line))
+
+
+def _wrote(path: Path) -> None:
+    from segue.cli.console import show_paths
+
+    show_paths([path])
