@@ -23,6 +23,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -196,6 +197,46 @@ class StageOutput:
             with path.open("rb") as file:
                 for line in file:
                     yield json.loads(line)
+
+
+class StoredLines:
+    """The records of an output by row, read when they are asked for; picklable, holds no record.
+
+    Args:
+        stage: A complete stage.
+        output: Name of the output.
+    """
+
+    def __init__(self, stage: StageOutput, output: str) -> None:
+        # The key tells apart what one path held before and after a stage was run again.
+        self.key = stage.key
+        self._files = [(str(path), lines) for path, lines in stage.files(output)]
+        self._starts = np.cumsum([0, *(lines for _, lines in self._files)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        path = self._files[shard][0]
+        offsets, line = _offsets(path, self.key), int(row - self._starts[shard])
+        with open(path, "rb") as file:
+            file.seek(int(offsets[line]))
+            record: dict[str, Any] = json.loads(file.read(int(offsets[line + 1] - offsets[line])))
+        return record
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredLines) and (self.key, self._files) == (other.key, other._files)
+
+
+@lru_cache(maxsize=64)
+def _offsets(path: str, key: str) -> NDArray[np.int64]:
+    return np.asarray(np.load(path.removesuffix(".jsonl") + ".offsets.npy"))
 
 
 @dataclass(frozen=True)

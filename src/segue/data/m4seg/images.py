@@ -6,7 +6,6 @@ line by its offset.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from segue.data.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.own import english
 from segue.data.sources import ImageSource, open_source
 from segue.data.sources.source import Unusable
-from segue.data.stages import MapFn, ShardWriter, StageOutput, batches, file_hash, run_stage
+from segue.data.stages import MapFn, ShardWriter, StageOutput, StoredLines, batches, file_hash, run_stage
 from segue.errors import InputError
 from segue.masks import RLE
 
@@ -337,33 +336,19 @@ class ImageStore:
     """
 
     def __init__(self, output: StageOutput) -> None:
-        self._key = output.key
-        self._files = output.files("images")
-        self._starts = np.cumsum([0, *(lines for _, lines in self._files)])
+        self._lines = StoredLines(output, "images")
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._lines)
 
     def __getitem__(self, row: int) -> StoredImage:
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row} of {len(self)} images")
-        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        path = self._files[shard][0]
-        return _line(str(path), int(row - self._starts[shard]), self._key)
+        return _stored_image(self._lines, row)
 
 
 @lru_cache(maxsize=256)
-def _line(path: str, line: int, key: str) -> StoredImage:
-    """One line of a shard; neighbours are asked for again and again, hence the cache."""
-    offsets = _offsets(path, key)
-    with open(path, "rb") as file:
-        file.seek(int(offsets[line]))
-        return StoredImage.from_json(json.loads(file.read(int(offsets[line + 1] - offsets[line]))))
-
-
-@lru_cache(maxsize=64)
-def _offsets(path: str, key: str) -> NDArray[np.int64]:
-    return np.asarray(np.load(path.removesuffix(".jsonl") + ".offsets.npy"))
+def _stored_image(lines: StoredLines, row: int) -> StoredImage:
+    """One image; neighbours are asked for again and again, hence the cache."""
+    return StoredImage.from_json(lines[row])
 
 
 @dataclass(frozen=True)
@@ -378,6 +363,7 @@ class ImageTable:
         sources: Names.
         source_split: `[N]` index into `splits`.
         splits: Names of the sources' own splits.
+        ids: `[N]` image ids as bytes.
     """
 
     source: NDArray[np.int16]
@@ -387,9 +373,14 @@ class ImageTable:
     sources: tuple[str, ...]
     source_split: NDArray[np.int16]
     splits: tuple[str, ...]
+    ids: NDArray[np.bytes_]
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def image_id(self, row: int) -> str:
+        """The id of an image."""
+        return bytes(self.ids[row]).decode()
 
     @classmethod
     def read(cls, output: StageOutput) -> ImageTable:
@@ -397,16 +388,22 @@ class ImageTable:
         count = output.total("index")
         source, split = np.zeros(count, np.int16), np.zeros(count, np.int16)
         content = np.zeros(count, np.uint64)
+        ids: list[NDArray[np.bytes_]] = []
+        some: list[bytes] = []
         sources: dict[str, int] = {}
         splits: dict[str, int] = {}
         rows: dict[str, list[int]] = defaultdict(list)
         for row, line in enumerate(output.lines("index")):
             source[row] = sources.setdefault(line["id"].partition(":")[0], len(sources))
             split[row] = splits.setdefault(line["split"], len(splits))
+            some.append(line["id"].encode())
+            if len(some) == SHARD or row == count - 1:
+                ids.append(np.asarray(some, np.bytes_))
+                some = []
             content[row] = int(line["sha256"][:16], 16)
             for name in line["classes"]:
                 rows[name].append(row)
         copies = np.unique(content, return_inverse=True)[1]
         classes = {name: np.asarray(rows[name], np.int64) for name in sorted(rows)}
         chance = content.astype(np.float64) / 2.0**64
-        return cls(source, copies, chance, classes, tuple(sources), split, tuple(splits))
+        return cls(source, copies, chance, classes, tuple(sources), split, tuple(splits), np.concatenate(ids))
