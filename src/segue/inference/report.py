@@ -224,7 +224,8 @@ def _names(answer: SessionAnswer) -> list[str]:
     return [str(name) for name in names]
 
 
-def _css(rgb: Colour) -> str:
+def css_colour(rgb: Colour) -> str:
+    """A colour as the page's style writes it: "239 71 58"."""
     return " ".join(map(str, rgb))
 
 
@@ -243,7 +244,8 @@ def _phrases(answer: SessionAnswer, numbers: list[int]) -> str:
         parts.append(html.escape(answer.text[done:start]))
         parts.append(
             f'<span class="phrase" tabindex="0" data-phrase="{number}" '
-            f'style="--tint: {_css(tint)}; --ink: {_css(ink_on(tint))}">{html.escape(answer.text[start:end])}'
+            f'style="--tint: {css_colour(tint)}; --ink: {css_colour(ink_on(tint))}">'
+            f"{html.escape(answer.text[start:end])}"
             f'<span class="where" aria-label="image {" and ".join(named)}">{",".join(named)}</span></span>'
         )
         done = end
@@ -256,7 +258,7 @@ def _figure(index: int, name: str, picture: Image.Image, layers: list[str]) -> s
     shown = picture if fits else picture.resize((hw[1], hw[0]), Image.Resampling.HAMMING)
     stack = "".join(layers)
     return (
-        f'<figure><div class="stack"><img src="{_data_url(shown, "JPEG")}" width="{hw[1]}" height="{hw[0]}" '
+        f'<figure><div class="stack"><img src="{data_url(shown, "JPEG")}" width="{hw[1]}" height="{hw[0]}" '
         f'alt="image {index + 1}">{stack}</div>'
         f"<figcaption><b>image {index + 1}</b> {html.escape(Path(name).name or name)} "
         f"<small>{picture.width} \u00d7 {picture.height}</small></figcaption></figure>"
@@ -264,22 +266,26 @@ def _figure(index: int, name: str, picture: Image.Image, layers: list[str]) -> s
 
 
 def _layer(grounding: Grounding, number: int) -> str:
-    """A mask as a transparent two-tone PNG of the page's picture size."""
+    """A mask as an image element of the page."""
     hw = _page_hw(grounding.mask.shape[:2])
-    mask = resize_mask(grounding.mask, hw)
-    tones = mask.astype(np.uint8)
-    tones[outline(mask, line_width(hw))] = 2
-    picture = Image.fromarray(tones)
-    picture.putpalette([0, 0, 0, *colour(number), *colour(number)])
-    url = _data_url(picture, "PNG", transparency=bytes([0, round(255 * FILL_ALPHA), 255]))
     label = html.escape(f"{grounding.phrase}, score {grounding.score:.2f}", quote=True)
+    url = mask_url(resize_mask(grounding.mask, hw), colour(number))
     return f'<img class="mask" data-phrase="{number}" src="{url}" alt="{label}">'
+
+
+def mask_url(mask: np.ndarray, tint: Colour) -> str:
+    """A mask, bool `[height, width]`, as a transparent two-tone PNG: translucent inside, crisp outline."""
+    tones = mask.astype(np.uint8)
+    tones[outline(mask, line_width(mask.shape[:2]))] = 2
+    picture = Image.fromarray(tones)
+    picture.putpalette([0, 0, 0, *tint, *tint])
+    return data_url(picture, "PNG", transparency=bytes([0, round(255 * FILL_ALPHA), 255]))
 
 
 def _row(grounding: Grounding, number: int) -> str:
     share = 100 * grounding.mask.mean() if grounding.mask.size else 0.0
     return (
-        f'<tr data-phrase="{number}" style="--tint: {_css(colour(number))}"><td><i></i>'
+        f'<tr data-phrase="{number}" style="--tint: {css_colour(colour(number))}"><td><i></i>'
         f"{html.escape(grounding.phrase)}</td><td>{grounding.image_index + 1}</td>"
         f"<td>{grounding.score:.2f}</td><td>{share:.1f} %</td></tr>"
     )
@@ -291,7 +297,8 @@ def _page_hw(hw: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _data_url(picture: Image.Image, kind: str, **options: Any) -> str:
+def data_url(picture: Image.Image, kind: str, **options: Any) -> str:
+    """A picture as text for the `src` of an image, JPEG or PNG; options go to PIL."""
     buffer = io.BytesIO()
     if kind == "JPEG":
         picture.convert("RGB").save(buffer, kind, quality=88)
