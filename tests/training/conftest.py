@@ -273,7 +273,7 @@ def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Call
         from segue.training.records_objective import RecordsObjective
 
         model, processor = tiny()
-        trains = prepare_for_training(model, "mini")
+        trains = prepare_for_training(model, "mini-frozen" if features else "mini")
         objective = RecordsObjective(
             processor,
             Mixture([source or records], seed=seed),
@@ -281,6 +281,7 @@ def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Call
                 "max_tokens": model.config.text_config.max_position_embeddings,
                 "trainable": tuple(trains),
                 "batch_size": 3,
+                "prompt_width": model.config.sam_config.mask_decoder_config.hidden_size,
                 "features": ModelFeatures(model, processor, features) if features else None,
             }
             | options,

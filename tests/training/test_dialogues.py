@@ -115,5 +115,6 @@ def test_the_share_of_listings_falls_in_a_line() -> None:
     plan = ListingFirst(until=100, fade=200, share=0.1)
     assert [plan.at(s) for s in (0, 99)] == [1.0, 1.0]
     assert abs(plan.at(200) - 0.55) < 1e-9
-    assert abs(plan.at(300) - 0.1) < 1e-9 and abs(plan.at(9999) - 0.1) < 1e-9
+    assert abs(plan.at(300) - 0.1) < 1e-9
+    assert abs(plan.at(9999) - 0.1) < 1e-9
     assert ListingFirst().at(0) == 0.0

@@ -39,7 +39,7 @@ def tiny_lisa(tokenizer: Any) -> tuple[LisaModel, LisaProcessor]:
     return LisaModel(config).eval(), processor
 
 
-@pytest.mark.parametrize("family", ["mini", "lisa"])
+@pytest.mark.parametrize("family", ["mini-frozen", "lisa"])
 def test_lisa_trains_on_records(ground: SimpleNamespace, records: Any, tmp_path: Path, family: str) -> None:
     model, processor = tiny_lisa(ground.tokenizer)
     if family == "lisa":
@@ -47,7 +47,7 @@ def test_lisa_trains_on_records(ground: SimpleNamespace, records: Any, tmp_path:
         assert len(names) == 2 * 2 * model.config.text_config.num_hidden_layers
     trains = prepare_for_training(model, family)
     assert not any(name.startswith(("vision_model", "sam.vision_encoder")) for name in trains)
-    assert any(name.startswith("image_projection") for name in trains) == (family == "mini")
+    assert any(name.startswith("image_projection") for name in trains) == (family == "mini-frozen")
     losses = []
     for features in (
         None,

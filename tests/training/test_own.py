@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 import segue
 from segue.errors import InputError
-from segue.training.own import DEFAULT_RECIPE, family_of, with_steps
-from segue.training.recipe import Recipe, load_recipe
+from segue.training.adapters import TRAINABLE
+from segue.training.own_recipe import DEFAULT_RECIPE
+from segue.training.recipe import load_recipe
 from segue.training.run import save_final, train
 
 
@@ -94,7 +94,7 @@ def test_a_run_trains_the_table_and_loads(run: Callable[..., Path], start: Path)
     before, after = weights(start), weights(final)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
-    parts = ("language_model", "reader", "fusion", "image_projection", "seg_projection", "sam.mask_decoder")
+    parts = TRAINABLE["mini"]
     assert all(name.startswith(parts) for name in changed)
     assert {p for p in parts if any(n.startswith(p) for n in changed)} == set(parts)
     assert sorted(p.name for p in (final.parent / "sheets").iterdir()) == [
@@ -108,7 +108,8 @@ def test_a_run_trains_the_table_and_loads(run: Callable[..., Path], start: Path)
 
 
 def test_kept_features_change_no_weight_by_more_than_rounding(run: Callable[..., Path]) -> None:
-    plain, kept = run("plain"), run("kept", finetune__cache_features=True)
+    plain = run("plain", finetune__family="mini-frozen")
+    kept = run("kept", finetune__cache_features=True)
     assert list((kept.parent / "features").glob("*/*.safetensors"))
     first, second = weights(plain), weights(kept)
     for name, value in first.items():
@@ -192,46 +193,3 @@ def test_what_cannot_be_done_is_said_before_anything_is_trained(
 def test_all_data_sets_have_weights_or_none(run: Callable[..., Path], data: Path) -> None:
     with pytest.raises(InputError, match="some have none"):
         run(data__own=[{"path": str(data), "weight": 1}, {"path": str(data)}])
-
-
-def test_factors_of_parts_that_a_family_lacks_are_dropped(tiny: Callable[..., Any]) -> None:
-    from segue.training.own import own_recipe, without_absent_parts
-
-    model = tiny()[0]
-    assert without_absent_parts(own_recipe([]), model).optimiser.slow == own_recipe([]).optimiser.slow
-    del model.reader
-    assert set(without_absent_parts(own_recipe([]), model).optimiser.slow) == {"fusion", "sam.mask_decoder"}
-    odd = without_absent_parts(own_recipe(["optimiser.slow={reader: 0.3, raeder: 0.3}"]), model)
-    assert odd.optimiser.slow == {"raeder": 0.3}, "a typing error stays, to be refused"
-
-
-def recipe(**fields: Any) -> Recipe:
-    return Recipe.model_validate({"stage": "finetune"} | fields)
-
-
-@pytest.mark.parametrize(
-    ("fields", "length", "steps", "warmup"),
-    [
-        ({"finetune": {"epochs": 3, "least_steps": 1}, "options": {"batch_size": 4}}, 100, 75, 15),
-        ({"finetune": {"epochs": 3, "least_steps": 300}}, 100, 300, 60),
-        ({"finetune": {"epochs": 0.5}, "options": {"batch_size": 8}}, 10_000, 625, 100),
-        ({"optimiser": {"max_steps": 7}}, 100, 7, 1),
-    ],
-)
-def test_steps_follow_from_epochs(fields: Any, length: int, steps: int, warmup: int) -> None:
-    mixture: Any = range(length)
-    found = with_steps(recipe(**fields), mixture).optimiser
-    assert (found.max_steps, found.warmup_steps) == (steps, warmup)
-
-
-def test_small_models_train_whole_parts(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert family_of(tiny()[0]) == "mini"
-    monkeypatch.setattr("segue.training.own.SMALL", 1)
-    assert family_of(tiny()[0]) == "prima"
-    assert family_of(tiny(visual_module="square")[0]) == "prima-square"
-
-
-def test_the_recipe_of_the_repository_is_the_one_that_ships(repository: Path) -> None:
-    shown = (repository / "recipes" / "own_data.yaml").read_text()
-    assert shown == DEFAULT_RECIPE.read_text()
-    assert Recipe.model_validate(yaml.safe_load(shown)).stage == "finetune"

@@ -118,6 +118,39 @@ def test_every_term_reaches_what_trains(records_objective: Make) -> None:
         assert any(bool(g.abs().sum() > 0) for g in gradients), part
 
 
+def test_codes_train_the_masks_and_the_prompts(records_objective: Make) -> None:
+    model, objective = records_objective(code_prompts=2, distillation=1.0)
+    batch = objective.batch(0)
+    number, asked = len(batch["codes"]), len(batch["code_prompts"].codes)
+    loss, readings = objective.loss(model, batch)
+    assert number > 0
+    assert asked > 0
+    assert {"text", "dice", "pixel", "seg", "code_dice", "code_pixel", "skipped", "cut"} == set(readings)
+    loss.backward()
+    encoder = [p.grad for p in model.sam.vision_encoder.parameters() if p.grad is not None]
+    assert any(bool(g.abs().sum() > 0) for g in encoder), "SAM's encoder learns from both"
+    without = records_objective()[1]
+    plain, _ = without.loss(model, without.batch(0))
+    weights = model.config
+    by_hand = (
+        float(plain.detach())
+        + readings["seg"]
+        + weights.dice_loss_weight * readings["code_dice"]
+        + weights.pixel_loss_weight * readings["code_pixel"]
+    )
+    assert float(loss.detach()) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_shares_with_codes_add_up_to_the_batch(records_objective: Make) -> None:
+    model, objective = records_objective(code_prompts=3, distillation=0.5)
+    model.eval()
+    whole = objective.batch(1)
+    totals = objective.counts(whole)
+    loss, _ = objective.loss(model, whole)
+    parts = [objective.loss(model, objective.share(1, Share(k, 3)), totals)[0] for k in range(3)]
+    assert float(sum(parts)) == pytest.approx(float(loss), rel=1e-4)
+
+
 def test_an_unreadable_image_is_noted_and_replaced(
     records_objective: Make, records_of: Any, broken: Path, tmp_path: Path, same: Same
 ) -> None:
@@ -200,4 +233,4 @@ def test_options_are_those_of_the_recipe() -> None:
 
     parameters = inspect.signature(RecordsObjective).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - GIVEN
-    assert options == {"batch_size", "longest_side"}
+    assert options == {"batch_size", "longest_side", "code_prompts", "distillation"}

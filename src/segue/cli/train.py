@@ -105,7 +105,7 @@ def train(
     from segue.training.run import train as run
 
     if recipe is None:
-        from segue.training.own import DEFAULT_RECIPE
+        from segue.training.own_recipe import DEFAULT_RECIPE
 
         recipe = DEFAULT_RECIPE
     # JSON is YAML, which is what the values of overrides are; --set comes last and wins.

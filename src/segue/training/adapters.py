@@ -28,6 +28,15 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
         "image_projection",
         "seg_projection",
         "sam.mask_decoder",
+        "sam.vision_encoder",
+    ),
+    "mini-frozen": (
+        "language_model",
+        "reader",
+        "fusion",
+        "image_projection",
+        "seg_projection",
+        "sam.mask_decoder",
     ),
     "prima": (
         "fusion",
@@ -81,9 +90,10 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
 }
 """Parameter prefixes that train beside the LoRA weights; everything else is frozen.
 
-Source: `mini`: ours; small enough to train whole parts, and new words need the embeddings and all layers of
-the language model (towers, SAM's encoder, slot heads stay). `prima`: PRIMA section 3.2 (query tokens tuned,
-decoder finetuned, encoder frozen, tokens trained); fusion and projections are new and must train.
+Source: `mini`: ours; small enough to train whole parts, new words need the embeddings and all layers of the
+language model, and new shapes need SAM's encoder, which has seen little (towers and slot heads stay).
+`mini-frozen`: the same with SAM's encoder frozen, so that its outputs can be kept. `prima`: PRIMA section 3.2
+(query tokens tuned, decoder finetuned, encoder frozen, tokens trained); fusion and projections are new.
 `prima-square`: the newer version's figure (the Q-Former and its queries are frozen; relational attention,
 projections and SAM's decoder train). Embeddings and head in full as in GLaMM's code. `lisa`, `glamm`: their
 code (CLIP, the projection of its features, and SAM's encoders are frozen). `miras`: its code (LoRA, tables,
@@ -94,6 +104,18 @@ new tokens, which could not be learned otherwise).
 
 ALWAYS = ("region_alignment",)
 """Prefixes that train in every family where the option is on. Source: MIRAS's paper."""
+
+FINETUNE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "mini": {
+        "options": {"code_prompts": 6, "distillation": 1.0},
+        "optimiser": {"muon_rate": 0.01, "muon_parts": ["sam"]},
+    },
+    "mini-frozen": {"options": {"code_prompts": 6, "distillation": 1.0}},
+}
+"""Fields of a recipe that a family's finetuning has unless the recipe says otherwise.
+
+Source: ours; segue-mini's decoder was made with the codes of phrases and its SAM with Muon.
+"""
 
 LORA_TARGETS: dict[str, tuple[str, ...]] = {
     "lisa": ("q_proj", "v_proj"),

@@ -23,7 +23,8 @@ import typer
 from segue.training.estimate import moved
 from segue.training.mixture import Mixture, Source
 from segue.training.model_features import ModelFeatures
-from segue.training.own import choose_trainable, open_model, own_recipe
+from segue.training.own import choose_trainable, open_model
+from segue.training.own_recipe import own_recipe
 from segue.training.records_objective import RecordsObjective
 
 
@@ -164,7 +165,7 @@ def main(
     """Measure how much faster training is with kept features; JSON on stdout."""
     from segue.data.own import read_own_data
 
-    recipe = own_recipe([f"model.start={json.dumps(model)}"])
+    recipe = own_recipe([f"model.start={json.dumps(model)}", "finetune.cache_features=true"])
     bundle = open_model(recipe)
     choose_trainable(bundle.model, recipe, bundle.processor.tokenizer)
     source = read_own_data(data, images=images).source

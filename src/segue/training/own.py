@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
 import sys
 from collections.abc import Iterable
@@ -24,7 +23,6 @@ from segue.records import Conversation
 from segue.training.adapters import (
     LORA_TARGETS,
     TOKENS_ONLY,
-    TRAINABLE,
     add_lora,
     prepare_for_training,
     special_token_ids,
@@ -34,9 +32,10 @@ from segue.training.engines import join_processes
 from segue.training.estimate import estimate
 from segue.training.mixture import Mixture, Source
 from segue.training.model_features import ModelFeatures
+from segue.training.own_recipe import family_for, with_family_defaults, with_steps, without_absent_parts
 from segue.training.picture_sheet import PictureSheets
 from segue.training.progress import EverySteps, replace_progress
-from segue.training.recipe import OwnDataRecipe, Recipe, load_recipe
+from segue.training.recipe import OwnDataRecipe, Recipe
 from segue.training.records_objective import RecordsObjective
 from segue.training.resume import resume_point
 from segue.training.skips import SkipJournal
@@ -44,12 +43,6 @@ from segue.training.trainer import set_trainable
 
 if TYPE_CHECKING:
     from segue.data.own import OwnData
-
-DEFAULT_RECIPE = Path(__file__).with_name("own_data.yaml")
-"""What `segue train --data` runs; `recipes/own_data.yaml` is a copy of it."""
-
-SMALL = 500_000_000
-"""Models with fewer parameters train whole parts; larger ones train LoRA and their family's table."""
 
 REPORTERS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
 """Names of `report_to` that need a package, which Segue does not install by itself."""
@@ -76,6 +69,12 @@ class Sources:
     def fixed_questions(self, count: int) -> list[tuple[Conversation, Path]]:
         """The same questions in every run of the same data."""
         return [(c, self.questions.root) for c in self.questions.fixed(count, self.mixture.seed)]
+
+    def show_all_regions(self, wanted: bool) -> None:
+        """Whether conversations that are made from annotations carry also what they do not name."""
+        for own in self.read:
+            if hasattr(own.source, "all_regions"):
+                own.source.all_regions = wanted
 
     def lines(self) -> list[str]:
         """The reports of the readings and the shares, for people."""
@@ -128,10 +127,11 @@ def finetune(recipe: Recipe, out: Path, *, dry_run: bool = False, resume: bool =
     sources = open_sources(recipe, out)
     bundle = open_model(recipe)
     model = bundle.model
-    recipe = without_absent_parts(recipe, model)
+    recipe = without_absent_parts(with_family_defaults(recipe, model), model)
     check_prefixes(recipe, model)
     trains = choose_trainable(model, recipe, bundle.processor.tokenizer)
     recipe = with_steps(recipe, sources.mixture)
+    sources.show_all_regions(bool(recipe.options.get("code_prompts")))
     processes = join_processes(recipe.engine)
     checkpoint = resume_point(out, recipe, processes, resume=resume)
     check_same_data(out, sources.hash, resuming=checkpoint is not None)
@@ -282,33 +282,12 @@ def switch_options(bundle: ModelBundle, options: dict[str, Any]) -> None:
         bundle.model.switch_region_alignment(int(opening), **options)
 
 
-def family_of(model: GroundedModel) -> str:
-    """The row of `TRAINABLE` that a model is trained by: "mini" below `SMALL` parameters.
-
-    Raises:
-        InputError: There is no row for a large model of this family.
-    """
-    if sum(p.numel() for p in model.parameters()) < SMALL:
-        return "mini"
-    square = getattr(model.config, "visual_module", "") == "square"
-    family = f"{model.config.model_type}{'-square' if square else ''}"
-    if family not in TRAINABLE:
-        raise InputError(
-            "What trains in this family is not known.",
-            expected=" or ".join(TRAINABLE),
-            found=family,
-            where="finetune.family",
-            fix="set finetune.family, or name the prefixes in `trainable`",
-        )
-    return family
-
-
 def choose_trainable(model: GroundedModel, recipe: Recipe, tokenizer: Any = None) -> list[str]:
     """Let the recipe's prefixes train, or the family's table with LoRA; returns the parameters' names."""
     if recipe.trainable:
         return set_trainable(model, tuple(recipe.trainable))
-    family = recipe.finetune.family or family_of(model)
-    if family != "mini":
+    family = family_for(recipe, model)
+    if not family.startswith("mini"):
         ids = special_token_ids(tokenizer, family) if family in TOKENS_ONLY else ()
         add_lora(
             model,
@@ -334,6 +313,7 @@ def make_objective(
         trainable=tuple(trains),
         features=features,
         journal=SkipJournal(out / "skipped.jsonl"),
+        prompt_width=bundle.model.config.sam_config.mask_decoder_config.hidden_size,
         **recipe.options,
     )
 
@@ -345,35 +325,7 @@ def make_sheets(recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Path
     return PictureSheets(bundle, questions, out / "sheets", max_new_tokens=recipe.finetune.sheet_tokens)
 
 
-# ---- recipe ----------------------------------------------------------------------------------------------
-
-
-def own_recipe(overrides: list[str]) -> Recipe:
-    """The default recipe with overrides."""
-    return load_recipe(DEFAULT_RECIPE, overrides)
-
-
-def with_steps(recipe: Recipe, mixture: Mixture) -> Recipe:
-    """The recipe with its number of steps: as given, or from the epochs; at most a fifth is warm-up."""
-    steps = recipe.optimiser.max_steps
-    if "max_steps" not in recipe.optimiser.model_fields_set:
-        batch = recipe.options.get("batch_size", 8)
-        steps = max(recipe.finetune.least_steps, math.ceil(recipe.finetune.epochs * len(mixture) / batch))
-    warmup = min(recipe.optimiser.warmup_steps, steps // 5)
-    optimiser = recipe.optimiser.model_copy(update={"max_steps": steps, "warmup_steps": warmup})
-    return recipe.model_copy(update={"optimiser": optimiser})
-
-
-def without_absent_parts(recipe: Recipe, model: GroundedModel) -> Recipe:
-    """The recipe without those learning-rate factors of the default one whose parts the family lacks."""
-    shipped = own_recipe([]).optimiser.slow
-    names = [name for name, _ in model.named_parameters()]
-    slow = {
-        prefix: factor
-        for prefix, factor in recipe.optimiser.slow.items()
-        if shipped.get(prefix) != factor or any(name.startswith(prefix) for name in names)
-    }
-    return recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update={"slow": slow})})
+# ---- before and around the run ----------------------------------------------------------------------------
 
 
 def check_reporters(names: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from segue.models.losses import target_weight
 from segue.models.processing_grounded import GroundedProcessor
 from segue.records import Conversation, grounded_markup
 from segue.training.accumulation import WHOLE, Share
+from segue.training.code_prompts import CodePrompts, draw_code_prompts, seg_codes
 from segue.training.mixture import Drawn, Mixture
 from segue.training.model_features import ModelFeatures
 from segue.training.skips import Skip, SkipJournal
@@ -78,6 +79,9 @@ class RecordsObjective:
         features: Kept outputs of the encoders; None runs the encoders in every step.
         journal: Where skipped draws are noted.
         dialect: How the model writes its answers; the processor's by default.
+        prompt_width: Of SAM's prompts; needed for codes.
+        code_prompts: Regions of each image that the decoder is also asked for by the code of their phrase.
+        distillation: Weight of the squared distance between a `[SEG]` prompt and the code of its region.
 
     Source: paper silent; ours.
     """
@@ -94,8 +98,12 @@ class RecordsObjective:
         features: ModelFeatures | None = None,
         journal: SkipJournal | None = None,
         dialect: str | None = None,
+        prompt_width: int = 0,
+        code_prompts: int = 0,
+        distillation: float = 0.0,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
+        self.width, self.code_prompts, self.distillation = prompt_width, code_prompts, distillation
         self.trainable, self.batch_size = trainable, batch_size
         self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
@@ -122,7 +130,13 @@ class RecordsObjective:
             cut += example.cut
             seen += [str(example.drawn.root / image.path) for image in example.drawn.conversation.images]
         pictures = [picture for item in items for picture in item.pop("pictures", [])]
+        asked = [item.pop("code_prompts") for item in items] if self.code_prompts else []
+        codes = [item.pop("codes") for item in items] if self.distillation else []
         batch = dict(self.processor.collate(items))
+        if asked:
+            batch["code_prompts"] = CodePrompts.join(asked)
+        if codes:
+            batch["codes"] = torch.cat(codes)
         batch["notes"] = {"skipped": [skip.to_json() for skip in skipped], "seen": seen, "cut": cut}
         if self.features is not None:
             batch["pictures"] = pictures
@@ -221,6 +235,12 @@ class RecordsObjective:
         item["seg_image_index"] = [image_index for image_index, _ in example.targets]
         item["original_hw"] = torch.tensor([self.target_hw(hw) for hw in hws])
         item["resized_hw"] = torch.tensor([self.processor.sam_stream.resized_hw(hw) for hw in hws])
+        if self.distillation:
+            item["codes"] = seg_codes(conversation, example.targets, self.width)
+        if self.code_prompts:
+            sizes = [self.target_hw(hw) for hw in hws]
+            rng = np.random.default_rng([self.mixture.seed, example.step, example.place, example.attempt, 2])
+            item["code_prompts"] = draw_code_prompts(conversation, sizes, self.code_prompts, self.width, rng)
         if self.features is not None:
             item["pictures"] = pictures
         else:
@@ -269,11 +289,14 @@ class RecordsObjective:
     # ---- loss, in the training process -----------------------------------------------------------------
 
     def counts(self, batch: dict[str, Any]) -> dict[str, float]:
-        """What the terms of the loss are means over: labelled tokens, masks."""
-        return {
+        """What the terms of the loss are means over: labelled tokens, masks, regions asked for by code."""
+        counts = {
             "text": target_weight(batch["labels"]),
             "masks": float(sum(len(m) for m in batch["mask_labels"])),
         }
+        if "code_prompts" in batch:
+            counts["code_prompts"] = float(len(batch["code_prompts"].codes))
+        return counts
 
     def loss(
         self, model: Any, batch: dict[str, Any], totals: dict[str, float] | None = None
@@ -290,9 +313,39 @@ class RecordsObjective:
         self.journal.take(notes["skipped"], notes["seen"])
         if self.features is not None:
             batch |= self.features.assemble(batch.pop("pictures"))
+        asked, codes = batch.pop("code_prompts", None), batch.pop("codes", None)
+        if asked is not None and "pixel_values_sam" in batch:
+            # Encoded here, once for the model's own prompts and for the codes.
+            batch["image_embeddings"] = model.encode_sam(batch.pop("pixel_values_sam"))
         output = model(**batch, loss_totals=totals)
         readings = {name: float(term) for name, term in output.loss_terms.items()}
-        return output.loss, readings | {"skipped": float(len(notes["skipped"])), "cut": float(notes["cut"])}
+        loss = output.loss
+        if codes is not None:
+            masks_in_step = totals["masks"] if totals else len(codes)
+            distance = (output.seg_prompts - codes.to(output.seg_prompts)).square().sum()
+            distance = distance / max(masks_in_step * codes.shape[1], 1)
+            loss, readings["seg"] = loss + self.distillation * distance, float(distance.detach())
+        if asked is not None:
+            drawn, terms = self.code_loss(model, batch, asked, totals)
+            loss, readings = loss + drawn, readings | terms
+        return loss, readings | {"skipped": float(len(notes["skipped"])), "cut": float(notes["cut"])}
+
+    def code_loss(
+        self, model: Any, batch: dict[str, Any], asked: CodePrompts, totals: dict[str, float] | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The model's own mask loss on the regions that were asked for by code."""
+        embeddings = batch["image_embeddings"]
+        index = asked.image_index.to(embeddings.device)
+        logits = model.decode_masks(embeddings, asked.codes.to(embeddings), index)
+        terms = model.mask_terms(
+            logits,
+            index,
+            [mask.to(embeddings.device) for mask in asked.masks],
+            batch["original_hw"],
+            batch["resized_hw"],
+            totals["code_prompts"] if totals else None,
+        )
+        return model.weigh(terms), {f"code_{name}": float(term.detach()) for name, term in terms.items()}
 
 
 def _answers(turns: Turns) -> int:

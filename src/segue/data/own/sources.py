@@ -114,11 +114,15 @@ class AnnotationSource:
         root: The folder that image paths are written relative to; a file elsewhere keeps its full path.
         split: Written into the records.
 
+    Attributes:
+        all_regions: Whether records hold every region of their images, or only what they name.
+
     Source: paper silent; ours.
     """
 
     def __init__(self, images: Sequence[AnnotatedImage], root: Path, split: Split = "train") -> None:
         self.images, self.root, self.split = list(images), root, split
+        self.all_regions = False
         self.catalogue = Catalogue(self.images)
         for inventory in self.catalogue.inventories:
             if not inventory.things:
@@ -166,7 +170,7 @@ class AnnotationSource:
         return [chosen[i] for i in rng.permutation(count)]
 
     def written(self, chosen: Sequence[int], exchanges: Sequence[OwnExchange], id: str) -> Conversation:
-        """Write exchanges about these images as a record; only what they name becomes a region."""
+        """Write exchanges about these images as a record; see `all_regions`."""
         images = [self.images[i] for i in chosen]
         turns, used = [], [set[str]() for _ in images]
         for exchange in exchanges:
@@ -177,6 +181,8 @@ class AnnotationSource:
                 spans.append(Span(start=span.start, end=span.end, rids=rids, merge=span.merge))
             turns.append(Turn(role="user", text=exchange.question))
             turns.append(Turn(role="assistant", text=exchange.answer.text, spans=spans))
+        if self.all_regions:
+            used = [{region.rid for region in image.regions} for image in images]
         return Conversation(
             id=id,
             task="photos",
