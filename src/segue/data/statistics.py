@@ -1,7 +1,7 @@
 """What a `gconv/1` file consists of: the numbers of M4SEG's Table 2 and Figure 4, for any file.
 
 An answer is an assistant's turn. Its targets are the different masks that its spans name; a span whose
-regions are merged by "union" is one mask. Names of parts count without their object, as the paper's 251 parts do.
+regions are merged by "union" is one mask. Names of parts count without their object, as in the paper.
 """
 
 from __future__ import annotations

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLOURS = ("#2b63ff", "#ef473a", "#00b296", "#be3cc8", "#ff8c1e", "#6e7887")
-_NAMED = 6
-_LONGEST_NAME = 18
+_NAMED = 3
+_LONGEST_TITLE = 70
+_LONG_TAIL = 20
+"""The highest over the lowest frequency from which the axis is logarithmic."""
 
 
 def draw_statistics(statistics: Statistics, path: Path) -> Path:
@@ -75,18 +77,13 @@ def _long_tail(panel: Axes, counts: Counter[str], split: str, colour: str, *, na
     panel.plot(
         places, heights, drawstyle="steps-mid", color=colour, linewidth=1.4, label=f"{split} ({len(ranked)})"
     )
-    panel.set_yscale("log")
-    for place in places[: _NAMED // 2] if named else []:
-        name = ranked[place - 1][0]
-        short = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "\u2026"
-        panel.annotate(
-            short,
-            (place, heights[place - 1]),
-            textcoords="offset points",
-            xytext=(4, 3),
-            fontsize=7,
-            color="#444",
-        )
+    if max(heights) >= _LONG_TAIL * min(heights):
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter("{x:,.0f}")
+    if named:
+        first = ", ".join(name for name, _ in ranked[:_NAMED])
+        short = first if len(first) <= _LONGEST_TITLE else first[: _LONGEST_TITLE - 1] + "\u2026"
+        panel.set_title(f"most often: {short}", fontsize=7, color="#555", loc="left")
 
 
 def _targets_per_answer(
@@ -97,6 +94,7 @@ def _targets_per_answer(
     shares = [100 * counts.targets[place] / counts.answers for place in places]
     offset = (number - (of - 1) / 2) * width
     panel.bar([place + offset for place in places], shares, width=width, color=colour, label=split)
+    panel.locator_params(axis="x", integer=True)
 
 
 def _finish(panel: Axes, across: str, up: str) -> None:
@@ -105,5 +103,6 @@ def _finish(panel: Axes, across: str, up: str) -> None:
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(axis="y", color="#e2e2de", linewidth=0.6)
     panel.set_axisbelow(True)
+    panel.set_ylim(bottom=None if panel.get_yscale() == "log" else 0)
     if panel.get_legend_handles_labels()[0]:
         panel.legend(frameon=False, fontsize=8)
