@@ -96,6 +96,12 @@ class StoredImage:
         """The names of its objects, each once, sorted."""
         return sorted({region.name for region in self.regions if region.kind == "object"})
 
+    @property
+    def part_keys(self) -> list[str]:
+        """The names of its parts as "chair:leg", each once, sorted."""
+        parts = [region for region in self.regions if region.parent is not None]
+        return sorted({f"{self.by_rid[part.parent or ''].name}:{part.name}" for part in parts})
+
     def to_json(self) -> dict[str, Any]:
         """The line."""
         return {
@@ -251,8 +257,8 @@ class ReadImages:
 
     def _write(self, image: StoredImage, shard: ShardWriter) -> None:
         shard.line("images", image.to_json())
-        named = {"id": image.image_id, "classes": image.classes, "sha256": image.sha256, "split": image.split}
-        shard.line("index", named)
+        told = {"id": image.image_id, "sha256": image.sha256, "split": image.split}
+        shard.line("index", {**told, "classes": image.classes, "parts": image.part_keys})
         objects = sum(region.kind == "object" for region in image.regions)
         shard.count("images")
         shard.count("objects", objects)
@@ -323,6 +329,21 @@ def labelled(specs: Sequence[SourceSpec]) -> list[SourceSpec]:
         label = spec.label or (spec.name if number == 1 else f"{spec.name}_{number}")
         told.append(replace(spec, label=label))
     return told
+
+
+def vocabulary_of(output: StageOutput, specs: Sequence[SourceSpec]) -> dict[str, set[str]]:
+    """Every object with its parts that the sources can name: their own lists, and what the images hold."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for spec in specs:
+        for owner, parts in spec.open().vocabulary().items():
+            names[owner] |= set(parts)
+    for line in output.lines("index"):
+        for owner in line["classes"]:
+            names[owner] |= set()
+        for key in line["parts"]:
+            owner, _, part = key.partition(":")
+            names[owner].add(part)
+    return dict(names)
 
 
 # ---- reading -----------------------------------------------------------------------------------------------
