@@ -115,6 +115,73 @@ def build(
     _wrote(report.records)
 
 
+@app.command()
+def template(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into; run again to go on.")],
+    scenes: Annotated[int | None, typer.Option(help="So many scenes are drawn.", min=1)] = None,
+    annotations: Annotations = None,
+    images: Images = None,
+    split: Split = "train",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same dialogues.", min=0)] = 0,
+    paths: Annotated[int, typer.Option(help="Dialogues per image, at most.", min=1, max=12)] = 3,
+    masks: Annotated[
+        Literal["final", "every"],
+        typer.Option(help="Masks in the last answer, as in PRIST, or wherever things are named."),
+    ] = "final",
+    size: Annotated[int, typer.Option(help="Side of the scenes in pixels.", min=64, max=2048)] = 224,
+) -> None:
+    """Write dialogues by rule, without a model: about scenes, or about annotated images."""
+    from segue.data.prist.offline.build import OfflineSettings, build_offline
+    from segue.data.prist.offline.pictures import annotated_pictures, scene_pictures
+    from segue.errors import InputError
+    from segue.inference.report import make_folder
+
+    if (scenes is None) == (annotations is None):
+        raise InputError(
+            "It is not clear what the dialogues shall be about.",
+            expected="--scenes NUMBER or --annotations PATH",
+            found="both" if scenes is not None else "neither",
+            where="segue data prist template",
+            fix="give one of the two",
+        )
+    settings = OfflineSettings(paths=paths, masks=masks, split=_split(split), seed=seed)
+    make_folder(out)
+    if annotations is not None:
+        annotated = list(_annotated(annotations, images).values())
+        pictures, total = annotated_pictures(annotated, out), len(annotated)
+    else:
+        total = scenes or 0
+        pictures = scene_pictures(out, total, seed=seed, split=split, size=size)
+    report = build_offline(pictures, out, settings, total=total)
+    _tell(report.lines())
+    _wrote(report.records)
+
+
+@app.command()
+def stats(
+    file: Annotated[Path, typer.Argument(help="A file of records, or the folder that holds it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="HTML page; stats.html beside the file by default.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder that image paths are relative to; that of the file by default."),
+    ] = None,
+) -> None:
+    """Count what dialogues consist of, and show some, on one page."""
+    import json
+
+    from segue.cli.console import out as console
+    from segue.data.prist.statistics import report_beside, write_page
+    from segue.records import read_jsonl
+
+    file = file / "conversations.jsonl" if file.is_dir() else file
+    page = file.with_name("stats.html") if out is None else out
+    found = write_page(page, read_jsonl(file), images or file.parent, report_beside(file))
+    console().print(json.dumps(found.to_json(), indent=2))
+    _wrote(page)
+
+
 # ---- what the commands are made of -------------------------------------------------------------------------
 
 
