@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from segue.cli import data_stats, prist
+from segue.cli import data_sources, data_stats, prist
 
 if TYPE_CHECKING:
     from segue.records import Conversation
 
 app = typer.Typer(help="Make grounded conversations (gconv/1 JSONL).", no_args_is_help=True)
 app.add_typer(prist.app, name="prist")
+app.command()(data_sources.check)
 app.command()(data_stats.stats)
 app.command()(data_stats.preview)
+app.command()(m4seg.m4seg)
+app.command()(m4seg.m4seg_export)
+app.command()(m4seg.m4seg_import)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")]
 Seed = Annotated[int, typer.Option(help="Of every choice: the same seed gives the same data.", min=0)]

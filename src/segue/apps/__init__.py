@@ -1,0 +1,1 @@
+"""Skins and engines that need more than the library: each an extra."""
