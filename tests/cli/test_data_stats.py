@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segue.cli import main
 from segue.data.scenes.build import build
+from source_layouts import label_map, photo
 
 
 @pytest.fixture
@@ -45,6 +47,31 @@ def test_preview_writes_a_page(scenes: Path, tmp_path: Path, capsys: pytest.Capt
     assert main(["data", "preview", str(scenes), "--out", str(tmp_path / "page"), "--count", "2"]) == 0
     assert "2 of 4 conversations" in capsys.readouterr().err
     assert (tmp_path / "page" / "preview.html").read_text().count("<article") == 2
+
+
+def test_check_reads_every_split_and_writes_the_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "PascalPart116"
+    for split, number in (("train", 7), ("val", 8)):  # a cat without parts; a chair, whose class has none
+        photo(root / "images" / split / "a.jpg")
+        for folder, value in (("obj", number), ("part", 255)):
+            numbers = np.full((24, 32), value, np.uint8)
+            label_map(root / f"annotations_detectron2_{folder}" / split / "a.png", numbers)
+    arguments = ["data", "check", "pascal_part116", str(root)]
+    assert main([*arguments, "--report", str(tmp_path / "r" / "report.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "(pascal_part116 train): 1 of 1 images, 1 objects, 0 parts" in shown
+    assert "(pascal_part116 val): 0 of 1 images" in shown
+    assert "dropped 1: object class without parts in the vocabulary" in shown
+    reports = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert [report["split"] for report in reports] == ["train", "val"]
+    assert reports[0]["names"] == {"cat": 1}
+    assert main([*arguments, "--split", "val", "--set", "all_objects=true"]) == 0
+    assert "1 of 1 images" in capsys.readouterr().out
+    assert main([*arguments, "--split", "test"]) == 2
+    assert main([*arguments, "--set", "all_objects"]) == 2
+    assert "name=value" in capsys.readouterr().err
 
 
 def test_mistakes_end_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

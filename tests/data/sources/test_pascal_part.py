@@ -167,6 +167,7 @@ def test_voc_may_lie_elsewhere_and_is_missed_by_name(pascal: Pascal, tmp_path: P
     [
         ({"split": "test"}, "train, val"),
         ({"vocabulary": "17"}, "93, 116, raw"),
+        ({"split_lr": "yes"}, "true or false"),
         ({"colour": 1}, "vocabulary, split_lr, all_objects, voc"),
     ],
 )

@@ -61,8 +61,14 @@ def open_source(name: str, root: str | Path, *, split: str = "train", **options:
         InputError: An unknown name, split or option, or a root that is not what the source expects.
     """
     kind = source_class(name)
-    known = list(inspect.signature(kind).parameters)[2:]
+    parameters = inspect.signature(kind).parameters
+    known = list(parameters)[2:]
     unknown = [option for option in options if option not in known]
+    unclear = [
+        option
+        for option, value in options.items()
+        if option in known and parameters[option].annotation == "bool" and not isinstance(value, bool)
+    ]
     if unknown:
         raise InputError(
             f"The source {name} has no such option.",
@@ -70,5 +76,13 @@ def open_source(name: str, root: str | Path, *, split: str = "train", **options:
             found=", ".join(unknown),
             where="options",
             fix="leave it out",
+        )
+    if unclear:
+        raise InputError(
+            f"An option of the source {name} has a wrong value.",
+            expected="true or false",
+            found=repr(options[unclear[0]]),
+            where=unclear[0],
+            fix="write true or false",
         )
     return kind(Path(root).expanduser(), split, **options)

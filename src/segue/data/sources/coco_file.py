@@ -52,7 +52,7 @@ class CocoFile(ImageSource):
     ) -> None:
         super().__init__(root, split)
         self.file = root if root.is_file() else choose_file(root, split)
-        self.images = self.file.parent if images is None else Path(images)
+        self.images = self.file.parent if images is None else Path(images).expanduser()
         self.options = {"merge_same_parts": merge_same_parts}
         self._merge = merge_same_parts
 

@@ -32,8 +32,7 @@ class LabelMeFolder(ImageSource):
 
     def __init__(self, root: Path, split: str = "train", *, images: Path | None = None) -> None:
         super().__init__(root, split)
-        self.options = {"images": None if images is None else images.name}
-        self._folder = ImageFolder(images) if images is not None else None
+        self._folder = ImageFolder(Path(images).expanduser()) if images is not None else None
         self._base = root.parent if root.is_file() else root
         files = [root] if root.is_file() else json_files(root, split)
         self._files = {file.relative_to(self._base).with_suffix("").as_posix(): file for file in files}

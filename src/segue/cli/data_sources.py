@@ -1,0 +1,70 @@
+"""`segue data check`: read a source data set whole, and say what is kept and what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_SWITCH = {"true": True, "false": False}
+
+
+def check(
+    name: Annotated[
+        str,
+        typer.Argument(help="ade20k_part, pascal_part, pascal_part116, paco_lvis, coco, labelme, scenes."),
+    ],
+    root: Annotated[Path, typer.Argument(help="The folder as it was downloaded.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="Again for another one; all splits of the source by default.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the source, such as vocabulary=116 or all_objects=true."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the counts as JSON, too.")] = None,
+) -> None:
+    """Read a source data set whole: what is kept, what is dropped, and why."""
+    import json
+
+    from rich.progress import track
+    from rich.text import Text
+
+    from segue.cli.console import err, show_paths
+    from segue.cli.console import out as stdout
+    from segue.data.sources import open_source, source_class
+
+    options = _options(option or [])
+    reports = []
+    for part in split or source_class(name).splits or ("train",):
+        source = open_source(name, root, split=part, **options)
+        for _ in track(
+            source, description=f"{name} {part}", total=len(source), console=err(), transient=True
+        ):
+            pass
+        for line in source.report.lines():
+            stdout().print(Text(line))
+        reports.append(source.report.to_json())
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(json.dumps(reports, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        show_paths([report])
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    from segue.errors import InputError
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise InputError(
+                "An option of the source cannot be read.",
+                expected="name=value",
+                found=repr(pair),
+                where="--set",
+                fix="write it as vocabulary=116",
+            )
+        options[key] = _SWITCH.get(value.lower(), value)
+    return options
