@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from segue.cli import data_sources, data_stats, prist
+from segue.cli import data_sources, data_stats, m4seg, prist
 
 if TYPE_CHECKING:
     from segue.records import Conversation
