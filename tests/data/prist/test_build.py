@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prist_endpoint import USELESS, PristEndpoint
+from prist_endpoint import USELESS, PristEndpoint, build_dialogues
 from segue import masks
 from segue.chat_model import OpenAIChatModel, Patience
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
@@ -128,12 +129,8 @@ def test_a_path_that_fails_does_not_cost_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("useless", USELESS)
-def test_every_useless_reply_is_asked_for_again(
-    useless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("prist_endpoint.USELESS", (useless,))
-    monkeypatch.setattr("prist_endpoint.ON_THE_WAY", (useless,))
-    server = PristEndpoint(faults=1.0)
+def test_every_useless_reply_is_asked_for_again(useless: str, tmp_path: Path) -> None:
+    server = PristEndpoint(faults=1.0, kinds=(useless,))
     try:
         source = PristSource(images_in(pictures(tmp_path / "images", 1)), tmp_path / "out")
         report = run(server, source)
@@ -163,65 +160,92 @@ def test_a_damaged_image_is_rejected(endpoint: PristEndpoint, tmp_path: Path) ->
 
 # ---- killed ------------------------------------------------------------------------------------------------
 
-PROGRAM = [sys.executable, "-c", "import sys; from segue.cli import main; sys.exit(main())"]
+Start = Callable[[PristEndpoint, Path, Path], Any]
 
 
-def command(server: PristEndpoint, images: Path, out: Path) -> list[str]:
-    options = {"url": server.url, "model": "scripted", "timeout": 0.5, "concurrency": 3, "split": "val"}
-    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    return [*PROGRAM, "data", "prist", "build", str(images), "--out", str(out), *flags]
+def forked(server: PristEndpoint, images: Path, out: Path) -> Any:
+    """A process of its own that has everything imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["segue.data.prist.build", "segue.data.generation", "prist_endpoint"])
+    process = context.Process(target=build_dialogues, args=(server.url, str(images), str(out)))
+    process.start()
+    return process
 
 
-def killed_often(server: PristEndpoint, images: Path, out: Path, kills: int, rng: random.Random) -> int:
-    """Run to the end, but kill -9 the process `kills` times after a random number of its requests."""
-    environment = os.environ | {"SEGUE_API_KEY": "", "OMP_NUM_THREADS": "1"}
+class Command(subprocess.Popen[bytes]):
+    """The command line itself, with the manners of a `multiprocessing.Process`."""
+
+    def __init__(self, server: PristEndpoint, images: Path, out: Path) -> None:
+        options = {"url": server.url, "model": "scripted", "timeout": 0.5, "concurrency": 3, "split": "val"}
+        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        program = "import sys; from segue.cli import main; sys.exit(main())"
+        arguments = [sys.executable, "-c", program, "data", "prist", "build", str(images), "--out", str(out)]
+        environment = os.environ | {"SEGUE_API_KEY": "", "OMP_NUM_THREADS": "1"}
+        super().__init__([*arguments, *flags], stderr=subprocess.DEVNULL, env=environment)
+
+    def is_alive(self) -> bool:
+        return self.poll() is None
+
+    def join(self) -> None:
+        self.wait()
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.returncode
+
+
+def killed_often(start: Start, server: PristEndpoint, images: Path, out: Path, kills: int) -> int:
+    """Run to the end, but kill -9 the process `kills` times, each after a random number of requests."""
+    rng = random.Random(kills)
     done = 0
     while True:
-        before = server.received
-        process = subprocess.Popen(
-            command(server, images, out), stderr=subprocess.DEVNULL, env=environment, cwd=out.parent
-        )
-        until = before + rng.randint(1, 9)
-        while process.poll() is None:
-            if done < kills and server.received >= until:
-                time.sleep(rng.random() * 0.03)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                done += 1
-                # A kill in the middle of a line; the file system would do this on a bad day.
-                if done % 3 == 0:
-                    with (out / "replies.jsonl").open("ab") as file:
-                        file.write(b'{"key": "half of a li')
-                break
+        process = start(server, images, out)
+        until = server.received + rng.randint(1, 5)
+        while process.is_alive() and (done >= kills or server.received < until):
             time.sleep(0.002)
-        if process.returncode == 0:
+        if process.is_alive():
+            time.sleep(rng.random() * 0.03)
+            process.kill()
+            done += 1
+        process.join()
+        if process.exitcode == 0:
             return done
-        assert process.returncode == -signal.SIGKILL
+        assert process.exitcode == -signal.SIGKILL
+        # A kill in the middle of a line, which the file system makes rare.
+        if done % 3 == 0 and (out / "replies.jsonl").exists():
+            with (out / "replies.jsonl").open("ab") as file:
+                file.write(b'{"key": "half of a li')
 
 
-@pytest.mark.parametrize("idempotent", [True, False])
-def test_killed_ten_times_it_ends_with_the_same_bytes(idempotent: bool, tmp_path: Path) -> None:
-    images = pictures(tmp_path / "images", 8)
-    shaky = PristEndpoint(faults=0.5, slow=0.7, idempotent=idempotent, delay=0.005)
-    undisturbed = PristEndpoint(faults=0.5, slow=0.7)
+def check_killed(start: Start, tmp_path: Path, *, idempotent: bool) -> None:
+    images = pictures(tmp_path / "images", 6)
+    shaky = PristEndpoint(faults=0.75, slow=0.55, idempotent=idempotent, delay=0.003)
+    undisturbed = PristEndpoint(faults=0.75, slow=0.55)
     try:
-        run(undisturbed, PristSource(images_in(images), tmp_path / "once"), split="val")
-        kills = killed_often(shaky, images, tmp_path / "often", 10, random.Random(1))
+        build_dialogues(undisturbed.url, str(images), str(tmp_path / "once"))
+        kills = killed_often(start, shaky, images, tmp_path / "often", 10)
     finally:
-        for server in (shaky, undisturbed):
-            server.close()
+        shaky.close()
+        undisturbed.close()
     assert kills == 10
     for name in OUTPUTS:
         assert (tmp_path / "often" / name).read_bytes() == (tmp_path / "once" / name).read_bytes(), name
-    assert len(list(read_jsonl(tmp_path / "often" / "conversations.jsonl"))) == 24
+    assert len(list(read_jsonl(tmp_path / "often" / "conversations.jsonl"))) == 18
     assert set(shaky.charges) == set(undisturbed.charges)
-    assert len(shaky.modes) >= 10, "it has failed in ten ways"
+    assert len(set(shaky.modes) - {"well"}) >= 10, "it fails in ten ways or more"
     twice = sum(shaky.charges.values()) - len(shaky.charges)
-    if idempotent:
-        assert twice == 0
-    else:
-        # Only what was under way in the three threads at a kill can be charged again.
-        assert twice <= 3 * kills
+    # Without idempotency keys, only what was under way in the three threads at a kill is charged again.
+    assert twice == 0 if idempotent else twice <= 3 * kills
+
+
+def test_killed_ten_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    check_killed(forked, tmp_path, idempotent=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_the_command_killed_ten_times(idempotent: bool, tmp_path: Path) -> None:
+    check_killed(Command, tmp_path, idempotent=idempotent)
 
 
 def test_conversations_are_sound(endpoint: PristEndpoint, tmp_path: Path) -> None:

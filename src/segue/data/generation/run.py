@@ -133,7 +133,7 @@ class Generation:
         """Ask until every item is finished or given up, then write the output.
 
         Args:
-            progress: Whether to show a bar on stderr.
+            progress: Whether to show a bar, where stderr is a terminal.
 
         Raises:
             ModelError: The server is gone or refuses everything, or the budget is spent. What was paid for
@@ -142,7 +142,7 @@ class Generation:
         todo = [index for index, key in enumerate(self._keys) if key not in self._finished]
         with tqdm(
             total=len(self._keys), initial=len(self._keys) - len(todo), desc=self.job.name,
-            unit="item", disable=not progress,
+            unit="item", disable=None if progress else True,
         ) as bar:  # fmt: skip
             given_up = _Crew(self, todo, bar).work()
         written = Written(self.job, self.folder)

@@ -160,7 +160,8 @@ def _tables(content: Mapping[str, Any]) -> str:
     facts = [
         f"{content['conversations']} dialogues about {content['images']} images",
         f"{content['exchanges']} rounds besides those with the mask",
-        f"words: {means['question']:.1f} a question, {means['answer']:.1f} an answer, {means['focus']:.1f} a focus",
+        f"words: {means['question']:.1f} a question, {means['answer']:.1f} an answer, "
+        f"{means['focus']:.1f} a focus",
     ]
     titles = {
         "rounds": "Rounds before the mask",

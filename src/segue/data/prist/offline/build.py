@@ -21,6 +21,7 @@ from segue.data.generation.output import held
 from segue.data.generation.problems import UnusableReplyError
 from segue.data.own.grounded_text import GroundedText
 from segue.data.prist.final_turn import Said, Target, finished
+from segue.data.prist.labels import folded
 from segue.data.prist.offline.facts import PictureFacts
 from segue.data.prist.offline.talk import Talk, compose
 from segue.data.prist.rules import check_tree, names
@@ -121,13 +122,10 @@ def tree_of(talks: Sequence[Talk]) -> ReasoningTree:
             parent = ids[way]
         leaf = f"leaf{number + 1}"
         nodes.append(TreeNode(id=leaf, parent=parent, thought=f"So it is the {talk.focus}."))
-        free = (
-            e.question
-            for e in talk.exchanges
-            if e.question not in asked and not names(talk.focus, e.question)
-        )
+        questions = (e.question for e in talk.exchanges if not names(talk.focus, e.question))
+        free = (question for question in questions if folded(question) not in asked)
         question = next(free, f"What is meant in dialogue {number + 1}?")
-        asked.add(question)
+        asked.add(folded(question))
         rating = 2 if len(talk.thoughts) <= 2 else 3
         paths.append(
             TreePath(question=question, rating=rating, leaf=leaf, element=talk.focus, focus=talk.focus)
@@ -242,8 +240,10 @@ def build_offline(
     ledger = Ledger(out / "made.jsonl")
     own = json.dumps([VERSION, asdict(settings)], sort_keys=True)
     keys: list[str] = []
+    # None: a bar on a terminal, and silence where stderr is a file.
+    hidden = None if progress else True
     try:
-        for name, get in tqdm(pictures, total=total, desc="prist", unit="picture", disable=not progress):
+        for name, get in tqdm(pictures, total=total, desc="prist", unit="picture", disable=hidden):
             key = hashlib.sha256(f"{own}{name}".encode()).hexdigest()
             if key not in ledger:
                 records = [c.to_json() for c in dialogues_of(get(), settings)]
