@@ -182,6 +182,93 @@ def official_shapes(
     return shapes | dict(linear("model.mm_projector.2", width, width))
 
 
+CONVNEXT_L = {"widths": (192, 384, 768, 1536), "depths": (3, 3, 27, 3)}
+"""The trunk of OpenCLIP's `convnext_large_d_320`."""
+
+
+def convnext_shapes(s: dict[str, Any], stem: str, stages: str) -> Iterator[tuple[str, Shape]]:
+    """timm's ConvNeXt without norm and head; MIRAS calls its two parts `vision_stem` and `vision_stages`."""
+    widths = s["widths"]
+    yield f"{stem}.0.weight", (widths[0], 3, 4, 4)
+    yield f"{stem}.0.bias", (widths[0],)
+    yield from norm(f"{stem}.1", widths[0])
+    for n, (width, depth) in enumerate(zip(widths, s["depths"], strict=True)):
+        if n:
+            yield from norm(f"{stages}.{n}.downsample.0", widths[n - 1])
+            yield f"{stages}.{n}.downsample.1.weight", (width, widths[n - 1], 2, 2)
+            yield f"{stages}.{n}.downsample.1.bias", (width,)
+        for k in range(depth):
+            block = f"{stages}.{n}.blocks.{k}"
+            yield f"{block}.gamma", (width,)
+            yield f"{block}.conv_dw.weight", (width, 1, 7, 7)
+            yield f"{block}.conv_dw.bias", (width,)
+            yield from norm(f"{block}.norm", width)
+            yield from linear(f"{block}.mlp.fc1", 4 * width, width)
+            yield from linear(f"{block}.mlp.fc2", width, 4 * width)
+
+
+def open_clip_shapes(s: dict[str, Any]) -> dict[str, Shape]:
+    """OpenCLIP's file: the trunk, its head, and some of the text half."""
+    shapes = dict(convnext_shapes(s, "visual.trunk.stem", "visual.trunk.stages"))
+    shapes |= dict(norm("visual.trunk.head.norm", s["widths"][-1]))
+    shapes |= {"visual.head.proj.weight": (7, 5), "token_embedding.weight": (9, 5), "logit_scale": ()}
+    shapes |= {"positional_embedding": (4, 5), "text_projection": (5, 5), "ln_final.weight": (5,)}
+    return shapes | {"transformer.resblocks.0.ln_1.weight": (5,)}
+
+
+def llava_shapes(llm: dict[str, Any], clip: dict[str, Any], *, tower: bool) -> dict[str, Shape]:
+    """LLaVA-1.5 as its authors name it; its vision tower may be left out."""
+    width = llm["hidden_size"]
+    shapes = dict(llama_shapes(llm))
+    shapes |= dict(linear("model.mm_projector.0", width, clip["hidden_size"]))
+    shapes |= dict(linear("model.mm_projector.2", width, width))
+    inside = dict(clip_shapes(clip)) if tower else {}
+    return shapes | {f"model.vision_tower.vision_tower.{name}": shape for name, shape in inside.items()}
+
+
+def llava_hf_shapes(llm: dict[str, Any], clip: dict[str, Any], *, renamed: bool) -> dict[str, Shape]:
+    """The same as transformers names it, before and since its version 4.52."""
+    width = llm["hidden_size"]
+    before = {"language": "language_model.", "tower": "vision_tower.", "projector": "multi_modal_projector"}
+    since = {"language": "", "tower": "model.vision_tower.", "projector": "model.multi_modal_projector"}
+    where = since if renamed else before
+    shapes = {}
+    for name, shape in llama_shapes(llm, buffers=False):
+        if renamed and name.startswith("model."):
+            name = "model.language_model." + name.removeprefix("model.")
+        shapes[where["language"] + name] = shape
+    shapes |= dict(linear(f"{where['projector']}.linear_1", width, clip["hidden_size"]))
+    shapes |= dict(linear(f"{where['projector']}.linear_2", width, width))
+    tower = {name: shape for name, shape in clip_shapes(clip) if "position_ids" not in name}
+    return shapes | {where["tower"] + name: shape for name, shape in tower.items()}
+
+
+def mining_shapes(width: int, aux_width: int) -> dict[str, Shape]:
+    """Mini-Gemini's patch info mining."""
+    shapes: dict[str, Shape] = {}
+    for part, inside in (("query", width), ("aux", aux_width), ("val", aux_width)):
+        shapes |= dict(norm(f"model.vlm_uni_{part}_projector.0", inside))
+        shapes |= dict(linear(f"model.vlm_uni_{part}_projector.1", width, inside))
+    return shapes
+
+
+def miras_shapes(
+    llm: dict[str, Any], sam: dict[str, Any], clip: dict[str, Any], convnext: dict[str, Any] | None
+) -> dict[str, Shape]:
+    """MIRAS's checkpoint; its merging script loses the ConvNeXt, None here."""
+    width = llm["hidden_size"]
+    shapes = llava_shapes(llm, clip, tower=True)
+    widths = (convnext or CONVNEXT_L)["widths"]
+    shapes |= mining_shapes(clip["hidden_size"], sum(widths))
+    shapes |= {f"model.visual_model.{name}": shape for name, shape in sam_shapes(sam)}
+    shapes |= dict(linear("model.text_hidden_fcs.0.0", width, width))
+    shapes |= dict(linear("model.text_hidden_fcs.0.2", sam["prompt_dim"], width))
+    if convnext is None:
+        return shapes
+    tower = "model.vision_tower_aux.vision_"
+    return shapes | dict(convnext_shapes(convnext, f"{tower}stem", f"{tower}stages"))
+
+
 def region_encoder_shapes() -> dict[str, Shape]:
     """A part of GLaMM's region encoder, whose names a conversion must know in order to leave them out."""
     names = ("mlvl_fuse.input_conv.0", "mlvl_fuse.fuse_convs.4.conv", "roi_align.flatten_linear")

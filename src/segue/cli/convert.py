@@ -16,7 +16,17 @@ Bert = Annotated[
     typer.Option(help="Repository with the Q-Former's tokenizer, where InstructBLIP's folder has none."),
 ]
 
-_COMPOSED = ("prima-7b", "prima-square-7b")
+Convnext = Annotated[
+    str | None,
+    typer.Option(help="OpenCLIP's ConvNeXt-L, for MIRAS and LLaVA-1.5: a folder or its .bin file."),
+]
+
+_COMPOSED = {
+    "prima-7b": ("glamm", "instructblip", "dinov2"),
+    "prima-square-7b": ("glamm", "instructblip", "dinov2"),
+    "miras-7b": ("llava", "convnext", "sam"),
+}
+"""Preset -> the parts that it is made of, as options."""
 
 
 def convert(
@@ -28,15 +38,23 @@ def convert(
     clip: Annotated[
         str | None,
         typer.Option(
-            help="CLIP for LISA and GLaMM, whose checkpoints leave it out.",
+            help="CLIP for LISA, GLaMM, MIRAS and LLaVA, where the checkpoint leaves it out.",
             show_default="that which the checkpoint names, if it has been downloaded",
         ),
     ] = None,
     dinov2: Annotated[str | None, typer.Option(help="DINOv2 for a PRIMA checkpoint without one.")] = None,
     bert: Bert = None,
+    convnext: Convnext = None,
+    sam: Annotated[
+        str | None, typer.Option(help="SAM, for LLaVA-1.5, which becomes a MIRAS with it.")
+    ] = None,
+    template: Annotated[
+        Literal["llava_v1", "llava_llama_2"] | None,
+        typer.Option(help="Chat template that the checkpoint was trained with.", show_default="llava_v1"),
+    ] = None,
     dtype: Dtype = None,
 ) -> None:
-    """Convert GLaMM, LISA, PRIMA, SAM (original or of transformers) or InstructBLIP's seeing half.
+    """Convert GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, SAM (original or HF), or InstructBLIP's seeing half.
 
     Every tensor is accounted for before the first is read: what is left over, missing or of another size is
     named, and nothing is written. Tensors are copied one by one: memory does not limit the size. Nothing is
@@ -45,48 +63,96 @@ def convert(
     from segue.cli.console import err, out
     from segue.models.conversion import convert as run
 
-    report = run(source, to, clip=clip, dinov2=dinov2, bert=bert, dtype=_dtype(dtype))
+    report = run(
+        source,
+        to,
+        clip=clip,
+        dinov2=dinov2,
+        bert=bert,
+        convnext=convnext,
+        sam=sam,
+        template=template,
+        dtype=_dtype(dtype),
+    )
     out().print(f"{report.kind}: {report.path}", markup=False)
     for line in report.lines:
         err().print(line, markup=False)
 
 
 def init(
-    name: Annotated[str, typer.Argument(help="prima-7b or prima-square-7b.", metavar="PRESET")],
-    glamm: Annotated[str, typer.Option(help="MBZUAI/GLaMM-FullScope: language model, tokens, [SEG], SAM.")],
-    instructblip: Annotated[
-        str, typer.Option(help="Salesforce/instructblip-vicuna-7b: EVA-CLIP-g and the Q-Former.")
-    ],
-    dinov2: Annotated[str, typer.Option(help="facebook/dinov2-with-registers-large.")],
+    name: Annotated[str, typer.Argument(help="prima-7b, prima-square-7b or miras-7b.", metavar="PRESET")],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must be new or empty.")],
+    glamm: Annotated[
+        str | None,
+        typer.Option(help="PRIMA: MBZUAI/GLaMM-FullScope, for language model, tokens, [SEG] and SAM."),
+    ] = None,
+    instructblip: Annotated[
+        str | None,
+        typer.Option(help="PRIMA: Salesforce/instructblip-vicuna-7b, for EVA-CLIP-g and the Q-Former."),
+    ] = None,
+    dinov2: Annotated[str | None, typer.Option(help="PRIMA: facebook/dinov2-with-registers-large.")] = None,
+    llava: Annotated[
+        str | None, typer.Option(help="MIRAS: liuhaotian/llava-v1.5-7b or llava-hf/llava-1.5-7b-hf.")
+    ] = None,
+    convnext: Convnext = None,
+    sam: Annotated[
+        str | None, typer.Option(help="MIRAS: sam_vit_h_4b8939.pth, or facebook/sam-vit-huge.")
+    ] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(help="MIRAS: openai/clip-vit-large-patch14-336, where LLaVA's folder leaves it out."),
+    ] = None,
     bert: Bert = None,
     seed: Annotated[int, typer.Option(help="Of the parts that no checkpoint has.", min=0)] = 0,
     dtype: Dtype = None,
 ) -> None:
-    """Compose PRIMA from the checkpoints that the paper starts from; what the paper adds starts fresh."""
+    """Compose PRIMA or MIRAS from the checkpoints that its paper starts from; what it adds starts fresh."""
     from segue.errors import InputError
 
     if name not in _COMPOSED:
         raise InputError(
             "This preset is not composed of parts.",
-            expected=" or ".join(_COMPOSED),
+            expected="prima-7b or prima-square-7b or miras-7b",
             found=repr(name),
             where="PRESET",
             fix="convert a LISA or GLaMM checkpoint with `segue convert`; segue-mini comes with its weights",
         )
+    given = {
+        "glamm": glamm, "instructblip": instructblip, "dinov2": dinov2, "llava": llava, "convnext": convnext,
+        "sam": sam,
+    }  # fmt: skip
+    parts = [given[part] for part in _COMPOSED[name]]
+    absent = [f"--{part}" for part in _COMPOSED[name] if not given[part]]
+    if absent:
+        raise InputError(
+            f"Parts of {name} are missing.",
+            expected=", ".join(f"--{part}" for part in _COMPOSED[name]),
+            found="no " + " and no ".join(absent),
+            where="options",
+            fix="download them and give their folders",
+        )
     from segue.cli.console import err, out
+    from segue.models.conversion import convert as run
     from segue.models.conversion import initialise_prima, locate, open_checkpoint
 
-    lines = initialise_prima(
-        open_checkpoint(locate(glamm)),
-        open_checkpoint(locate(instructblip)),
-        open_checkpoint(locate(dinov2)),
-        out_dir,
-        name=name,
-        seed=seed,
-        dtype=_dtype(dtype),
-        bert=locate(bert) if bert else None,
-    )
+    if name == "miras-7b":
+        lines = list(
+            run(
+                str(llava), out_dir, clip=clip, convnext=convnext, sam=sam, seed=seed, dtype=_dtype(dtype)
+            ).lines
+        )
+    else:
+        first, second, third = (open_checkpoint(locate(str(part))) for part in parts)
+        lines = initialise_prima(
+            first,
+            second,
+            third,
+            out_dir,
+            name=name,
+            seed=seed,
+            dtype=_dtype(dtype),
+            bert=locate(bert) if bert else None,
+        )
     out().print(f"{name}: {out_dir}", markup=False)
     for line in lines:
         err().print(line, markup=False)

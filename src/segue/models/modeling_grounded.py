@@ -163,7 +163,7 @@ class GroundedModel(PreTrainedModel):
         self.config.phrase_token_id = phrase_token_id
         for name, value in options.items():
             setattr(self.config, name, value)
-        place = self.seg_projection[0].weight
+        place = next(self.seg_projection.parameters())
         self.region_alignment = RegionAlignment(self.config).to(place.device, place.dtype)
         self.region_alignment.reset()
 

@@ -31,6 +31,21 @@ Source: their code."""
 SHORT_TEMPLATE = {"system": "", "user": " USER: ", "assistant": " ASSISTANT:", "end": "</s>"}
 """The same without a system sentence, for models trained from scratch. Source: ours."""
 
+LLAMA2_TEMPLATE = {
+    "system": "",
+    "user": "[INST] <<SYS>>\nYou are a helpful language and vision assistant. You are able to understand "
+    "the visual content that the user provides, and assist the user with a variety of tasks using natural "
+    "language."
+    "\n<</SYS>>\n\n",
+    "user_again": "<s>[INST] ",
+    "assistant": " [/INST]",
+    "end": " </s>",
+}
+"""`llava_llama_2`, LLaVA's template on LLaMA-2-chat; LISA's training code offers it beside `llava_v1`, which
+its published 13B is asked with by default. Source: their code."""
+
+TEMPLATES = {"llava_v1": VICUNA_TEMPLATE, "llava_llama_2": LLAMA2_TEMPLATE, "short": SHORT_TEMPLATE}
+"""By the names that the published code gives them."""
 
 _CLOSING = tuple(".,;:!?)]}'\"")
 """What stands against the tag before it where a tokenizer has swallowed the blanks around tags."""

@@ -122,7 +122,7 @@ def _files(path: Path) -> list[Path]:
             if missing:
                 raise _unreadable(path, f"every shard that {index} names", f"no {', '.join(missing)}")
             return sorted(path / name for name in named)
-    for pattern in ("*.safetensors", "pytorch_model*.bin", "*.pth", "*.pt"):
+    for pattern in ("*.safetensors", "pytorch_model*.bin", "open_clip_pytorch_model*.bin", "*.pth", "*.pt"):
         if found := sorted(path.glob(pattern)):
             return found
     raise _unreadable(path, "weights (*.safetensors, pytorch_model*.bin, *.pth)", "none")

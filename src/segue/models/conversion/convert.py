@@ -11,7 +11,7 @@ import torch
 from transformers import SamConfig, SamImageProcessorPil, SamModel
 
 from segue.errors import InputError, ModelError
-from segue.models.conversion import authors, parts
+from segue.models.conversion import authors, miras, parts
 from segue.models.conversion.checkpoints import Checkpoint, open_checkpoint
 from segue.models.conversion.families import FAMILIES, Family, identify, lisa_parts, target_shapes
 from segue.models.conversion.outputs import whole_folder
@@ -20,6 +20,8 @@ from segue.models.conversion.sizes import sam_sizes
 from segue.models.conversion.streaming import joined_shapes, write_converted
 from segue.models.conversion.templates import SAM_HF, SAM_ORIGINAL
 from segue.models.conversion.writing import SHARD_BYTES, ShardWriter
+from segue.models.presets_miras import MIRAS_COMPONENTS
+from segue.models.processing_grounded import TEMPLATES
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ def convert(
     clip: str | Path | None = None,
     dinov2: str | Path | None = None,
     bert: str | Path | None = None,
+    convnext: str | Path | None = None,
+    sam: str | Path | None = None,
+    template: str | None = None,
+    seed: int = 0,
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Report:
@@ -52,10 +58,14 @@ def convert(
     Args:
         source: folder or file, or the name of a hub repository that has been downloaded.
         out: folder to write; must not hold anything yet.
-        clip: CLIP repository of LISA and GLaMM, whose checkpoints leave it out; looked for among the
-            downloaded repositories by default.
+        clip: CLIP repository, where a checkpoint leaves it out; looked for among the downloaded
+            repositories by default.
         dinov2: DINOv2 for a PRIMA checkpoint that has none.
         bert: repository with the Q-Former's tokenizer, for a PRIMA checkpoint that has none.
+        convnext: OpenCLIP's ConvNeXt, for MIRAS and LLaVA; looked for likewise.
+        sam: SAM, for LLaVA, which becomes a MIRAS; looked for likewise.
+        template: one of `segue.models.processing_grounded.TEMPLATES`, for LISA, GLaMM, MIRAS and LLaVA.
+        seed: of the parts of a MIRAS that no checkpoint has.
         dtype: of the written weights; that of most of the source by default.
         shard_bytes: largest file.
 
@@ -64,12 +74,26 @@ def convert(
         ModelError: nothing that can be converted, or a damaged file.
         InputError: `out` is in use.
     """
+    chat = chosen_template(template)
     checkpoint = open_checkpoint(locate(source))
     kind = identify(checkpoint.shapes, checkpoint.config)
     kept = dtype or checkpoint.majority_dtype()
     with whole_folder(Path(out)) as folder:
         if kind in FAMILIES:
-            lines = _convert_lisa(FAMILIES[kind], checkpoint, clip, folder, kept, shard_bytes)
+            lines = _convert_lisa(FAMILIES[kind], checkpoint, clip, folder, kept, shard_bytes, chat)
+        elif kind in ("miras", "llava"):
+            named = checkpoint.config.get("mm_vision_tower") or checkpoint.config.get("vision_tower")
+            lines = miras.convert_miras(
+                checkpoint,
+                folder,
+                kept,
+                shard_bytes,
+                clip=_beside(clip, named, MIRAS_COMPONENTS["vision_model"]),
+                convnext=_beside(convnext, MIRAS_COMPONENTS["aux_vision_model"]),
+                sam=_beside(sam, MIRAS_COMPONENTS["sam"]),
+                template=chat,
+                seed=seed,
+            )
         elif kind in ("sam", "sam-hf"):
             lines = _convert_sam(kind, checkpoint, folder, kept, shard_bytes)
         elif kind == "instructblip":
@@ -119,9 +143,10 @@ def _convert_lisa(
     folder: Path,
     dtype: torch.dtype,
     shard_bytes: int,
+    template: dict[str, str] | None,
 ) -> list[str]:
     tower = _clip_of(family, checkpoint, clip)
-    config, processor = lisa_parts(family, checkpoint, tower.config)
+    config, processor = lisa_parts(family, checkpoint, tower.config, template)
     shapes = target_shapes(family.model, config)
     has_tower = any(name.startswith("model.vision_tower.") for name in checkpoint.shapes)
     checkpoints = {"": checkpoint} if has_tower else {"": checkpoint, "clip:": tower}
@@ -136,13 +161,41 @@ def _convert_lisa(
 def _clip_of(family: Family, checkpoint: Checkpoint, clip: str | Path | None) -> Checkpoint:
     """The CLIP repository: as given, else the one that the checkpoint names, else the family's."""
     named = checkpoint.config.get("mm_vision_tower") or checkpoint.config.get("vision_tower")
-    for candidate in [clip] if clip else [named, family.clip]:
+    return _beside(clip, named, family.clip) or _no_clip(family)
+
+
+def _beside(given: str | Path | None, *named: str | None) -> Checkpoint | None:
+    """A repository as given, else the first of those that has been downloaded; None without any.
+
+    Raises:
+        ModelError: what is given is not there.
+    """
+    if given:
+        return open_checkpoint(locate(given))
+    for name in named:
         try:
-            return open_checkpoint(locate(candidate)) if candidate else _no_clip(family)
+            if name:
+                return open_checkpoint(locate(name))
         except ModelError:
-            if clip:
-                raise
-    return _no_clip(family)
+            continue
+    return None
+
+
+def chosen_template(name: str | None) -> dict[str, str] | None:
+    """A chat template by name; None leaves the family's own.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name is not None and name not in TEMPLATES:
+        raise InputError(
+            "There is no such chat template.",
+            expected=" or ".join(TEMPLATES),
+            found=repr(name),
+            where="--template",
+            fix="choose the one that the checkpoint was trained with",
+        )
+    return None if name is None else dict(TEMPLATES[name])
 
 
 def _no_clip(family: Family) -> Checkpoint:

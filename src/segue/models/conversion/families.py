@@ -80,8 +80,11 @@ FAMILIES = {
 }
 
 
+_LLAVA_PROJECTORS = ("mm_projector", "multi_modal_projector")
+
+
 def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
-    """The kind of a checkpoint: `glamm`, `lisa`, `prima`, `instructblip`, `sam` or `sam-hf`.
+    """The kind of a checkpoint: `glamm`, `lisa`, `prima`, `miras`, `llava`, `instructblip`, `sam`, `sam-hf`.
 
     Args:
         names: of its tensors.
@@ -94,6 +97,10 @@ def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any]
     asks = any("query_tokens" in name for name in names)
     if segments and (asks or (config or {}).get("model_type") == "prima"):
         return "prima"
+    if segments and any(name.startswith("model.vlm_uni_") for name in names):
+        return "miras"
+    if not segments and any(f".{word}." in f".{name}" for name in names for word in _LLAVA_PROJECTORS):
+        return "llava"
     for name, family in FAMILIES.items():
         if any(key.startswith(family.sam) for key in names):
             return name
@@ -105,7 +112,7 @@ def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any]
         return "sam-hf"
     raise ModelError(
         "This checkpoint is of no kind that can be converted.",
-        expected="GLaMM, LISA, PRIMA, InstructBLIP, or SAM (original or of transformers)",
+        expected="GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, InstructBLIP, or SAM (original or of transformers)",
         found=", ".join(sorted(names)[:5]) or "no tensors",
         where="names of the tensors",
         fix="give the folder of one of these repositories as it was downloaded",
@@ -146,18 +153,24 @@ def lisa_config(
     return built
 
 
-def lisa_processor(family: Family, config: LisaConfig, tokenizer: Any) -> GroundedProcessor:
+def lisa_processor(
+    family: Family, config: LisaConfig, tokenizer: Any, template: dict[str, str] | None = None
+) -> GroundedProcessor:
     """The processor that prepares prompts as the family was trained on."""
     return family.processor(
         tokenizer,
         image_streams=clip_streams_for(config),
         num_query_tokens=config.tokens_per_image,
         image_wrap=list(IMAGE_WRAP),
+        template=template,
     )
 
 
 def lisa_parts(
-    family: Family, checkpoint: Checkpoint, clip: Mapping[str, Any]
+    family: Family,
+    checkpoint: Checkpoint,
+    clip: Mapping[str, Any],
+    template: dict[str, str] | None = None,
 ) -> tuple[LisaConfig, GroundedProcessor]:
     """Configuration and processor of a LISA or GLaMM folder, tokenizer included."""
     folder = checkpoint.path if checkpoint.path.is_dir() else Path(checkpoint.path).parent
@@ -168,7 +181,9 @@ def lisa_parts(
     config = lisa_config(
         family, checkpoint.shapes, checkpoint.config, clip, ids["[SEG]"], ids[protocol.IMAGE_TOKEN]
     )
-    return config, lisa_processor(family, config, tokenizer)
+    if protocol.PHRASE_START in family.tokens:
+        config.phrase_token_id = int(tokenizer.convert_tokens_to_ids(protocol.PHRASE_START))
+    return config, lisa_processor(family, config, tokenizer, template)
 
 
 def target_shapes(model: type[PreTrainedModel], config: Any) -> dict[str, Shape]:

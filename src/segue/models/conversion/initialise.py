@@ -157,19 +157,27 @@ def _dino_side(config: PrimaConfig) -> int:
 
 
 @torch.no_grad()
-def fresh_tensors(config: PrimaConfig, names: tuple[str, ...], seed: int) -> dict[str, Tensor]:
+def fresh_tensors(
+    config: Any,
+    names: tuple[str, ...],
+    seed: int,
+    model_class: Any = PrimaModel,
+    parts: tuple[str, ...] = FRESH,
+) -> dict[str, Tensor]:
     """Parameters as a new model would start them, without building the parts that are not asked for.
 
     Args:
         config: of the model.
         names: of the parameters.
         seed: of the random ones.
+        model_class: of the model.
+        parts: submodules, with a dot, that the names belong to.
     """
     with torch.device("meta"):
-        model = PrimaModel(config)
+        model = model_class(config)
     torch.manual_seed(seed)
     found: dict[str, Tensor] = {}
-    for part in FRESH:
+    for part in parts:
         wanted = [name for name in names if name.startswith(part)]
         if not wanted:
             continue

@@ -34,13 +34,14 @@ class Move:
         source: its name.
         targets: the parameters that take it; none where it is not wanted.
         reason: why it is not wanted.
-        third: see `Rule.third`.
+        third, rows: see `Rule`.
     """
 
     source: str
     targets: tuple[str, ...]
     reason: str = ""
     third: int | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Plan:
         used = sum(bool(move.targets) for move in self.moves)
         lines = [f"{used} tensors taken over"]
         lines += [f"{len(names)} left out: {reason}" for reason, names in self.dropped.items()]
+        grown = sum(move.rows is not None for move in self.moves)
+        if grown:
+            lines.append(f"{grown} tables of the vocabulary fitted; new rows are the average of the others")
         if self.fresh:
             lines.append(f"{len(self.fresh)} fresh: {', '.join(sorted({_part(n) for n in self.fresh}))}")
         return lines
@@ -104,6 +108,8 @@ def plan(
         for t in move.targets:
             filled.setdefault(t, []).append(move)
             wanted = target[t] if move.third is None else (target[t][0] // 3, *target[t][1:])
+            if move.rows is not None and min(shape[0], wanted[0]) >= move.rows:
+                wanted = (shape[0], *wanted[1:])
             if wanted != shape:
                 problems.append(f"wrong size {name} {list(shape)} for {t} {list(wanted)}")
     for t, givers in filled.items():
@@ -122,7 +128,7 @@ def _route(name: str, rules: tuple[Rule, ...]) -> Move | None:
     for rule in rules:
         targets = rule.apply(name)
         if targets is not None:
-            return Move(name, targets, rule.reason, rule.third)
+            return Move(name, targets, rule.reason, rule.third, rule.rows)
     return None
 
 

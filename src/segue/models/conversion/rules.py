@@ -29,12 +29,15 @@ class Rule:
         third: the tensor is the first (0) or last (2) third of its target along dimension 0; other thirds
             that no tensor fills are zero. EVA's original files keep the bias of queries and values apart
             and have none for keys.
+        rows: so many rows of the tensor are the first ones of its target, for a vocabulary that grows;
+            what the target has beyond them starts as their average, what the tensor has is left out.
     """
 
     source: str
     targets: tuple[str, ...] = ()
     reason: str = ""
     third: int | None = None
+    rows: int | None = None
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:

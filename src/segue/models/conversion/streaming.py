@@ -39,7 +39,7 @@ def converted(
             move = moves[label + name]
             if move.third is None:
                 for target in move.targets:
-                    yield target, tensor
+                    yield target, tensor if move.rows is None else _fitted(tensor, move.rows, shapes[target])
                 continue
             (target,) = move.targets
             whole = thirds.setdefault(target, torch.zeros(shapes[target], dtype=tensor.dtype))
@@ -48,6 +48,13 @@ def converted(
             waiting[target] -= 1
             if not waiting[target]:
                 yield target, thirds.pop(target)
+
+
+def _fitted(tensor: Tensor, rows: int, shape: Shape) -> Tensor:
+    """A table of the vocabulary with another number of rows; see `Rule.rows`."""
+    kept = tensor[:rows]
+    average = kept.float().mean(0, keepdim=True).to(kept.dtype)
+    return torch.cat([kept, average.expand(shape[0] - rows, *shape[1:])])
 
 
 def write_converted(

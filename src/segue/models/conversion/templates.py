@@ -6,6 +6,8 @@ transformers gives the same modules.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segue.models.conversion.rules import Rule, drops, renames, under
 
 SAM_ORIGINAL: tuple[Rule, ...] = (
@@ -146,6 +148,85 @@ LISA: tuple[Rule, ...] = (
     *under("", "language_model.", LLAMA),
 )
 """LISA (7B and 13B) to `LisaModel`."""
+
+_CONVNEXT_TEXT = "OpenCLIP's head and text half"
+CONVNEXT_TIMM: tuple[Rule, ...] = (
+    *renames(
+        ("stem.0.{leaf}", "embeddings.patch_embeddings.{leaf}"),
+        ("stem.1.{leaf}", "embeddings.layernorm.{leaf}"),
+        ("stages.{n}.downsample.{k}.{leaf}", "encoder.stages.{n}.downsampling_layer.{k}.{leaf}"),
+        ("stages.{n}.blocks.{k}.gamma", "encoder.stages.{n}.layers.{k}.layer_scale_parameter"),
+        ("stages.{n}.blocks.{k}.conv_dw.{leaf}", "encoder.stages.{n}.layers.{k}.dwconv.{leaf}"),
+        ("stages.{n}.blocks.{k}.norm.{leaf}", "encoder.stages.{n}.layers.{k}.layernorm.{leaf}"),
+        ("stages.{n}.blocks.{k}.mlp.fc1.{leaf}", "encoder.stages.{n}.layers.{k}.pwconv1.{leaf}"),
+        ("stages.{n}.blocks.{k}.mlp.fc2.{leaf}", "encoder.stages.{n}.layers.{k}.pwconv2.{leaf}"),
+    ),
+    *drops(_CONVNEXT_TEXT, "norm_pre.{leaf}", "head.{rest}"),
+)
+"""timm's ConvNeXt, as OpenCLIP has it for a trunk, to `ConvNextModel` without its last norm."""
+
+CONVNEXT_REPOSITORY: tuple[Rule, ...] = (
+    *under("visual.trunk.", "", CONVNEXT_TIMM),
+    *drops(
+        _CONVNEXT_TEXT,
+        *("visual.head.{rest}", "text.{rest}", "transformer.{rest}", "token_embedding.weight"),
+        *("positional_embedding", "text_projection", "ln_final.{leaf}", "logit_scale", "logit_bias"),
+        "attn_mask",
+    ),
+    *CONVNEXT_TIMM,
+    *renames(("embeddings.{rest}", "embeddings.{rest}"), ("encoder.{rest}", "encoder.{rest}")),
+    *drops("the norm of the pooled map, which is not read", "layernorm.{leaf}"),
+)
+"""A whole OpenCLIP repository, a timm file, or `ConvNextModel`'s own names."""
+
+_TOWER_MIRAS = tuple(
+    replace(rule, source=f"vision_{rule.source}") for rule in CONVNEXT_TIMM if rule.source[:2] == "st"
+)
+
+PATCH_MINING: tuple[Rule, ...] = renames(
+    ("vlm_uni_query_projector.{n}.{leaf}", "query.{n}.{leaf}"),
+    ("vlm_uni_aux_projector.{n}.{leaf}", "key.{n}.{leaf}"),
+    ("vlm_uni_val_projector.{n}.{leaf}", "value.{n}.{leaf}"),
+)
+
+MIRAS_PARTS: tuple[Rule, ...] = (
+    *under("clip:", "vision_model.", CLIP_REPOSITORY),
+    *under("convnext:", "aux_vision_model.", CONVNEXT_REPOSITORY),
+)
+"""Encoders that MIRAS and LLaVA checkpoints leave out, from their own repositories."""
+
+MIRAS: tuple[Rule, ...] = (
+    *under("model.visual_model.", "sam.", SAM_ORIGINAL),
+    *under("model.", "seg_projection.", SEG_PROJECTION),
+    # The longer name first: one is a prefix of the other.
+    *under("model.vision_tower_aux.", "aux_vision_model.", _TOWER_MIRAS),
+    *under("model.vision_tower.vision_tower.", "vision_model.", CLIP),
+    *under("model.", "fusion.", PATCH_MINING),
+    *renames(("model.mm_projector.{n}.{leaf}", "image_projection.{n}.{leaf}")),
+    *renames(("model.mm_projector.{leaf}", "image_projection.0.{leaf}")),
+    *under("", "language_model.", LLAMA),
+    *MIRAS_PARTS,
+)
+"""MIRAS's, Mini-Gemini's and LLaVA's official names to `MirasModel`; SAM and `[SEG]` where there are any."""
+
+LLAVA_HF: tuple[Rule, ...] = (
+    *under("language_model.", "language_model.", LLAMA),
+    *under("vision_tower.", "vision_model.", CLIP),
+    *renames(
+        ("multi_modal_projector.linear_1.{leaf}", "image_projection.0.{leaf}"),
+        ("multi_modal_projector.linear_2.{leaf}", "image_projection.2.{leaf}"),
+    ),
+    # The same since transformers 4.52.
+    *renames(
+        ("model.language_model.{rest}", "language_model.model.{rest}"),
+        ("lm_head.weight", "language_model.lm_head.weight"),
+        ("model.multi_modal_projector.linear_1.{leaf}", "image_projection.0.{leaf}"),
+        ("model.multi_modal_projector.linear_2.{leaf}", "image_projection.2.{leaf}"),
+    ),
+    *under("model.vision_tower.", "vision_model.", CLIP),
+    *MIRAS_PARTS,
+)
+"""LLaVA-1.5 under the names that transformers gives it, to `MirasModel`."""
 
 EVA_HF: tuple[Rule, ...] = renames(("{rest}", "{rest}"))
 """`InstructBlipVisionModel`'s names to themselves."""

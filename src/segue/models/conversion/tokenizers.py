@@ -31,7 +31,9 @@ _CONTROL = 3
 _USER_DEFINED = 4
 
 
-def load_tokenizer(folder: Path, added: Sequence[str], rows: int, max_length: int) -> PreTrainedTokenizerFast:
+def load_tokenizer(
+    folder: Path, added: Sequence[str], rows: int, max_length: int, *, known: dict[str, int] | None = None
+) -> PreTrainedTokenizerFast:
     """The tokenizer of a published checkpoint, its added tokens at the ids that the weights know.
 
     Args:
@@ -39,6 +41,8 @@ def load_tokenizer(folder: Path, added: Sequence[str], rows: int, max_length: in
         added: the family's tokens in the published order; those that the folder lacks are added.
         rows: of the embedding.
         max_length: of a conversation, in tokens.
+        known: added tokens and their ids; those that the folder's files name when None. Empty: what was
+            added to LLaMA's own pieces is forgotten.
 
     Returns:
         A fast tokenizer that also knows `<image>`, as the id after all others.
@@ -46,8 +50,8 @@ def load_tokenizer(folder: Path, added: Sequence[str], rows: int, max_length: in
     Raises:
         ModelError: no tokenizer, or one that does not fit the embedding.
     """
-    tokenizer = _base(folder)
-    known = _known_tokens(folder)
+    tokenizer = _base(folder) if known is None or known else _without_additions(_base(folder))
+    known = added_tokens(folder) if known is None else known
     for content, index in sorted(known.items(), key=lambda item: item[1]):
         if tokenizer.token_to_id(content) is None:
             tokenizer.add_special_tokens([AddedToken(content, normalized=False)])
@@ -73,6 +77,15 @@ def load_tokenizer(folder: Path, added: Sequence[str], rows: int, max_length: in
     )
 
 
+def vocabulary_size(folder: Path) -> int:
+    """Pieces of the language model's own vocabulary, without any added token.
+
+    Raises:
+        ModelError: no tokenizer.
+    """
+    return int(_base(folder).get_vocab_size(with_added_tokens=False))
+
+
 def _base(folder: Path) -> Tokenizer:
     if (folder / "tokenizer.model").is_file():
         return from_sentencepiece((folder / "tokenizer.model").read_bytes(), str(folder))
@@ -81,7 +94,7 @@ def _base(folder: Path) -> Tokenizer:
     raise _misfit(folder, "tokenizer.model or tokenizer.json", "neither")
 
 
-def _known_tokens(folder: Path) -> dict[str, int]:
+def added_tokens(folder: Path) -> dict[str, int]:
     """Added tokens and their ids, from whichever of the two files says it."""
     found: dict[str, int] = {}
     settings = folder / "tokenizer_config.json"
@@ -91,6 +104,14 @@ def _known_tokens(folder: Path) -> dict[str, int]:
     if (folder / "added_tokens.json").is_file():
         found |= json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
     return found
+
+
+def _without_additions(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer without tokens that were added behind its vocabulary."""
+    content: dict[str, Any] = json.loads(tokenizer.to_str())
+    size = tokenizer.get_vocab_size(with_added_tokens=False)
+    content["added_tokens"] = [entry for entry in content["added_tokens"] if entry["id"] < size]
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def _swallowing_blanks(tokenizer: Tokenizer, tokens: set[str]) -> Tokenizer:
