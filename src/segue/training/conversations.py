@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ from segue.errors import AlignmentError
 from segue.models.losses import target_weight
 from segue.models.modeling_prima import PrimaModel
 from segue.models.processing_grounded import GroundedProcessor
+from segue.protocol import PHRASE_START
 from segue.training.accumulation import WHOLE, Share
 from segue.training.augmentation import pad_square, resize_pair
 from segue.training.cached_images import CachedImages
-from segue.training.dialogues import Dialogue, ListingFirst, draw_dialogue
+from segue.training.dialogues import Dialogue, ListingFirst, Mention, draw_dialogue
 from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
+from segue.training.pointing import UNKNOWN, AttentionInputs, pointing_loss
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import SlotTargets, slot_counts, slot_losses, stack_targets
 from segue.training.streams import normalise
@@ -41,6 +45,8 @@ class ConversationObjective:
         slots: weight of the slot losses.
         masks: train through SAM's decoder with the real mask loss (the joint tune).
         listing_first: fields of `ListingFirst`; none by default.
+        pointing: weight of `pointing_loss`; 0 leaves attention alone.
+        pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
 
     Source: ours.
     """
@@ -63,6 +69,8 @@ class ConversationObjective:
         slots: float = 0.5,
         masks: bool = False,
         listing_first: dict[str, Any] | None = None,
+        pointing: float = 0.0,
+        pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
         seed: int = 0,
     ) -> None:
         self.processor, self.batch_size, self.photo_share, self.seed = (
@@ -75,6 +83,10 @@ class ConversationObjective:
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
         self.listing_first = ListingFirst(**(listing_first or {}))
+        self.pointing = pointing
+        self.seen = [AttentionInputs(model, *head) for head in pointing_heads] if pointing else []
+        self.tokens = (model.config.num_query_tokens, model.config.num_object_slots)
+        self.phrase_token_id = int(processor.tokenizer.convert_tokens_to_ids(PHRASE_START))
         self.feature_dropout = feature_dropout
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
@@ -100,7 +112,7 @@ class ConversationObjective:
         number, place = divmod(step, BUCKET)
         if self.bucket[0] != number:
             self.bucket = (number, self.draw_bucket(number))
-        items, codes, targets = [], [], []
+        items, codes, targets, pointed = [], [], [], []
         for k, (dialogue, encoded) in share.of(list(enumerate(self.bucket[1][place]))):
             # A generator for each dialogue: what is drawn for it does not depend on how the batch is shared.
             rng = np.random.default_rng([self.seed, step, 5, k])
@@ -115,10 +127,20 @@ class ConversationObjective:
             items.append(item)
             codes += [phrase_code(m.phrase, self.width) for m in dialogue.mentions]
             targets += self.slot_targets(dialogue, views)
+            pointed += [self.visual_place(m) for m in dialogue.mentions]
         batch = dict(self.processor.collate(items))
         batch["codes"] = torch.from_numpy(np.stack(codes)) if codes else torch.zeros((0, self.width))
         batch["slots"] = stack_targets(targets)
+        if self.pointing:
+            batch["pointed"] = torch.tensor(pointed, dtype=torch.long)
         return batch
+
+    def visual_place(self, mention: Mention) -> int:
+        """Place of a mention's slot among its conversation's visual tokens; `UNKNOWN` for photographs."""
+        tokens, slots = self.tokens
+        if mention.object_index is None or mention.object_index >= slots:
+            return UNKNOWN
+        return mention.image_index * tokens + tokens - slots + mention.object_index
 
     def draw_bucket(self, number: int) -> list[list[tuple[Dialogue, dict[str, Any]]]]:
         """`BUCKET` batches of dialogues of similar length, in random order."""
@@ -178,6 +200,7 @@ class ConversationObjective:
             "text": target_weight(batch["labels"], self.token_weights),
             "masks": float(sum(len(m) for m in batch.get("mask_labels", []))),
             "codes": float(batch["codes"].numel()),
+            "pointed": float((batch["pointed"] != UNKNOWN).sum()) if self.pointing else 0.0,
         } | slot_counts(batch["slots"])
 
     def loss(
@@ -188,8 +211,11 @@ class ConversationObjective:
         Args:
             totals: `counts` of the whole step when the batch is a share of it; its own when None.
         """
-        codes, targets = batch.pop("codes"), batch.pop("slots")
-        output = model(**batch, token_weights=self.token_weights, loss_totals=totals)
+        codes, targets, pointed = batch.pop("codes"), batch.pop("slots"), batch.pop("pointed", None)
+        with ExitStack() as watched:
+            for seen in self.seen:
+                watched.enter_context(seen)
+            output = model(**batch, token_weights=self.token_weights, loss_totals=totals)
         if len(codes) != len(output.seg_prompts):
             raise AlignmentError(
                 "[SEG] tokens and phrases do not match",
@@ -205,7 +231,29 @@ class ConversationObjective:
         slots, readings = slot_losses(model.slot_heads, visual.queries, targets, totals, visual.asked)
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}
+        if pointed is not None:
+            off, terms["points_right"] = self.points(model, batch, pointed, totals)
+            loss, terms["pointing"] = loss + self.pointing * off, float(off.detach())
         return loss, terms | {"seg": float(distance.detach())} | readings
+
+    def points(
+        self, model: PrimaModel, batch: dict[str, Any], pointed: Tensor, totals: dict[str, float] | None
+    ) -> tuple[Tensor, float]:
+        """`pointing_loss` of the batch that has just been run, summed over heads; the last one's accuracy."""
+        off, right = torch.zeros(()), 0.0
+        for seen in self.seen:
+            loss, right = pointing_loss(
+                seen,
+                batch["input_ids"],
+                batch["labels"],
+                pointed,
+                image_token_id=model.config.image_token_id,
+                phrase_token_id=self.phrase_token_id,
+                seg_token_id=model.config.seg_token_id,
+                total=totals["pointed"] if totals else None,
+            )
+            off = off + loss
+        return off, right
 
 
 def name_weights(processor: GroundedProcessor, weight: float) -> Tensor:
