@@ -161,3 +161,32 @@ def test_missing_files_are_errors(folder: Path) -> None:
     with pytest.raises(InputError, match="nothing to show"):
         page_of(folder, [conversation()], images=folder / "nowhere")
     assert not (folder / "p.html").exists()
+
+
+def test_masks_by_reference_come_from_the_build_beside_the_file(tmp_path: Path) -> None:
+    from segue.data.m4seg.images import SourceSpec, read_images
+    from segue.data.m4seg.region_store import IMAGES, RegionStore
+    from segue.data.scenes.build import build
+    from segue.records import read_jsonl
+
+    scenes = build(tmp_path / "scenes", seed=2, count=1, split="test", size=96, progress=False)
+    (record,) = read_jsonl(scenes)
+    out = tmp_path / "build"
+    spec = SourceSpec("scenes", str(scenes.parent), "test")
+    read_images(out / IMAGES, [spec], progress=False)
+    referring = [
+        Region(**{**r.__dict__, "mask": None, "mask_ref": f"{record.images[r.image_index].image_id}#{r.rid}"})
+        for r in record.regions
+    ]
+    named = next(span.rids[0] for turn in record.turns for span in turn.spans)
+    by_reference = record.model_copy(update={"regions": referring})
+    page, summary = page_of(out, [by_reference], images=scenes.parent)
+    assert summary.problems == []
+    assert 'class="mask"' in page
+    assert RegionStore(out).mask(by_reference.region(named).mask_ref or "") == record.region(named).mask
+    # Elsewhere, without the store: the same page says what it lacks, and --store names it.
+    write_jsonl(tmp_path / "moved.jsonl", [by_reference])
+    moved = write_preview(tmp_path / "moved.jsonl", tmp_path / "p.html", images=scenes.parent)
+    assert "has no mask to show: it is kept as scenes:" in moved.problems[0]
+    found = write_preview(tmp_path / "moved.jsonl", tmp_path / "q.html", images=scenes.parent, store=out)
+    assert found.problems == []

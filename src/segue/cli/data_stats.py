@@ -60,6 +60,10 @@ def preview(
     ] = None,
     count: Annotated[int, typer.Option(help="How many conversations, drawn at random.", min=1)] = 24,
     seed: Annotated[int, typer.Option(help="Of the draw.", min=0)] = 0,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the build that holds masks by reference; that of the file by default."),
+    ] = None,
 ) -> None:
     """Write an HTML page with images, coloured masks and text, for people to check."""
     from rich.text import Text
@@ -69,7 +73,7 @@ def preview(
     from segue.inference.report import make_folder
 
     make_folder(out)
-    done = write_preview(path, out / "preview.html", images=images, count=count, seed=seed)
+    done = write_preview(path, out / "preview.html", images=images, count=count, seed=seed, store=store)
     for problem in done.problems[:_MOST_SHOWN]:
         err().print(Text(f"note: {problem}", style="yellow"))
     if len(done.problems) > _MOST_SHOWN:

@@ -10,18 +10,19 @@ import html
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TextIO
 
 import numpy as np
 from PIL import Image
 from rich.progress import track
 
 from segue import masks
+from segue.data.m4seg.region_store import IMAGES, RegionStore
 from segue.data.own.files import ImageFolder
 from segue.errors import InputError, RecordError, SegueError
 from segue.images import load_image
@@ -56,7 +57,13 @@ class PreviewSummary:
 
 
 def write_preview(
-    path: str | Path, out: Path, *, images: str | Path | None = None, count: int = 24, seed: int = 0
+    path: str | Path,
+    out: Path,
+    *,
+    images: str | Path | None = None,
+    count: int = 24,
+    seed: int = 0,
+    store: str | Path | None = None,
 ) -> PreviewSummary:
     """Draw conversations at random and write the page; it appears complete or not at all.
 
@@ -66,6 +73,8 @@ def write_preview(
         images: Folder that image paths are relative to; by default that of the file.
         count: How many conversations; all of them when there are fewer.
         seed: Of the draw: the same seed shows the same ones.
+        store: Folder of the build that holds the masks of records which only refer to them; by default the
+            file's own, where it is such a folder.
 
     Returns:
         What is shown, and what could not be.
@@ -94,10 +103,16 @@ def write_preview(
         )
     summary = PreviewSummary(total=total)
     folder = ImageFolder(root)
+    build = path.parent if store is None else Path(store)
+    # A build that keeps its masks by reference has them beside its records.
+    regions = RegionStore(build) if store is not None or (build / IMAGES).is_dir() else None
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
     try:
         with unfinished.open("w", encoding="utf-8") as page:
-            _write_page(page, path, chosen, folder, seed, summary)
+            page.write(_head(path, len(chosen), seed, summary))
+            for piece in _cards(path, chosen, folder, regions, summary):
+                page.write(piece)
+            page.write(_template().template.split("$cards")[1])
         os.replace(unfinished, out)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -123,19 +138,22 @@ def _draw_lines(path: Path, count: int, seed: int) -> tuple[list[tuple[int, int]
     return sorted(starts), seen
 
 
-def _write_page(
-    page: TextIO,
+def _head(path: Path, shown: int, seed: int, summary: PreviewSummary) -> str:
+    note = f"{shown} of {summary.total:,} conversations"
+    if shown < summary.total:
+        note += f", drawn with seed {seed}"
+    before = Template(_template().template.split("$cards")[0])
+    return before.substitute(title=html.escape(path.name), note=note)
+
+
+def _cards(
     path: Path,
     chosen: Sequence[tuple[int, int]],
     folder: ImageFolder,
-    seed: int,
+    store: RegionStore | None,
     summary: PreviewSummary,
-) -> None:
-    before, after = _template().template.split("$cards")
-    note = f"{len(chosen)} of {summary.total:,} conversations" + (
-        f", drawn with seed {seed}" if len(chosen) < summary.total else ""
-    )
-    page.write(Template(before).substitute(title=html.escape(path.name), note=note))
+) -> Iterator[str]:
+    """The HTML of the conversations that begin at these lines and bytes."""
     with path.open("rb") as file:
         for number, start in track(chosen, description="preview", transient=True, disable=len(chosen) < 9):
             file.seek(start)
@@ -144,11 +162,25 @@ def _write_page(
                 record = Conversation.from_json(line.rstrip("\r\n"), where=f"{path.name}:{number}")
             except (RecordError, UnicodeDecodeError) as error:
                 summary.problems.append(f"{path.name}:{number} is not shown: {str(error).splitlines()[0]}")
-                page.write(f'<p class="broken">{html.escape(summary.problems[-1])}</p>\n')
+                yield f'<p class="broken">{html.escape(summary.problems[-1])}</p>\n'
                 continue
-            page.writelines(_card(record, number, folder, summary))
+            yield from _card(_with_masks(record, store), number, folder, summary)
             summary.shown += 1
-    page.write(Template(after).substitute())
+
+
+def _with_masks(record: Conversation, store: RegionStore | None) -> Conversation:
+    """The record with the masks that the store has of what is named; what it lacks is said on the card."""
+    if store is None:
+        return record
+    named = {rid for turn in record.turns for span in turn.spans for rid in span.rids}
+    regions = []
+    for region in record.regions:
+        if region.rid in named and region.mask_ref is not None:
+            with suppress(RecordError):
+                mask = store.mask(region.mask_ref)
+                region = region.model_copy(update={"mask": mask, "mask_ref": None})
+        regions.append(region)
+    return record.model_copy(update={"regions": regions})
 
 
 @cache
