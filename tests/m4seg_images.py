@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from segue import masks
 from segue.data.m4seg.absence import lexicon_of
-from segue.data.m4seg.images import StoredImage, StoredRegion
+from segue.data.m4seg.images import SourceSpec, StoredImage, StoredRegion
 from segue.data.m4seg.lexicon import Lexicon
 from segue.data.m4seg.listing import Listing, list_images
+from segue.data.scenes.build import build
 
 Box = tuple[int, int, int, int]
 VOCABULARY: dict[str, set[str]] = {
@@ -116,3 +120,22 @@ def two_rooms() -> Listing:
 @cache
 def three_rooms() -> Listing:
     return list_images([living_room(), dining_room(), kitchen()])
+
+
+class Thumbnails:
+    """An embedder without a model: the image at 4 x 4."""
+
+    name = "thumbnails"
+    digest = "1"
+    dim = 48
+    near_duplicate = 1e-6
+
+    def __call__(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        small = [np.asarray(image.convert("RGB").resize((4, 4)), np.float32) - 128 for image in images]
+        return np.stack(small).reshape(len(images), -1)
+
+
+def scene_specs(folder: Path) -> list[SourceSpec]:
+    """Draw a few small scenes into a folder, once, and open them."""
+    build(folder, seed=3, count=11, split="train", size=96, progress=False)
+    return [SourceSpec("scenes", str(folder), "train")]

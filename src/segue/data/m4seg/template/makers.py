@@ -274,10 +274,6 @@ class _Purpose:
     names: frozenset[str]
     owners: frozenset[str]
 
-    def serves(self, facts: SetFacts, entry: ListedRegion) -> bool:
-        name = facts.name_of(entry)
-        return (name.part or name.owner) in self.names and (not self.owners or name.owner in self.owners)
-
 
 @cache
 def _purposes() -> tuple[_Purpose, ...]:
@@ -286,16 +282,30 @@ def _purposes() -> tuple[_Purpose, ...]:
     return tuple(_Purpose(p["to"], frozenset(p["names"]), frozenset(p.get("owners", ()))) for p in listed)
 
 
+@cache
+def _purposes_by_name() -> dict[str, list[_Purpose]]:
+    return {
+        name: [p for p in _purposes() if name in p.names]
+        for name in sorted({name for p in _purposes() for name in p.names})
+    }
+
+
+def _purposes_of(facts: SetFacts, entry: ListedRegion) -> list[_Purpose]:
+    name = facts.name_of(entry)
+    known = _purposes_by_name().get(name.part or name.owner, [])
+    return [p for p in known if not p.owners or name.owner in p.owners]
+
+
 def purpose(facts: SetFacts, rng: Rng) -> Made | None:
     """What in each image serves a purpose, the same in all."""
-    fit = []
-    for candidate in _purposes():
-        found = [
-            [entry for entry in facts.listing.of_image(i) if candidate.serves(facts, entry)]
-            for i in facts.images
-        ]
-        if all(found):
-            fit.append((candidate, found))
+    served: list[dict[_Purpose, list[ListedRegion]]] = []
+    for i in facts.images:
+        found_here: dict[_Purpose, list[ListedRegion]] = {}
+        for entry in facts.listing.of_image(i):
+            for candidate in _purposes_of(facts, entry):
+                found_here.setdefault(candidate, []).append(entry)
+        served.append(found_here)
+    fit = [(p, [here[p] for here in served]) for p in served[0] if all(p in here for here in served)]
     if not fit:
         return None
     chosen, found = fit[int(rng.integers(len(fit)))]
@@ -318,8 +328,8 @@ def different_purposes(facts: SetFacts, rng: Rng) -> Made | None:
         useful = [
             (entry, p.to)
             for entry in facts.listing.of_image(i)
-            for p in _purposes()
-            if entry.parent is not None and p.serves(facts, entry) and p.to not in told
+            for p in _purposes_of(facts, entry)
+            if entry.parent is not None and p.to not in told
         ]
         if not useful:
             return None
