@@ -96,6 +96,7 @@ def check_tree(
         raise broken("leaf shared", f"two paths end in the leaf {ends.most_common(1)[0][0]!r}")
     if (loose := next((leaf for leaf in leaves if leaf not in ends), None)) is not None:
         raise broken("leaf without path", f"the leaf {loose!r} belongs to no path; give it one or drop it")
+    _check_ways(tree)
     known = {folded(name) for name in (outlined or elements)}
     for path in tree.paths:
         _check_path(path, known, bool(outlined))
@@ -113,13 +114,16 @@ def _check_nodes(tree: ReasoningTree) -> None:
                 "unknown parent", f"node {node.id!r} has the parent {node.parent!r}, which is no node"
             )
         _check_text(node.thought, f"the thought of node {node.id!r}")
+
+
+def _check_ways(tree: ReasoningTree) -> None:
     for path in tree.paths:
         way = tree.way_to(path.leaf)
         if way and way[0].parent != ROOT:
             raise broken(
                 "path without root", f"the path to {path.leaf!r} goes in a circle instead of to the root"
             )
-        if path.leaf in ids and len(way) not in _DEPTHS:
+        if len(way) not in _DEPTHS:
             raise broken(
                 "wrong depth",
                 f"the path to {path.leaf!r} has {len(way)} nodes; give {_DEPTHS[0]} to {_DEPTHS[-1]}",
