@@ -20,6 +20,7 @@ app.command()(data_stats.preview)
 app.command()(m4seg.m4seg)
 app.command()(m4seg.m4seg_export)
 app.command()(m4seg.m4seg_import)
+app.command()(m4seg.m4seg_bench)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")]
 Seed = Annotated[int, typer.Option(help="Of every choice: the same seed gives the same data.", min=0)]

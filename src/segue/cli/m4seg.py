@@ -207,6 +207,47 @@ def m4seg_import(
     show_paths([out])
 
 
+def m4seg_bench(
+    out: Annotated[Path, typer.Option("--out", "-o", help="An empty folder; some hundred megabytes.")],
+    scenes: Annotated[int, typer.Option(help="Sets of scenes to draw.", min=4)] = 40,
+    vectors: Annotated[int, typer.Option(help="Random vectors to search.", min=100)] = 100_000,
+    dim: Annotated[int, typer.Option(help="Length of a vector.", min=2)] = 1024,
+    records: Annotated[
+        list[int] | None, typer.Option(help="Pairs to filter when memory is measured; may be repeated.")
+    ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Build on Ray too, and compare the hash.")] = False,
+) -> None:
+    """Measure the stages on this machine: speed, memory, and Ray against plain."""
+    import json
+
+    from segue.cli.console import out as stdout
+    from segue.data.m4seg import measure
+    from segue.inference.report import make_folder
+
+    make_folder(out)
+    found = {"build": measure.rounded(measure.measure_build(out / "plain", scenes))}
+    found["neighbours"] = measure.rounded(measure.measure_neighbours(out / "vectors", vectors, dim))
+    for count in records or []:
+        told = measure.measure_memory(out / "plain" / "build", out / f"memory-{count}", count)
+        found[f"filtering {count} pairs"] = told
+    if ray:
+        from segue.data.m4seg.build import Build, BuildConfig
+        from segue.data.m4seg.images import SourceSpec
+        from segue.data.m4seg.sampling import SamplingConfig
+
+        # In a folder of the same name and depth, since image paths are relative to it.
+        config = BuildConfig(
+            [SourceSpec("scenes", str(out / "plain" / "scenes"))], sampling=SamplingConfig(per_class=50)
+        )
+        Build(out / "plain" / "build_ray", config, map_fn=_engine("ray", None), progress=False).run()
+        same = all(
+            (out / "plain" / "build_ray" / name).read_bytes() == (out / "plain" / "build" / name).read_bytes()
+            for name in ("train.jsonl", "test.jsonl", "rejected.jsonl", "report.json")
+        )
+        found["ray"] = {"same bytes as plain": same}
+    stdout().print(json.dumps(found, indent=1))
+
+
 # ---- what the commands are made of -------------------------------------------------------------------------
 
 

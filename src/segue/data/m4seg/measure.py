@@ -1,0 +1,136 @@
+"""How fast the stages are on this machine, and that their memory does not grow with the data.
+
+    segue data m4seg-bench --out /tmp/bench
+
+Everything is made on the spot: scenes, rule-based pairs, random vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segue.data.m4seg.build import Build, BuildConfig
+from segue.data.m4seg.conversations import filter_pairs
+from segue.data.m4seg.features import DTYPE, Features, normalised
+from segue.data.m4seg.images import SourceSpec, vocabulary_of
+from segue.data.m4seg.neighbours import has_faiss, nearest
+from segue.data.m4seg.sampling import SamplingConfig
+from segue.data.scenes.build import build as draw_scenes
+from segue.data.stages import MapFn, ShardWriter, StageOutput, ranges, read_stage, run_stage
+
+
+class _TimedBuild(Build):
+    """A build that notes how long each stage took."""
+
+    seconds: dict[str, float]
+
+    def timed(self) -> None:
+        self.seconds = {}
+        for stage in ("images", "features", "sets", "pairs", "records"):
+            start = time.perf_counter()
+            self.run(stage)
+            self.seconds[stage] = time.perf_counter() - start
+
+
+def measure_build(folder: Path, scenes: int, map_fn: MapFn = map) -> dict[str, Any]:
+    """Build from scenes with the embedded model's features; items per second of each stage, and the hash."""
+    source = folder / "scenes"
+    draw_scenes(source, seed=0, count=scenes, split="train", progress=False)
+    build = _TimedBuild(
+        folder / "build",
+        BuildConfig([SourceSpec("scenes", str(source))], sampling=SamplingConfig(per_class=50)),
+        map_fn=map_fn,
+        progress=False,
+    )
+    build.timed()
+    counts, seconds = build.counts(), build.seconds
+    report = json.loads((folder / "build" / "report.json").read_text(encoding="utf-8"))
+    return {
+        "images": counts["images"]["images"],
+        "images read per second": counts["images"]["images"] / seconds["images"],
+        "images featurised per second": counts["features"]["vectors"] / seconds["features"],
+        "pairs": counts["records"]["pairs"],
+        "pairs written by rule per second": counts["pairs"]["pairs"] / seconds["pairs"],
+        "pairs filtered per second": counts["records"]["pairs"] / seconds["records"],
+        "hash": report["hash"],
+    }
+
+
+def measure_neighbours(folder: Path, count: int = 100_000, dim: int = 1024, k: int = 36) -> dict[str, Any]:
+    """Exact neighbours of all of `count` random vectors, estimated from the first 2,048 queries."""
+
+    def write(chunk: range, shard: ShardWriter) -> None:
+        rng = np.random.default_rng(chunk.start)
+        rows = rng.standard_normal((len(chunk), dim), dtype=np.float32)
+        shard.array("vectors", normalised(rows).astype(DTYPE))
+
+    config = {"count": count, "dim": dim}
+    output = run_stage(folder, ranges(count, 4096), write, config=config, inputs={}, progress=False)
+    features, rows = Features(output), np.arange(count, dtype=np.int64)
+    queries = rows[: min(2048, count)]
+    start = time.perf_counter()
+    nearest(features, queries, rows, k, "exact")
+    seconds = time.perf_counter() - start
+    return {
+        "vectors": count,
+        "dim": dim,
+        "library": "faiss" if has_faiss() else "numpy",
+        "seconds for 2,048 queries": seconds,
+        "seconds for all": seconds * count / len(queries),
+    }
+
+
+def measure_memory(build: Path, folder: Path, records: int) -> dict[str, Any]:
+    """Peak memory of a process that filters `records` pairs, those of a build again and again."""
+    command = [sys.executable, "-m", "segue.data.m4seg.measure", str(build), str(folder), str(records)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def filter_again(build: Path, folder: Path, records: int) -> dict[str, Any]:
+    """Filter the pairs of a build until `records` are done, and say how much memory that took at most."""
+    import resource
+
+    def stage(*names: str) -> StageOutput:
+        output = read_stage(build.joinpath("stages", *names))
+        if output is None:
+            raise FileNotFoundError(f"no complete stage in {build.joinpath('stages', *names)}")
+        return output
+
+    images, sets, pairs = stage("images"), stage("sets", "kept"), stage("pairs")
+    repeats = -(-records // pairs.counts()["pairs"])
+
+    def repeat(chunk: range, shard: ShardWriter) -> None:
+        for _ in chunk:
+            for line in pairs.lines("pairs"):
+                shard.line("pairs", line)
+
+    many = run_stage(
+        folder / "pairs", ranges(repeats, 1), repeat, config={"n": repeats}, inputs={}, progress=False
+    )
+    start = time.perf_counter()
+    done = filter_pairs(
+        folder / "records", images, sets, many, vocabulary_of(images, []), out=folder, masks="store",
+        progress=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"records": done.counts()["pairs"], "peak MiB": round(peak, 1), "seconds": round(seconds, 1)}
+
+
+def rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures to one decimal, for people."""
+    return {name: round(value, 1) if isinstance(value, float) else value for name, value in values.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(filter_again(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))))
