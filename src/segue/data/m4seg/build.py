@@ -100,6 +100,8 @@ class Build:
     ) -> None:
         self.out, self.config, self.asking = Path(out), config, asking
         self._map_fn, self._progress = map_fn, progress
+        # Read first: a mistake in it shall not show after the features have been computed.
+        self._relevance = Relevance.read(config.relevance)
         self._stages: dict[str, StageOutput] = {}
 
     def run(self, until: StageName = "records") -> StageOutput | None:
@@ -168,7 +170,7 @@ class Build:
             self._stages["images"],
             self._stages["features"],
             self.config.sampling,
-            Relevance.read(self.config.relevance),
+            self._relevance,
             near_duplicate=opened.near_duplicate,
             **self._how(),
         )
