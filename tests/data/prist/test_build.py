@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -168,7 +169,12 @@ def forked(server: PristEndpoint, images: Path, out: Path) -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["segue.data.prist.build", "segue.data.generation", "prist_endpoint"])
     process = context.Process(target=build_dialogues, args=(server.url, str(images), str(out)))
-    process.start()
+    # A child imports the program that started its parent, which here is pytest: a second each time.
+    program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = program
     return process
 
 
@@ -200,7 +206,7 @@ def killed_often(start: Start, server: PristEndpoint, images: Path, out: Path, k
     done = 0
     while True:
         process = start(server, images, out)
-        until = server.received + rng.randint(1, 5)
+        until = server.received + rng.randint(1, 3)
         while process.is_alive() and (done >= kills or server.received < until):
             time.sleep(0.002)
         if process.is_alive():
@@ -218,9 +224,9 @@ def killed_often(start: Start, server: PristEndpoint, images: Path, out: Path, k
 
 
 def check_killed(start: Start, tmp_path: Path, *, idempotent: bool) -> None:
-    images = pictures(tmp_path / "images", 6)
-    shaky = PristEndpoint(faults=0.75, slow=0.55, idempotent=idempotent, delay=0.003)
-    undisturbed = PristEndpoint(faults=0.75, slow=0.55)
+    images = pictures(tmp_path / "images", 4)
+    shaky = PristEndpoint(faults=0.9, slow=0.55, idempotent=idempotent, delay=0.003)
+    undisturbed = PristEndpoint(faults=0.9, slow=0.55)
     try:
         build_dialogues(undisturbed.url, str(images), str(tmp_path / "once"))
         kills = killed_often(start, shaky, images, tmp_path / "often", 10)
@@ -230,7 +236,7 @@ def check_killed(start: Start, tmp_path: Path, *, idempotent: bool) -> None:
     assert kills == 10
     for name in OUTPUTS:
         assert (tmp_path / "often" / name).read_bytes() == (tmp_path / "once" / name).read_bytes(), name
-    assert len(list(read_jsonl(tmp_path / "often" / "conversations.jsonl"))) == 18
+    assert len(list(read_jsonl(tmp_path / "often" / "conversations.jsonl"))) == 12
     assert set(shaky.charges) == set(undisturbed.charges)
     assert len(set(shaky.modes) - {"well"}) >= 10, "it fails in ten ways or more"
     twice = sum(shaky.charges.values()) - len(shaky.charges)
