@@ -62,17 +62,24 @@ def test_build_says_what_it_will_cost_and_then_builds(
     assert not endpoint.received
     assert main([*command, "--max-requests", "2"]) == 2
     assert "run the same command again" in " ".join(capsys.readouterr().err.split())
-    assert main([*command, "--sam", "none", "--prices", "1,2"]) == 0
+    assert main([*command, "--prices", "1,2"]) == 0
     assert "3 records of 1 items" in capsys.readouterr().err
-    assert {c.meta["masks"] for c in read_jsonl(out / "conversations.jsonl")} == {
-        "drawn by box filling from a box of the chat model"
-    }
     assert main(["data", "prist", "stats", str(out)]) == 0
     counted = json.loads(capsys.readouterr().out)
     assert (counted["conversations"], counted["rounds"]) == (3, {"3": 3})
     page = (out / "stats.html").read_text()
     assert page.count("<section>") == page.count("<img src='data:image/jpeg") == 3
     assert "<mark>" in page
+
+
+@pytest.mark.slow  # loads torch
+def test_boxes_become_masks(images: Path, endpoint: PristEndpoint, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["data", "prist", "build", str(images), "-o", str(out), "--url", endpoint.url, "--model", "m"]
+    assert main([*command, "--sam", "none"]) == 0
+    assert {c.meta["masks"] for c in read_jsonl(out / "conversations.jsonl")} == {
+        "drawn by box filling from a box of the chat model"
+    }
 
 
 def test_template(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
