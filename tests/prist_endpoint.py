@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 THINGS = ("kettle", "ladder", "violin", "bucket", "helmet", "basket", "candle", "pillow")
@@ -27,7 +28,8 @@ class PristEndpoint:
     """The server.
 
     Args:
-        faults: Share of first attempts that go wrong, half of them on the way and half useless.
+        faults: Share of first attempts that go wrong.
+        kinds: In which ways; any of `ON_THE_WAY` and `USELESS`.
         delay: Seconds before each answer.
         slow: Seconds that a "timeout" takes; longer than the client waits.
         idempotent: Whether it knows idempotency keys.
@@ -38,13 +40,14 @@ class PristEndpoint:
         self,
         *,
         faults: float = 0.0,
+        kinds: tuple[str, ...] = ON_THE_WAY + USELESS,
         delay: float = 0.0,
         slow: float = 1.0,
         idempotent: bool = True,
         hopeless: str = "",
     ) -> None:
         self.faults, self.delay, self.slow, self.idempotent = faults, delay, slow, idempotent
-        self.hopeless = hopeless
+        self.hopeless, self.kinds = hopeless, kinds
         self.deliveries: Counter[str] = Counter()
         self.charges: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
@@ -97,10 +100,7 @@ class PristEndpoint:
         attempts = sum("cannot be used" in _text(m) for m in request["messages"])
         mode, lasts = "well", 0
         if chance.random() < self.faults and not attempts:
-            if chance.random() < 0.5:
-                mode, lasts = chance.choice(ON_THE_WAY), chance.randint(1, 2)
-            else:
-                mode = chance.choice(USELESS)
+            mode, lasts = chance.choice(self.kinds), chance.randint(1, 2)
         if self.hopeless and _step(request["messages"]) == self.hopeless and _picture(request) % 3 == 0:
             mode = "empty"
         with self._guard:
@@ -135,6 +135,19 @@ class PristEndpoint:
             handler.close_connection = True
         else:
             _send(handler, 200, b"<html>a gateway speaks</html>")
+
+
+def build_dialogues(url: str, images: str, out: str) -> None:
+    """What `segue data prist build` does, with a client that does not wait long; fit for a child process."""
+    from segue.chat_model import OpenAIChatModel, Patience
+    from segue.data.generation import Generation, GenerationSettings
+    from segue.data.prist.build import PristSettings, PristSource, images_in, prist_job
+
+    patience = Patience(timeout=0.5, first_wait=0.01, longest_wait=0.02)
+    model = OpenAIChatModel(url, "scripted", api_key="", patience=patience)
+    job = prist_job(PristSource(images_in(Path(images)), Path(out)), PristSettings(split="val"))
+    with Generation(job, model, out, settings=GenerationSettings(concurrency=3)) as generation:
+        generation.run(progress=False)
 
 
 def _send(handler: BaseHTTPRequestHandler, status: int, content: Any, headers: Any = ()) -> None:
