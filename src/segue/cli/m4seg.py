@@ -49,8 +49,11 @@ def m4seg(
         typer.Option(help="template (offline, by rule), or openai:MODEL such as openai:gpt-4o-2024-08-06."),
     ] = "template",
     url: Annotated[
-        str, typer.Option(help="Base address of an OpenAI-compatible server.", rich_help_panel=GENERATION)
-    ] = "https://api.openai.com/v1",
+        str | None,
+        typer.Option(
+            help="Base address of an OpenAI-compatible server, ending in /v1.", rich_help_panel=GENERATION
+        ),
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, rich_help_panel=GENERATION)] = 1.0,
     attempts: Annotated[
         int, typer.Option(help="Replies before a set is given up.", min=1, rich_help_panel=GENERATION)
@@ -363,7 +366,7 @@ def _engine(name: str, address: str | None) -> MapFn:
 
 def _asking(
     generator: str,
-    url: str,
+    url: str | None,
     pace: tuple[int, int, float | None],
     patience: tuple[float, int],
     budget: Budget,
@@ -380,7 +383,15 @@ def _asking(
             expected="template, or openai:MODEL",
             found=repr(generator),
             where="--generator",
-            fix="for other servers: --generator openai:THEIR-MODEL --url http://host/v1",
+            fix="choose one of the two; openai: goes with --url and serves every OpenAI-compatible server",
+        )
+    if url is None:
+        raise InputError(
+            "It is not said which server to ask.",
+            expected="--url with the base address of an OpenAI-compatible server, ending in /v1",
+            found="no --url",
+            where=f"--generator {generator}",
+            fix="add --url",
         )
     from segue.chat_model import OpenAIChatModel, Patience
     from segue.data.generation import GenerationSettings

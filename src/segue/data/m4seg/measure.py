@@ -1,6 +1,6 @@
 """How fast the stages are on this machine, and that their memory does not grow with the data.
 
-    segue data m4seg-bench --out /tmp/bench
+    segue data m4seg-bench --out bench
 
 Everything is made on the spot: scenes, rule-based pairs, random vectors.
 """
