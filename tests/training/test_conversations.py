@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segue.errors import AlignmentError
+from segue.errors import AlignmentError, InputError
 from segue.training.conversations import BUCKET, ConversationObjective, name_weights
 from segue.training.phrase_codes import phrase_code
 from segue.training.pools import PhotoPool, ScenePool
@@ -167,3 +167,36 @@ def test_names_weigh_more_than_other_words(make: Any) -> None:
     assert stage.token_weights[tokenizer.eos_token_id] == 1
     assert set(name_weights(processor, 1.0).tolist()) == {1.0}
     assert stage.token_weights.shape == (len(tokenizer),)
+
+
+def test_pointing_names_the_slot_of_every_thing(make: Any) -> None:
+    model, processor, stage = make(photos=None, pointing=0.5, pointing_heads=[(0, 0)])
+    batch = stage.batch(2)
+    mentions = [m for dialogue, _ in stage.bucket[1][2] for m in dialogue.mentions]
+    tokens, slots = processor.num_query_tokens, model.config.num_object_slots
+    assert len(batch["pointed"]) == len(mentions) == len(batch["codes"])
+    for place, mention in zip(batch["pointed"].tolist(), mentions, strict=True):
+        if mention.object_index >= slots:
+            assert place == -1, "no slot stands for it"
+            continue
+        image, token = divmod(place, tokens)
+        assert image == mention.image_index
+        assert token == tokens - slots + mention.object_index
+    plain = make(photos=None)[2]
+    before, _ = plain.loss(model, plain.batch(2))
+    after, readings = stage.loss(model, batch)
+    assert float((after - before).detach()) == pytest.approx(0.5 * readings["pointing"], rel=1e-3)
+    assert 0.0 <= readings["points_right"] <= 1.0
+
+
+def test_photographs_are_not_pointed_at(make: Any, scenes: ScenePool) -> None:
+    model, _, stage = make(photo_share=1.0, pointing=0.5, pointing_heads=[(0, 0)])
+    batch = stage.batch(0)
+    assert (batch["pointed"] == -1).all()
+    _, readings = stage.loss(model, batch)
+    assert readings["pointing"] == 0.0
+
+
+def test_a_head_that_is_not_there_is_refused(make: Any) -> None:
+    with pytest.raises(InputError, match="no such attention head"):
+        make(pointing=0.5, pointing_heads=[(99, 0)])

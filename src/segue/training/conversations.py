@@ -196,12 +196,14 @@ class ConversationObjective:
 
     def counts(self, batch: dict[str, Any]) -> dict[str, float]:
         """What the terms of `loss` are means over."""
-        return {
+        counts = {
             "text": target_weight(batch["labels"], self.token_weights),
             "masks": float(sum(len(m) for m in batch.get("mask_labels", []))),
             "codes": float(batch["codes"].numel()),
-            "pointed": float((batch["pointed"] != UNKNOWN).sum()) if self.pointing else 0.0,
-        } | slot_counts(batch["slots"])
+        }
+        if "pointed" in batch:
+            counts["pointed"] = float((batch["pointed"] != UNKNOWN).sum())
+        return counts | slot_counts(batch["slots"])
 
     def loss(
         self, model: PrimaModel, batch: dict[str, Any], totals: dict[str, float] | None = None

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from segue.errors import InputError
 from segue.models.modeling_prima import PrimaModel
 
 WORDS = 2
@@ -29,9 +30,22 @@ class AttentionInputs:
     Args:
         model: whose language model is of Llama's form.
         layer, head: of the head that is watched; 0-based.
+
+    Raises:
+        InputError: There is no such head.
     """
 
     def __init__(self, model: PrimaModel, layer: int, head: int) -> None:
+        config = model.config.text_config
+        shape = (config.num_hidden_layers, config.num_attention_heads)
+        if not (0 <= layer < shape[0] and 0 <= head < shape[1]):
+            raise InputError(
+                "The language model has no such attention head.",
+                expected=f"(layer, head) below {shape}",
+                found=str((layer, head)),
+                where="options.pointing_heads",
+                fix="choose a head that it has",
+            )
         self.head = head
         self.attention: nn.Module = model.language_model.model.layers[layer].self_attn
         self.hidden: Tensor | None = None
