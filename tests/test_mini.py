@@ -56,9 +56,6 @@ def test_the_answer_is_read_from_the_picture(mini: object, scenes: list[Scene]) 
     assert others <= 0.3 * named
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the shipped weights do not bind image numbers: README, what the mini cannot do"
-)
 def test_the_answer_follows_the_order_of_the_pictures(mini: object, scenes: list[Scene]) -> None:
     """Of the same two pictures, "image 1" is the one that is shown first, whichever that is."""
     named = own = swapped = 0
