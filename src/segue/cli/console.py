@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,12 @@ def out() -> Console:
 def err() -> Console:
     """For remarks, progress and errors."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print remarks, one a line; what looks like markup in them is text."""
+    for line in lines:
+        err().print(Text(line))
 
 
 def complain(error: BaseException) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from segue.cli.console import tell
+
 if TYPE_CHECKING:
     from segue.chat_model import Budget
     from segue.data.m4seg.build import Asking
@@ -145,7 +147,9 @@ def m4seg(
         cross_source=cross_source,
     )
     config = BuildConfig(specs, embedder, sampling, relevance or DEFAULT_TABLE, temperature, masks)
-    budget = _budget(max_requests, max_money, max_hours, prices)
+    from segue.cli.spending import spending_budget
+
+    budget = spending_budget(max_requests, None, max_money, max_hours, prices)
     asking = _asking(generator, url, (attempts, concurrency, rate), (timeout, retries), budget, dry_run)
     _plan(specs, sampling.per_class)
     if dry_run and asking is None:
@@ -154,7 +158,7 @@ def m4seg(
     build = Build(out, config, asking=asking, map_fn=_engine(engine, ray_address))
     done = build.run_alone(only) if only is not None else build.run(until)
     for stage, counts in build.counts().items():
-        _tell([f"{stage}: " + ", ".join(f"{what} {count}" for what, count in counts.items())])
+        tell([f"{stage}: " + ", ".join(f"{what} {count}" for what, count in counts.items())])
     if done is not None and (only or until) == STAGES[-1]:
         from segue.cli.console import show_paths
 
@@ -180,7 +184,7 @@ def m4seg_export(
     filled = records if build is None else RegionStore(build).inline(records)
     make_folder(out.parent)
     written = write_parquet(out, filled) if out.suffix == ".parquet" else write_jsonl(out, filled)
-    _tell([f"{written} conversations"])
+    tell([f"{written} conversations"])
     show_paths([out])
 
 
@@ -203,10 +207,10 @@ def m4seg_import(
         written = write_jsonl(out, read_parquet(files))
     else:
         release = read_release(files, split=split)
-        _tell(release.lines())
+        tell(release.lines())
         written = write_jsonl(out, release)
-        _tell(release.dropped_lines())
-    _tell([f"{written} conversations"])
+        tell(release.dropped_lines())
+    tell([f"{written} conversations"])
     show_paths([out])
 
 
@@ -301,7 +305,7 @@ def _splits(name: str, root: Path, options: Sequence[tuple[str, object]] = ()) -
     if not found and first is not None:
         raise first
     if first is not None:
-        _tell([f"{name}: only {', '.join(spec.split for spec in found)} found in {root}"])
+        tell([f"{name}: only {', '.join(spec.split for spec in found)} found in {root}"])
     return found
 
 
@@ -351,9 +355,9 @@ def _plan(specs: Sequence[SourceSpec], per_class: int) -> None:
     for spec in specs:
         count = len(spec.open())
         total += count
-        _tell([f"{spec.name} ({spec.split}): {count} images in {spec.root}"])
+        tell([f"{spec.name} ({spec.split}): {count} images in {spec.root}"])
     most = f" and up to {per_class} for each class" if per_class else ""
-    _tell([f"{total} images, so about {total} sets{most}, with 3 to 5 pairs each"])
+    tell([f"{total} images, so about {total} sets{most}, with 3 to 5 pairs each"])
 
 
 def _engine(name: str, address: str | None) -> MapFn:
@@ -398,25 +402,10 @@ def _asking(
     from segue.data.m4seg.build import Asking
 
     def confirm(lines: Sequence[str]) -> bool:
-        _tell(lines)
+        tell(lines)
         return not dry_run
 
     attempts, concurrency, rate = pace
     asked = OpenAIChatModel(url, model, patience=Patience(retries=patience[1], timeout=patience[0]))
     settings = GenerationSettings(attempts=attempts, concurrency=concurrency, requests_per_minute=rate)
     return Asking(asked, settings, budget, confirm)
-
-
-def _budget(requests: int | None, money: float | None, hours: float | None, prices: str | None) -> Budget:
-    from segue.cli.prist import _budget as budget
-
-    return budget(requests, None, money, hours, prices)
-
-
-def _tell(lines: Sequence[str]) -> None:
-    from rich.text import Text
-
-    from segue.cli.console import err
-
-    for line in lines:
-        err().print(Text(line))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from segue.cli.console import tell
+
 if TYPE_CHECKING:
     from PIL import Image
 
-    from segue.chat_model import Budget
     from segue.data.annotations import AnnotatedImage
     from segue.data.prist.build import PristSource
     from segue.inference.mask_maker import MaskMaker
@@ -51,7 +51,7 @@ def load(
     read = read_released(
         file, images=images, labels=labels, split=_split(split), matching=matching, answers=answers
     )
-    _tell(read.report.lines())
+    tell(read.report.lines())
     make_folder(out.parent)
     write_jsonl(out, read.conversations)
     _wrote(out)
@@ -105,13 +105,15 @@ def build(
     job = prist_job(_source(images, out, annotations, sam, captions), settings)
     asked = OpenAIChatModel(url, model, patience=Patience(retries=retries, timeout=timeout))
     how = GenerationSettings(attempts=attempts, concurrency=concurrency, requests_per_minute=rate)
-    budget = _budget(max_requests, max_tokens, max_money, max_hours, prices)
+    from segue.cli.spending import spending_budget
+
+    budget = spending_budget(max_requests, max_tokens, max_money, max_hours, prices)
     with Generation(job, asked, out, settings=how, budget=budget) as generation:
-        _tell(generation.estimate().lines())
+        tell(generation.estimate().lines())
         if dry_run:
             return
         report = generation.run()
-    _tell(report.lines())
+    tell(report.lines())
     _wrote(report.records)
 
 
@@ -153,7 +155,7 @@ def template(
         total = scenes or 0
         pictures = scene_pictures(out, total, seed=seed, split=split, size=size)
     report = build_offline(pictures, out, settings, total=total)
-    _tell(report.lines())
+    tell(report.lines())
     _wrote(report.records)
 
 
@@ -198,7 +200,7 @@ def _source(
 
         masks, maker = BoxMasks(load_mask_maker(sam)), "box filling" if sam == "none" else Path(sam).name
     elif sam is not None:
-        _tell(["--sam is not used: the masks are those of --annotations"])
+        tell(["--sam is not used: the masks are those of --annotations"])
     return PristSource(listed, out, annotated, _captions(captions), masks, maker)
 
 
@@ -208,7 +210,7 @@ def _annotated(path: Path, images: Path | None) -> dict[str, AnnotatedImage]:
     from segue.errors import InputError
 
     read = read_own_data(path, images=images)
-    _tell(read.report.lines())
+    tell(read.report.lines())
     if not isinstance(read.source, AnnotationSource):
         raise InputError(
             "These annotations are texts, not outlined things.",
@@ -259,36 +261,6 @@ class BoxMasks:
         return masks.encode(mask)
 
 
-def _budget(
-    requests: int | None, tokens: int | None, money: float | None, hours: float | None, prices: str | None
-) -> Budget:
-    from segue.chat_model import Budget, Prices
-    from segue.errors import InputError
-
-    known = None
-    if prices is not None:
-        try:
-            prompt, completion = (float(price) for price in prices.split(","))
-            if not (0 <= prompt < float("inf") and 0 <= completion < float("inf")):
-                raise ValueError
-        except ValueError:
-            raise InputError(
-                "The prices cannot be read.",
-                expected="two numbers: of a million prompt tokens and of a million completion tokens",
-                found=repr(prices),
-                where="--prices",
-                fix="write them like 2.5,10",
-            ) from None
-        known = Prices(prompt, completion)
-    return Budget(
-        max_requests=requests,
-        max_tokens=tokens,
-        max_money=money,
-        max_seconds=None if hours is None else 3600 * hours,
-        prices=known,
-    )
-
-
 def _split(name: str) -> Any:
     from segue.errors import InputError
     from segue.records import SPLITS
@@ -302,15 +274,6 @@ def _split(name: str) -> Any:
             fix="choose one of them",
         )
     return name
-
-
-def _tell(lines: Sequence[str]) -> None:
-    from rich.text import Text
-
-    from segue.cli.console import err
-
-    for line in lines:
-        err().print(Text(line))
 
 
 def _wrote(path: Path) -> None:

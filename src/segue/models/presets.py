@@ -17,6 +17,7 @@ from segue.models.image_streams import miras_streams_for as miras_streams_for
 from segue.models.image_streams import streams_for as streams_for
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
+from segue.models.presets_tiny import TINY_LLAMA, TINY_SAM
 
 
 @dataclass(frozen=True)
@@ -253,41 +254,8 @@ def tiny_config(**overrides: Any) -> PrimaConfig:
             "attention_probs_dropout_prob": 0.0,
             "max_position_embeddings": 128,
         },
-        "text_config": {
-            "model_type": "llama",
-            "vocab_size": 1536,
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "max_position_embeddings": 1024,
-            "tie_word_embeddings": True,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "pad_token_id": 0,
-        },
-        "sam_config": {
-            "vision_config": {
-                "hidden_size": 16,
-                "output_channels": 16,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "image_size": 48,
-                "patch_size": 12,
-                "window_size": 2,
-                "global_attn_indexes": [0],
-                "num_pos_feats": 8,
-                "initializer_range": 0.2,
-            },
-            "prompt_encoder_config": {"hidden_size": 16, "image_size": 48, "patch_size": 12},
-            "mask_decoder_config": {
-                "hidden_size": 16,
-                "mlp_dim": 32,
-                "num_attention_heads": 2,
-                "iou_head_hidden_dim": 8,
-                "num_multimask_outputs": 1,
-            },
-        },
+        "text_config": TINY_LLAMA,
+        "sam_config": TINY_SAM,
         "num_query_tokens": 5,
         "content_queries": 2,
         "num_object_slots": 1,

@@ -6,6 +6,7 @@ from typing import Any
 
 from segue.models.configuration_miras import MirasConfig
 from segue.models.presets_lisa import SAM_HUGE
+from segue.models.presets_tiny import TINY_LLAMA, TINY_SAM
 
 CONVNEXT_LARGE: dict[str, Any] = {
     "hidden_sizes": [192, 384, 768, 1536],
@@ -84,41 +85,8 @@ def tiny_miras_config(**overrides: Any) -> MirasConfig:
             "layer_scale_init_value": 1.0,
         },
         "aux_grid": 8,
-        "text_config": {
-            "model_type": "llama",
-            "vocab_size": 1537,
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "max_position_embeddings": 1024,
-            "tie_word_embeddings": True,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "pad_token_id": 0,
-        },
-        "sam_config": {
-            "vision_config": {
-                "hidden_size": 16,
-                "output_channels": 16,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "image_size": 48,
-                "patch_size": 12,
-                "window_size": 2,
-                "global_attn_indexes": [0],
-                "num_pos_feats": 8,
-                "initializer_range": 0.2,
-            },
-            "prompt_encoder_config": {"hidden_size": 16, "image_size": 48, "patch_size": 12},
-            "mask_decoder_config": {
-                "hidden_size": 16,
-                "mlp_dim": 32,
-                "num_attention_heads": 2,
-                "iou_head_hidden_dim": 8,
-                "num_multimask_outputs": 1,
-            },
-        },
+        "text_config": TINY_LLAMA | {"vocab_size": 1537},
+        "sam_config": TINY_SAM,
         "seg_token_id": 4,
         "image_token_id": 3,
         "phrase_token_id": 1536,
