@@ -27,7 +27,7 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = load_recipe(path)
     check_recipe(recipe)
-    assert recipe.model.preset in ("segue-mini", "prima-7b", "prima-square-7b", "tiny")
+    assert recipe.model.preset in ("segue-mini", "prima-7b", "prima-square-7b", "miras-7b", "tiny")
     if path.stem.startswith("mini"):
         assert recipe.model.preset == "segue-mini"
     if recipe.engine.config is not None:

@@ -167,7 +167,7 @@ def test_an_estimate_may_stop_it(
 
 
 def test_killed_ten_times_it_ends_with_the_same_bytes(specs: list[SourceSpec], tmp_path: Path) -> None:
-    shaky, steady = PairsEndpoint(faults=0.7, slow=0.7, delay=0.01), PairsEndpoint(faults=0.7, slow=0.7)
+    shaky, steady = PairsEndpoint(faults=0.7, slow=0.7, delay=0.03), PairsEndpoint(faults=0.7, slow=0.7)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["segue.data.m4seg.build", "m4seg_images", "prist_endpoint"])
     rng = random.Random(1)
@@ -179,11 +179,11 @@ def test_killed_ten_times_it_ends_with_the_same_bytes(specs: list[SourceSpec], t
                 target=build_with, args=(shaky.url, specs[0].root, str(tmp_path / "often"))
             )
             process.start()
-            until = shaky.received + rng.randint(0, 3)
+            until = shaky.received + rng.randint(0, 1)
             while process.is_alive() and (kills >= 10 or shaky.received < until):
                 time.sleep(0.005)
             if process.is_alive():
-                time.sleep(rng.random() * 0.05)
+                time.sleep(rng.random() * 0.02)
                 os.kill(process.pid or 0, signal.SIGKILL)
                 kills += 1
             process.join()
