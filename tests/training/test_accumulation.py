@@ -102,7 +102,8 @@ def talking(tiny: Callable[..., Any], scenes: Any, photos: Any, tmp_path: Path) 
     model, processor = tiny()
     objective = ConversationObjective(
         model, processor, scenes, photos, cache=tmp_path, batch_size=5, photo_share=0.4, masks=True, seed=3,
-        feature_dropout=0.1, scene_count=10, photo_views=2, pointing=0.5, pointing_heads=[(0, 0)],
+        feature_dropout=0.1, scene_count=10, photo_views=2, pointing=0.5, pointing_ahead=0.3,
+        pointing_heads=[(0, 0)],
     )  # fmt: skip
     set_trainable(model, objective.trainable)
     return model.eval(), objective

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 
 from segue.errors import AlignmentError, InputError
 from segue.training.conversations import BUCKET, ConversationObjective, name_weights
+from segue.training.dialogues import Mention
 from segue.training.phrase_codes import phrase_code
+from segue.training.pointing import UNKNOWN, WORDS
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.trainer import set_trainable
 
@@ -169,32 +171,50 @@ def test_names_weigh_more_than_other_words(make: Any) -> None:
     assert stage.token_weights.shape == (len(tokenizer),)
 
 
-def test_pointing_names_the_slot_of_every_thing(make: Any) -> None:
-    model, processor, stage = make(photos=None, pointing=0.5, pointing_heads=[(0, 0)])
+def test_pointing_shows_the_slot_of_every_thing(make: Any) -> None:
+    model, processor, stage = make(
+        photos=None, pointing=0.5, pointing_ahead=0.25, pointing_heads=[(0, 0), (0, 1)]
+    )
     batch = stage.batch(2)
     mentions = [m for dialogue, _ in stage.bucket[1][2] for m in dialogue.mentions]
     tokens, slots = processor.num_query_tokens, model.config.num_object_slots
-    assert len(batch["pointed"]) == len(mentions) == len(batch["codes"])
-    for place, mention in zip(batch["pointed"].tolist(), mentions, strict=True):
-        if mention.object_index >= slots:
-            assert place == -1, "no slot stands for it"
-            continue
-        image, token = divmod(place, tokens)
+    shown = [m for m in mentions if m.object_index < slots]
+    names, ahead = batch["pointed"]["names"], batch["pointed"]["ahead"]
+    assert len(names) == WORDS * len(shown)
+    assert len(ahead) > len(shown)
+    firsts = list(zip(names.rows, names.starts, names.stops, strict=True))[::WORDS]
+    for (row, start, stop), mention in zip(firsts, shown, strict=True):
+        assert stop == start + 1
+        seen = (batch["input_ids"][row, :start] == model.config.image_token_id).sum()
+        image, token = divmod(int(seen), tokens)
         assert image == mention.image_index
         assert token == tokens - slots + mention.object_index
     plain = make(photos=None)[2]
     before, _ = plain.loss(model, plain.batch(2))
     after, readings = stage.loss(model, batch)
-    assert float((after - before).detach()) == pytest.approx(0.5 * readings["pointing"], rel=1e-3)
-    assert 0.0 <= readings["points_right"] <= 1.0
+    added = 0.5 * readings["pointing_names"] + 0.25 * readings["pointing_ahead"]
+    assert float((after - before).detach()) == pytest.approx(added, rel=1e-3)
+    assert 0.0 <= readings["names_right"] <= 1.0
+    assert 0.0 <= readings["ahead_right"] <= 1.0
 
 
-def test_photographs_are_not_pointed_at(make: Any, scenes: ScenePool) -> None:
-    model, _, stage = make(photo_share=1.0, pointing=0.5, pointing_heads=[(0, 0)])
+def test_of_photographs_only_the_image_is_shown(make: Any) -> None:
+    model, processor, stage = make(photo_share=1.0, pointing=0.5, pointing_heads=[(0, 0)])
     batch = stage.batch(0)
-    assert (batch["pointed"] == -1).all()
-    _, readings = stage.loss(model, batch)
-    assert readings["pointing"] == 0.0
+    names = batch["pointed"]["names"]
+    mentions = [m for dialogue, _ in stage.bucket[1][0] for m in dialogue.mentions]
+    assert len(names) == WORDS * len(mentions) > 0
+    spans = list(zip(names.rows, names.starts, names.stops, strict=True))[::WORDS]
+    for (row, start, stop), mention in zip(spans, mentions, strict=True):
+        seen = (batch["input_ids"][row, :start] == model.config.image_token_id).sum()
+        assert int(seen) == mention.image_index * processor.num_query_tokens
+        assert (batch["input_ids"][row, start:stop] == model.config.image_token_id).all()
+        assert stop - start == processor.num_query_tokens
+
+
+def test_things_beyond_the_slots_are_not_pointed_at(make: Any) -> None:
+    _, _, stage = make(photos=None, pointing=0.5, pointing_heads=[(0, 0)])
+    assert stage.visual_places(Mention("red mug", 1, 99, None)) == (UNKNOWN, UNKNOWN)
 
 
 def test_a_head_that_is_not_there_is_refused(make: Any) -> None:

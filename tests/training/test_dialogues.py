@@ -118,3 +118,12 @@ def test_the_share_of_listings_falls_in_a_line() -> None:
     assert abs(plan.at(300) - 0.1) < 1e-9
     assert abs(plan.at(9999) - 0.1) < 1e-9
     assert ListingFirst().at(0) == 0.0
+
+
+def test_the_number_of_turns_can_be_wished_for(scenes: ScenePool) -> None:
+    rng = np.random.default_rng(4)
+    one = [scene_dialogue(scenes, rng, turn_shares=(1.0,)) for _ in range(10)]
+    assert {len(d.turns) for d in one} == {2}
+    three = [scene_dialogue(scenes, rng, turn_shares=(0.0, 0.0, 1.0)) for _ in range(10)]
+    assert max(len(d.turns) for d in three) == 6
+    assert sum(len(d.turns) == 6 for d in three) > 5, "fewer only where nothing more can be asked"

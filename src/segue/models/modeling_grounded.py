@@ -120,6 +120,31 @@ class GroundedModel(PreTrainedModel):
         """
         raise NotImplementedError
 
+    def encode_pair(
+        self,
+        pixel_values: Tensor | None,
+        pixel_values_aux: Tensor | None,
+        vision_features: Tensor | None,
+        aux_features: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Features of both encoders of a family that has two: those given, or the pixels' own.
+
+        Raises:
+            AlignmentError: Neither both features nor both pixel streams are there.
+        """
+        if vision_features is not None and aux_features is not None:
+            return vision_features, aux_features
+        if pixel_values is None or pixel_values_aux is None:
+            raise AlignmentError(
+                "no images",
+                expected="pixel_values and pixel_values_aux, or vision_features and aux_features",
+                found="neither pair",
+                where="encode_images",
+                fix="pass what the processor returns",
+            )
+        features = self.encode_features(pixel_values=pixel_values, pixel_values_aux=pixel_values_aux)
+        return features["vision_features"], features["aux_features"]
+
     def encode_sam(self, pixel_values_sam: Tensor) -> Tensor:
         """`[N, 3, S, S]` to `[N, C, S/16, S/16]` embeddings; without gradient while the encoder is frozen."""
         trains = any(p.requires_grad for p in self.sam.vision_encoder.parameters())

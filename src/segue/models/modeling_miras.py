@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import ConvNextModel
 from transformers import initialization as init
 
-from segue.errors import AlignmentError, ModelError
+from segue.errors import ModelError
 from segue.models.configuration_miras import MirasConfig
 from segue.models.modeling_lisa import LisaModel
 from segue.models.visual_tokens import VisualTokens
@@ -108,15 +108,7 @@ class MirasModel(LisaModel):
             vision_features: `[N, P, C]` and `aux_features` `[N, C_aux, G, G]` in place of pixels where the
                 frozen encoders' outputs are cached.
         """
-        if vision_features is None or aux_features is None:
-            if pixel_values is None or pixel_values_aux is None:
-                raise AlignmentError(
-                    "no images",
-                    expected="pixel_values and pixel_values_aux, or vision_features and aux_features",
-                    found="neither pair",
-                    where="encode_images",
-                    fix="pass what the processor returns",
-                )
-            features = self.encode_features(pixel_values=pixel_values, pixel_values_aux=pixel_values_aux)
-            vision_features, aux_features = features["vision_features"], features["aux_features"]
+        vision_features, aux_features = self.encode_pair(
+            pixel_values, pixel_values_aux, vision_features, aux_features
+        )
         return super().encode_images(num_images, vision_features=self.fusion(vision_features, aux_features))

@@ -99,16 +99,9 @@ class PrimaModel(GroundedModel):
             vision_features: `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` in place of pixels where the
                 frozen towers' outputs are cached.
         """
-        if vision_features is None or aux_features is None:
-            if pixel_values is None or pixel_values_aux is None:
-                raise AlignmentError(
-                    "no images",
-                    expected="pixel_values and pixel_values_aux, or vision_features and aux_features",
-                    found="neither pair",
-                    where="encode_images",
-                    fix="pass what the processor returns",
-                )
-            vision_features, aux_features = self.encode_towers(pixel_values, pixel_values_aux)
+        vision_features, aux_features = self.encode_pair(
+            pixel_values, pixel_values_aux, vision_features, aux_features
+        )
         fused = self.fusion(vision_features, aux_features)
         outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
         tokens, asked = self.image_projection(outputs), None

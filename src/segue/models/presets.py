@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from segue.colours import COLOUR_NAMES as MINI_COLOURS
 from segue.errors import InputError
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
 from segue.models.image_streams import CLIP_MEAN as CLIP_MEAN
@@ -17,7 +18,7 @@ from segue.models.image_streams import miras_streams_for as miras_streams_for
 from segue.models.image_streams import streams_for as streams_for
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
-from segue.models.presets_tiny import TINY_LLAMA, TINY_SAM
+from segue.models.presets_parts import LLAMA_7B, SAM_HUGE, TINY_LLAMA, TINY_SAM
 
 
 @dataclass(frozen=True)
@@ -70,30 +71,8 @@ def prima_7b_config(visual_module: str = "fusion", **overrides: Any) -> PrimaCon
                     "num_register_tokens": 4,
                 },
                 "qformer_config": {"vocab_size": 30523},
-                "text_config": {
-                    "model_type": "llama",
-                    "vocab_size": 32008,
-                    "hidden_size": 4096,
-                    "intermediate_size": 11008,
-                    "num_hidden_layers": 32,
-                    "num_attention_heads": 32,
-                    "max_position_embeddings": 4096,
-                    "rms_norm_eps": 1e-5,
-                    "bos_token_id": 1,
-                    "eos_token_id": 2,
-                    "pad_token_id": 0,
-                    "tie_word_embeddings": False,
-                },
-                "sam_config": {
-                    "vision_config": {
-                        "hidden_size": 1280,
-                        "num_hidden_layers": 32,
-                        "num_attention_heads": 16,
-                        "global_attn_indexes": [7, 15, 23, 31],
-                        "mlp_dim": 5120,
-                    },
-                    "mask_decoder_config": {"layer_norm_eps": 1e-5},
-                },
+                "text_config": LLAMA_7B | {"vocab_size": 32008},
+                "sam_config": SAM_HUGE,
                 "seg_token_id": 32004,
                 "phrase_token_id": 32005,
                 "image_token_id": 32007,
@@ -101,21 +80,6 @@ def prima_7b_config(visual_module: str = "fusion", **overrides: Any) -> PrimaCon
             | overrides
         )
     )
-
-
-MINI_COLOURS = (
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-    "white",
-    "black",
-    "grey",
-)
 
 
 def segue_mini_config(slot_classes: tuple[str, ...] = (), **overrides: Any) -> PrimaConfig:

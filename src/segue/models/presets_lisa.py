@@ -5,41 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from segue.models.configuration_lisa import GlammConfig, LisaConfig
+from segue.models.presets_parts import CLIP_LARGE, LLAMA_7B, SAM_HUGE
 
-_CLIP_L = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "patch_size": 14,
-    "projection_dim": 768,
-}
-
-_LLAMA_7B = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-6,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-    "tie_word_embeddings": False,
-}
-
-SAM_HUGE: dict[str, Any] = {
-    "vision_config": {
-        "hidden_size": 1280,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 16,
-        "global_attn_indexes": [7, 15, 23, 31],
-        "mlp_dim": 5120,
-    },
-    "mask_decoder_config": {"layer_norm_eps": 1e-5},
-}
-"""SAM ViT-H with the norm of its own mask decoder."""
+_VICUNA_1_1 = LLAMA_7B | {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6}
 
 
 def lisa_7b_config(**overrides: Any) -> LisaConfig:
@@ -48,8 +16,8 @@ def lisa_7b_config(**overrides: Any) -> LisaConfig:
     Source: LISA's code; the tokens of a LLaMA tokenizer of 32000 pieces, `[SEG]` first.
     """
     fields: dict[str, Any] = {
-        "vision_config": _CLIP_L | {"image_size": 224},
-        "text_config": _LLAMA_7B | {"vocab_size": 32003},
+        "vision_config": CLIP_LARGE | {"image_size": 224},
+        "text_config": _VICUNA_1_1 | {"vocab_size": 32003},
         "sam_config": SAM_HUGE,
         "seg_token_id": 32000,
         "image_token_id": 32003,
@@ -67,12 +35,10 @@ def lisa_13b_config(**overrides: Any) -> LisaConfig:
         "intermediate_size": 13824,
         "num_hidden_layers": 40,
         "num_attention_heads": 40,
-        "max_position_embeddings": 4096,
-        "rms_norm_eps": 1e-5,
         "vocab_size": 32004,
     }
     fields: dict[str, Any] = {
-        "text_config": _LLAMA_7B | larger,
+        "text_config": LLAMA_7B | larger,
         "seg_token_id": 32003,
         "image_token_id": 32004,
     }
@@ -85,9 +51,8 @@ def glamm_7b_config(**overrides: Any) -> GlammConfig:
     Source: GLaMM's code; seven added tokens.
     """
     fields: dict[str, Any] = {
-        "vision_config": _CLIP_L | {"image_size": 336},
-        "text_config": _LLAMA_7B
-        | {"vocab_size": 32007, "rms_norm_eps": 1e-5, "max_position_embeddings": 4096},
+        "vision_config": CLIP_LARGE | {"image_size": 336},
+        "text_config": LLAMA_7B | {"vocab_size": 32007},
         "sam_config": SAM_HUGE,
         "seg_token_id": 32004,
         "phrase_token_id": 32005,

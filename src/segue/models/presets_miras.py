@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segue.models.configuration_miras import MirasConfig
-from segue.models.presets_lisa import SAM_HUGE
-from segue.models.presets_tiny import TINY_LLAMA, TINY_SAM
+from segue.models.presets_parts import CLIP_LARGE, LLAMA_7B, SAM_HUGE, TINY_LLAMA, TINY_SAM
 
 CONVNEXT_LARGE: dict[str, Any] = {
     "hidden_sizes": [192, 384, 768, 1536],
@@ -31,30 +30,9 @@ def miras_7b_config(**overrides: Any) -> MirasConfig:
     Source: MIRAS's paper and code; its five added tokens, `[SEG]` first, with `[OBJ]`.
     """
     fields: dict[str, Any] = {
-        "vision_config": {
-            "hidden_size": 1024,
-            "intermediate_size": 4096,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "image_size": 336,
-            "patch_size": 14,
-            "projection_dim": 768,
-        },
+        "vision_config": CLIP_LARGE | {"image_size": 336},
         "aux_vision_config": CONVNEXT_LARGE,
-        "text_config": {
-            "model_type": "llama",
-            "vocab_size": 32005,
-            "hidden_size": 4096,
-            "intermediate_size": 11008,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 32,
-            "max_position_embeddings": 4096,
-            "rms_norm_eps": 1e-5,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "pad_token_id": 0,
-            "tie_word_embeddings": False,
-        },
+        "text_config": LLAMA_7B | {"vocab_size": 32005},
         "sam_config": SAM_HUGE,
         "seg_token_id": 32000,
         "phrase_token_id": 32001,

@@ -122,14 +122,26 @@ def phrase_state_columns(
         K pairs; an empty range where there is no phrase.
     """
     found: list[tuple[int, range]] = []
-    rows = zip(input_ids.tolist(), labels.tolist(), strict=True)
-    for row, (ids, targets) in enumerate(rows):
-        start: int | None = None
-        for column, target in enumerate([*targets, IGNORE_INDEX]):
-            if target != IGNORE_INDEX:
-                start = column if start is None else start
-            elif start is not None:
-                answer = phrases_of(ids[start:column], phrase_token_id, seg_token_id)
-                found += [(row, range(p.start + start - 1, p.stop + start - 1) if p else p) for p in answer]
-                start = None
+    for row, (ids, targets) in enumerate(zip(input_ids.tolist(), labels.tolist(), strict=True)):
+        for run in labelled_runs(targets):
+            answer = phrases_of(ids[run.start : run.stop], phrase_token_id, seg_token_id)
+            shift = run.start - 1
+            found += [(row, range(p.start + shift, p.stop + shift) if p else p) for p in answer]
     return found
+
+
+def labelled_runs(labels: Sequence[int]) -> list[range]:
+    """Columns of each answer of one conversation: the runs of labels that count.
+
+    Args:
+        labels: L labels, `IGNORE_INDEX` where a token belongs to no answer.
+    """
+    runs: list[range] = []
+    start: int | None = None
+    for column, label in enumerate([*labels, IGNORE_INDEX]):
+        if label != IGNORE_INDEX:
+            start = column if start is None else start
+        elif start is not None:
+            runs.append(range(start, column))
+            start = None
+    return runs

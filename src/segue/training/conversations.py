@@ -22,7 +22,7 @@ from segue.training.cached_images import CachedImages
 from segue.training.dialogues import Dialogue, ListingFirst, Mention, draw_dialogue
 from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
-from segue.training.pointing import UNKNOWN, AttentionInputs, pointing_loss
+from segue.training.pointing import UNKNOWN, AttentionInputs, PointedStates, pointed_states, pointing_loss
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import SlotTargets, slot_counts, slot_losses, stack_targets
 from segue.training.streams import normalise
@@ -45,7 +45,9 @@ class ConversationObjective:
         slots: weight of the slot losses.
         masks: train through SAM's decoder with the real mask loss (the joint tune).
         listing_first: fields of `ListingFirst`; none by default.
-        pointing: weight of `pointing_loss`; 0 leaves attention alone.
+        turn_shares: probabilities of dialogues about scenes with 1, 2, ... turns; the composer's when empty.
+        pointing: weight of `pointing_loss` over the states that say names; 0 leaves attention alone.
+        pointing_ahead: its weight over the states before them.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
 
     Source: ours.
@@ -69,7 +71,9 @@ class ConversationObjective:
         slots: float = 0.5,
         masks: bool = False,
         listing_first: dict[str, Any] | None = None,
+        turn_shares: Sequence[float] = (),
         pointing: float = 0.0,
+        pointing_ahead: float = 0.0,
         pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
         seed: int = 0,
     ) -> None:
@@ -82,11 +86,16 @@ class ConversationObjective:
         self.images = CachedImages(
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
+        self.turn_shares = tuple(turn_shares)
         self.listing_first = ListingFirst(**(listing_first or {}))
-        self.pointing = pointing
-        self.seen = [AttentionInputs(model, *head) for head in pointing_heads] if pointing else []
+        self.pointing = {"names": pointing, "ahead": pointing_ahead}
+        self.seen = [AttentionInputs(model, *head) for head in pointing_heads if any(self.pointing.values())]
         self.tokens = (model.config.num_query_tokens, model.config.num_object_slots)
-        self.phrase_token_id = int(processor.tokenizer.convert_tokens_to_ids(PHRASE_START))
+        self.tag_ids = {
+            "image_token_id": model.config.image_token_id,
+            "phrase_token_id": int(processor.tokenizer.convert_tokens_to_ids(PHRASE_START)),
+            "seg_token_id": model.config.seg_token_id,
+        }
         self.feature_dropout = feature_dropout
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
@@ -127,20 +136,38 @@ class ConversationObjective:
             items.append(item)
             codes += [phrase_code(m.phrase, self.width) for m in dialogue.mentions]
             targets += self.slot_targets(dialogue, views)
-            pointed += [self.visual_place(m) for m in dialogue.mentions]
+            pointed += [self.visual_places(m) for m in dialogue.mentions]
         batch = dict(self.processor.collate(items))
         batch["codes"] = torch.from_numpy(np.stack(codes)) if codes else torch.zeros((0, self.width))
         batch["slots"] = stack_targets(targets)
-        if self.pointing:
-            batch["pointed"] = torch.tensor(pointed, dtype=torch.long)
+        if self.seen:
+            batch["pointed"] = dict(zip(self.pointing, self.pointed_states(batch, pointed), strict=True))
         return batch
 
-    def visual_place(self, mention: Mention) -> int:
-        """Place of a mention's slot among its conversation's visual tokens; `UNKNOWN` for photographs."""
+    def pointed_states(
+        self, batch: dict[str, Any], places: list[tuple[int, int]]
+    ) -> tuple[PointedStates, PointedStates]:
+        """States of names and ahead of them; `places` are `visual_places` in text order."""
+        return pointed_states(
+            batch["input_ids"],
+            batch["labels"],
+            torch.tensor(places, dtype=torch.long).reshape(-1, 2),
+            **self.tag_ids,
+        )
+
+    def visual_places(self, mention: Mention) -> tuple[int, int]:
+        """First and last + 1 place of a mention's slot among its conversation's visual tokens.
+
+        All places of its image for photographs, which have no slots.
+        """
         tokens, slots = self.tokens
-        if mention.object_index is None or mention.object_index >= slots:
-            return UNKNOWN
-        return mention.image_index * tokens + tokens - slots + mention.object_index
+        first = mention.image_index * tokens
+        if mention.object_index is None:
+            return first, first + tokens
+        if mention.object_index >= slots:
+            return UNKNOWN, UNKNOWN
+        place = first + tokens - slots + mention.object_index
+        return place, place + 1
 
     def draw_bucket(self, number: int) -> list[list[tuple[Dialogue, dict[str, Any]]]]:
         """`BUCKET` batches of dialogues of similar length, in random order."""
@@ -148,7 +175,12 @@ class ConversationObjective:
         listings = self.listing_first.at(number * BUCKET)
         drawn = [
             draw_dialogue(
-                self.images.scenes, self.images.photos, self.photo_share, rng, listing_share=listings
+                self.images.scenes,
+                self.images.photos,
+                self.photo_share,
+                rng,
+                listing_share=listings,
+                turn_shares=self.turn_shares,
             )
             for _ in range(BUCKET * self.batch_size)
         ]
@@ -201,8 +233,8 @@ class ConversationObjective:
             "masks": float(sum(len(m) for m in batch.get("mask_labels", []))),
             "codes": float(batch["codes"].numel()),
         }
-        if "pointed" in batch:
-            counts["pointed"] = float((batch["pointed"] != UNKNOWN).sum())
+        for name, states in batch.get("pointed", {}).items():
+            counts[name] = float(len(states))
         return counts | slot_counts(batch["slots"])
 
     def loss(
@@ -233,29 +265,19 @@ class ConversationObjective:
         slots, readings = slot_losses(model.slot_heads, visual.queries, targets, totals, visual.asked)
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}
-        if pointed is not None:
-            off, terms["points_right"] = self.points(model, batch, pointed, totals)
-            loss, terms["pointing"] = loss + self.pointing * off, float(off.detach())
+        for name, states in (pointed or {}).items():
+            off, right = self.points(states, totals[name] if totals else None)
+            loss = loss + self.pointing[name] * off
+            terms |= {f"pointing_{name}": float(off.detach()), f"{name}_right": right}
         return loss, terms | {"seg": float(distance.detach())} | readings
 
-    def points(
-        self, model: PrimaModel, batch: dict[str, Any], pointed: Tensor, totals: dict[str, float] | None
-    ) -> tuple[Tensor, float]:
+    def points(self, states: PointedStates, total: float | None) -> tuple[Tensor, float]:
         """`pointing_loss` of the batch that has just been run, summed over heads; the last one's accuracy."""
-        off, right = torch.zeros(()), 0.0
+        losses, right = [], 0.0
         for seen in self.seen:
-            loss, right = pointing_loss(
-                seen,
-                batch["input_ids"],
-                batch["labels"],
-                pointed,
-                image_token_id=model.config.image_token_id,
-                phrase_token_id=self.phrase_token_id,
-                seg_token_id=model.config.seg_token_id,
-                total=totals["pointed"] if totals else None,
-            )
-            off = off + loss
-        return off, right
+            loss, right = pointing_loss(seen, states, total)
+            losses.append(loss)
+        return torch.stack(losses).sum(), right
 
 
 def name_weights(processor: GroundedProcessor, weight: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,14 +86,21 @@ def _turns(exchanges: Any) -> list[tuple[str, str]]:
     return turns
 
 
-def scene_dialogue(pool: ScenePool, rng: np.random.Generator, *, listing: bool = False) -> Dialogue:
-    """A dialogue about 1 to 3 scenes, or one question and answer that lists what is in one of them."""
+def scene_dialogue(
+    pool: ScenePool, rng: np.random.Generator, *, listing: bool = False, turn_shares: Sequence[float] = ()
+) -> Dialogue:
+    """A dialogue about 1 to 3 scenes, or one question and answer that lists what is in one of them.
+
+    Args:
+        turn_shares: probabilities of 1, 2, ... turns; the composer's own when empty.
+    """
+    turns = int(rng.choice(len(turn_shares), p=turn_shares)) + 1 if turn_shares else None
     shares = LISTING_IMAGE_SHARES if listing else IMAGE_SHARES
     images = pool.sample_set(rng, int(rng.choice(IMAGE_COUNTS, p=shares)))
     exchanges = compose_dialogue(
         [pool.objects[i] for i in images],
         rng,
-        1 if listing else None,
+        1 if listing else turns,
         openings=LISTING_OPENINGS if listing else (),
     )
     mentions = [
@@ -119,15 +126,16 @@ def draw_dialogue(
     rng: np.random.Generator,
     *,
     listing_share: float = 0.0,
+    turn_shares: Sequence[float] = (),
 ) -> Dialogue:
-    """A listing of scenes, or a dialogue of either pool."""
+    """A listing of scenes, or a dialogue of either pool; `turn_shares` are those of scenes."""
     if listing_share > 0.0 and rng.random() < listing_share:
         return scene_dialogue(scenes, rng, listing=True)
     while photos is not None and rng.random() < photo_share:
         found = photo_dialogue(photos, rng)
         if found.turns:
             return found
-    return scene_dialogue(scenes, rng)
+    return scene_dialogue(scenes, rng, turn_shares=turn_shares)
 
 
 def dialogue_texts(scenes: ScenePool, photos: PhotoPool | None, count: int, seed: int = 5) -> Iterator[str]:

@@ -7,16 +7,17 @@ the first words of a phrase come from.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from segue.errors import InputError
 from segue.models.modeling_prima import PrimaModel
+from segue.models.region_alignment import labelled_runs, phrases_of
 
 WORDS = 2
 """How many predictions of a phrase are shown the slot: its colour and its kind."""
@@ -79,24 +80,32 @@ class AttentionInputs:
         return one_query[:, 0] * attention.scaling, one_key[:, 0]
 
 
-def phrase_rows(
-    input_ids: Tensor, labels: Tensor, phrase_token_id: int, seg_token_id: int
-) -> list[tuple[int, int]]:
-    """For every labelled `[SEG]` in text order: its row, and the position of its phrase's `<p>`."""
-    found = []
-    ids, wanted = input_ids.tolist(), (labels == seg_token_id).tolist()
-    for row, (tokens, flags) in enumerate(zip(ids, wanted, strict=True)):
-        opened = UNKNOWN
-        for place, (token, flag) in enumerate(zip(tokens, flags, strict=True)):
-            if token == phrase_token_id:
-                opened = place
-            elif flag:
-                found.append((row, opened))
-    return found
+@dataclass(frozen=True)
+class PointedStates:
+    """States of the language model, and the columns that a head should attend to from them.
+
+    Attributes:
+        rows, columns: of each state in its batch.
+        starts, stops: columns of what it should see: one, or all of an image where no more is known.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    stops: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, row: int, columns: range, seen: range) -> None:
+        """States of one row that should see the same."""
+        self.rows.extend([row] * len(columns))
+        self.columns.extend(columns)
+        self.starts.extend([seen.start] * len(columns))
+        self.stops.extend([seen.stop] * len(columns))
 
 
-def pointing_loss(
-    seen: AttentionInputs,
+def pointed_states(
     input_ids: Tensor,
     labels: Tensor,
     targets: Tensor,
@@ -104,38 +113,74 @@ def pointing_loss(
     image_token_id: int,
     phrase_token_id: int,
     seg_token_id: int,
-    total: float | None = None,
+) -> tuple[PointedStates, PointedStates]:
+    """The states that say a name, and those that must know what will be named next.
+
+    Literal, for one answer that names the visual tokens at 2 and 1, the text beginning at 0:
+
+        place    3     4    5   6    7     8      9     10      11    12  13   14    15    16      17   18
+        token    USER: In   it  <p>  red   mug    [SEG] (I1)    and   a   <p>  blue  cup   [SEG]   (I1) .
+        names    -     -    -   2    2     -      -     -       -     -   1    1     -     -       -    -
+        ahead    2     2    2   -    -     -      -     1       1     1   -    -     -     -       0    -
+
+    A state stands where it predicts from; after the last name there is nothing to look for, for
+    which the first token of all stands.
+
+    Args:
+        input_ids, labels: `[B, L]`.
+        targets: `[K, 2]` for every labelled `[SEG]` in text order: first and last + 1 place of what it names
+            among the visual tokens of its conversation; `UNKNOWN` twice where that is not known.
+
+    Returns:
+        States of names, `WORDS` to a phrase, and states ahead of them.
+
+    Source: paper silent; ours.
+    """
+    names, ahead = PointedStates(), PointedStates()
+    wanted = iter(targets.tolist())
+    for row, (ids, flags) in enumerate(zip(input_ids.tolist(), labels.tolist(), strict=True)):
+        visual = [column for column, token in enumerate(ids) if token == image_token_id]
+        for answer in labelled_runs(flags):
+            before = answer.start - 1
+            phrases = phrases_of(ids[answer.start : answer.stop], phrase_token_id, seg_token_id)
+            segs = [column for column in answer if ids[column] == seg_token_id]
+            for phrase, seg in zip(phrases, segs, strict=True):
+                start, stop = next(wanted)
+                opened = answer.start + phrase.start
+                if start != UNKNOWN and phrase and opened >= before:
+                    seen = range(visual[start], visual[stop - 1] + 1)
+                    ahead.add(row, range(before, opened), seen)
+                    names.add(row, range(opened, opened + WORDS), seen)
+                before = seg + 1
+            ahead.add(row, range(before, answer.stop - 1), range(1))
+    return names, ahead
+
+
+def pointing_loss(
+    seen: AttentionInputs, states: PointedStates, total: float | None = None
 ) -> tuple[Tensor, float]:
-    """How far a head is from attending to the slot of what is named.
+    """How far a head is from attending to what each state should see.
 
     Args:
         seen: filled by the forward pass.
-        targets: `[K]` for every labelled `[SEG]` in text order: the place of its object's slot among the
-            visual tokens of its conversation; `UNKNOWN` where it has none.
+        total: number of states that the loss is a mean over, where these are a share of a step's.
 
     Returns:
-        Mean of -log attention over the predictions of the first `WORDS` tokens of each phrase, and the share
-        of them whose strongest visual token is the right one.
+        Mean of -log attention, and the share of the states whose strongest attention is on what they should
+        see.
 
     Source: paper silent; ours.
     """
     queries, keys = seen.queries_and_keys()
-    rows, columns, wanted = [], [], []
-    placeholders = [(row == image_token_id).nonzero()[:, 0] for row in input_ids]
-    places = phrase_rows(input_ids, labels, phrase_token_id, seg_token_id)
-    for (row, opened), target in zip(places, targets.tolist(), strict=True):
-        if target == UNKNOWN or opened == UNKNOWN:
-            continue
-        for word in range(WORDS):
-            rows.append(row)
-            columns.append(opened + word)
-            wanted.append(int(placeholders[row][target]))
-    if not rows:
+    if not len(states):
         return queries.sum() * 0.0, 0.0
-    at, goal = torch.tensor(columns), torch.tensor(wanted)
-    scores = torch.einsum("md,mld->ml", queries[rows, at], keys[rows])
-    scores = scores.masked_fill(torch.arange(scores.shape[1])[None] > at[:, None], float("-inf"))
-    images = (input_ids == image_token_id)[rows]
-    right = (scores.detach().masked_fill(~images, float("-inf")).argmax(1) == goal).float().mean()
-    summed = F.cross_entropy(scores.float(), goal, reduction="sum")
-    return summed / max(WORDS * total if total is not None else len(goal), 1), float(right)
+    rows = torch.tensor(states.rows)
+    at, start, stop = (torch.tensor(x)[:, None] for x in (states.columns, states.starts, states.stops))
+    scores = torch.einsum("md,mld->ml", queries[rows, at[:, 0]], keys[rows]).float()
+    columns = torch.arange(scores.shape[1])[None]
+    scores = scores.masked_fill(columns > at, float("-inf"))
+    inside = (columns >= start) & (columns < stop)
+    on_it = scores.masked_fill(~inside, float("-inf")).logsumexp(1)
+    summed = (scores.logsumexp(1) - on_it).sum()
+    right = inside.gather(1, scores.detach().argmax(1, keepdim=True)).float().mean()
+    return summed / max(total if total is not None else len(states), 1), float(right)
