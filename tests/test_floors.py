@@ -13,7 +13,7 @@ import segue
 
 SOURCE = Path(segue.__file__).parent
 GROUND = "ground"
-GROUND_MODULES = frozenset({"errors", "masks", "images", "records", "protocol", "chat_model"})
+GROUND_MODULES = frozenset({"colours", "errors", "masks", "images", "records", "protocol", "chat_model"})
 # A package may import itself and whatever has a smaller number. Equal numbers are siblings that stay apart.
 HEIGHTS = {
     GROUND: 0,

@@ -27,7 +27,7 @@ LLAMA_7B: dict[str, Any] = {
     "pad_token_id": 0,
     "tie_word_embeddings": False,
 }
-"""Vicuna-7B v1.5 and LLaVA-1.5-7B; each preset says how many tokens it has. Source: `lmsys/vicuna-7b-v1.5`."""
+"""Vicuna-7B v1.5 and LLaVA-1.5-7B; the number of tokens is the presets'. Source: `lmsys/vicuna-7b-v1.5`."""
 
 SAM_HUGE: dict[str, Any] = {
     "vision_config": {

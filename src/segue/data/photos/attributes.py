@@ -6,19 +6,7 @@ import colorsys
 
 import numpy as np
 
-COLOUR_NAMES = (
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-    "white",
-    "black",
-    "grey",
-)
+from segue.colours import COLOUR_NAMES as COLOUR_NAMES
 
 
 def median_rgb(image: np.ndarray, mask: np.ndarray) -> tuple[int, int, int]:
