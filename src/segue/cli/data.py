@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from segue.cli import data_sources, data_stats, m4seg, prist
+from segue.cli.console import show_paths, tell
+from segue.cli.options import known_split
 
 if TYPE_CHECKING:
     from segue.records import Conversation
@@ -47,7 +49,7 @@ def scenes(
 
     make_folder(out)
     build(out_dir=out, seed=seed, count=count, split=split, size=size, wording=wording)
-    _say(out / "conversations.jsonl")
+    show_paths([out / "conversations.jsonl"])
 
 
 @app.command()
@@ -65,25 +67,13 @@ def photos(
     ] = False,
 ) -> None:
     """Write questions and answers about annotated photographs of dressed persons."""
-    from typing import get_args
-
     from segue.data.photos.build import build
-    from segue.errors import InputError
     from segue.inference.report import make_folder
-    from segue.records.conversation import Split
 
-    if split not in get_args(Split):
-        raise InputError(
-            "There is no such split.",
-            expected=", ".join(get_args(Split)),
-            found=repr(split),
-            where="--split",
-            fix="choose one of them",
-        )
+    known = known_split(split)
     make_folder(out)
-    # mypy cannot follow the check above into the literal type.
-    build(coco, images, out, seed=seed, count=count, split=split, copy_images=copy_images)  # type: ignore[arg-type]
-    _say(out / "conversations.jsonl")
+    build(coco, images, out, seed=seed, count=count, split=known, copy_images=copy_images)
+    show_paths([out / "conversations.jsonl"])
 
 
 @app.command()
@@ -101,22 +91,18 @@ def own(
     count: Count = 100,
 ) -> None:
     """Write fixed conversations about your own annotations, for `segue eval`."""
-    from rich.text import Text
-
-    from segue.cli.console import err
     from segue.data.own import read_own_data
     from segue.inference.report import make_folder
     from segue.records import write_jsonl
 
     read = read_own_data(path, images=images, format=format, split=split)
-    for line in read.report.lines():
-        err().print(Text(line))
+    tell(read.report.lines())
     make_folder(out.parent)
     written = write_jsonl(
         out, (_moved(c, read.source.root, out.parent) for c in read.source.fixed(count, seed))
     )
-    err().print(Text(f"{written} conversations"))
-    _say(out)
+    tell([f"{written} conversations"])
+    show_paths([out])
 
 
 def _moved(conversation: Conversation, root: Path, folder: Path) -> Conversation:
@@ -131,9 +117,3 @@ def _moved(conversation: Conversation, root: Path, folder: Path) -> Conversation
 
     images = [image.model_copy(update={"path": path(image.path)}) for image in conversation.images]
     return conversation.model_copy(update={"images": images})
-
-
-def _say(path: Path) -> None:
-    from segue.cli.console import show_paths
-
-    show_paths([path])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from segue.cli.console import tell
+from segue.cli.console import show_paths, tell
+from segue.cli.options import known_split
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,12 +50,12 @@ def load(
     from segue.records import write_jsonl
 
     read = read_released(
-        file, images=images, labels=labels, split=_split(split), matching=matching, answers=answers
+        file, images=images, labels=labels, split=known_split(split), matching=matching, answers=answers
     )
     tell(read.report.lines())
     make_folder(out.parent)
     write_jsonl(out, read.conversations)
-    _wrote(out)
+    show_paths([out])
 
 
 @app.command()
@@ -98,7 +99,7 @@ def build(
         paths=paths,
         fewest_turns=fewest,
         most_turns=most,
-        split=_split(split),
+        split=known_split(split),
         seed=seed,
         temperature=temperature,
     )
@@ -114,7 +115,7 @@ def build(
             return
         report = generation.run()
     tell(report.lines())
-    _wrote(report.records)
+    show_paths([report.records])
 
 
 @app.command()
@@ -146,7 +147,7 @@ def template(
             where="segue data prist template",
             fix="give one of the two",
         )
-    settings = OfflineSettings(paths=paths, masks=masks, split=_split(split), seed=seed)
+    settings = OfflineSettings(paths=paths, masks=masks, split=known_split(split), seed=seed)
     make_folder(out)
     if annotations is not None:
         annotated = list(_annotated(annotations, images).values())
@@ -156,7 +157,7 @@ def template(
         pictures = scene_pictures(out, total, seed=seed, split=split, size=size)
     report = build_offline(pictures, out, settings, total=total)
     tell(report.lines())
-    _wrote(report.records)
+    show_paths([report.records])
 
 
 @app.command()
@@ -181,7 +182,7 @@ def stats(
     page = file.with_name("stats.html") if out is None else out
     found = write_page(page, read_jsonl(file), images or file.parent, report_beside(file))
     console().print(json.dumps(found.to_json(), indent=2))
-    _wrote(page)
+    show_paths([page])
 
 
 # ---- what the commands are made of -------------------------------------------------------------------------
@@ -259,24 +260,3 @@ class BoxMasks:
                 self._last = picture, self._maker.encode(picture)
             [(mask, _)] = self._maker.draw(self._last[1], [box], (picture.height, picture.width))
         return masks.encode(mask)
-
-
-def _split(name: str) -> Any:
-    from segue.errors import InputError
-    from segue.records import SPLITS
-
-    if name not in SPLITS:
-        raise InputError(
-            "There is no such split.",
-            expected=", ".join(SPLITS),
-            found=repr(name),
-            where="--split",
-            fix="choose one of them",
-        )
-    return name
-
-
-def _wrote(path: Path) -> None:
-    from segue.cli.console import show_paths
-
-    show_paths([path])
