@@ -16,7 +16,7 @@ DEMO_QUESTION ?= What is the largest thing in each image?
 DEMO_OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint clean
+.PHONY: help setup browser demo test test-all lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,13 +31,21 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP_INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@
 
+# Not an error where it cannot be had: the tests that need it say so and skip.
+browser:  ## install Chromium, in which the tests open pages (Debian and Ubuntu, as root)
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+			chromium fonts-dejavu-core; } || echo "Chromium could not be installed: the tests in a browser will skip"; \
+	else echo "no Chromium: install it (Debian: apt-get install chromium), or the tests in a browser will skip"; fi
+
 demo: setup  ## ask the embedded model a question about the example images
 	$(BIN)/segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)
 
-test: setup  ## the tests that a change must pass (minutes)
+test: setup browser  ## the tests that a change must pass (minutes)
 	$(BIN)/python -m pytest
 
-test-all: setup  ## all tests, the slow ones too, with the optional packages that some of them need
+test-all: setup browser  ## all tests, the slow ones too, with the optional packages that some of them need
 	$(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant,data,scale]"
 	$(BIN)/python -m pytest -m ""
 
