@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from segue import masks
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.own import english
+from segue.data.sources.merging import union_rle
 from segue.data.stages import file_hash
 from segue.masks import RLE
 
@@ -168,11 +169,7 @@ def _merged_parts(parts: Iterable[AnnotatedRegion]) -> Iterator[tuple[str, RLE, 
     for part in parts:
         same[part.name].append(part)
     for name, several in same.items():
-        rle = several[0].rle
-        if len(several) > 1:
-            merged = coco_mask.merge([part.rle for part in several])
-            rle = {"size": [int(n) for n in merged["size"]], "counts": merged["counts"].decode("ascii")}
-        yield name, rle, several[0]
+        yield name, union_rle([part.rle for part in several]), several[0]
 
 
 def _stored(region: AnnotatedRegion, rle: RLE, parent: str | None) -> StoredRegion:

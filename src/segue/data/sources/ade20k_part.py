@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,11 @@ from pycocotools import mask as coco_mask
 
 from segue import masks
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.coco import CocoReport, UnusableRecord, category_names, read_image
-from segue.data.own.coco_instances import ADVICE
-from segue.data.sources.coco_file import SIZE_ADVICE, check_size
-from segue.data.sources.json_index import CocoIndex
+from segue.data.coco import CocoReport, UnusableRecord, read_image
+from segue.data.sources.indexed import IndexedSource
 from segue.data.sources.label_map import LABEL_MAP_ADVICE, read_label_map
 from segue.data.sources.layout import Layout, locate
-from segue.data.sources.source import ImageSource, Unusable
+from segue.data.sources.source import Unusable
 from segue.data.sources.taxonomy import NumberedClasses
 from segue.errors import RecordError
 
@@ -32,7 +30,7 @@ _MOST_JUDGED = 24
 _FEWEST_JUDGED = 5
 
 
-class Ade20kPart(ImageSource):
+class Ade20kPart(IndexedSource):
     """ADE20K-Part-234: the part of an object is the part map within the object's mask.
 
     The map knows no instances of parts: the two wheels of one car are one region, those of two cars are two.
@@ -48,7 +46,7 @@ class Ade20kPart(ImageSource):
 
     name = "ade20k_part"
     splits = ("train", "val")
-    advice = {**ADVICE, **SIZE_ADVICE, **LABEL_MAP_ADVICE}
+    advice = {**IndexedSource.advice, **LABEL_MAP_ADVICE}
 
     def __init__(self, root: Path, split: str = "train") -> None:
         super().__init__(root, split)
@@ -61,44 +59,26 @@ class Ade20kPart(ImageSource):
         self._parts_of = {name: self.classes.parts_of(name) for name in self.classes.objects.values()}
 
     @cached_property
-    def _index(self) -> CocoIndex:
-        return CocoIndex(self.file)
-
-    @cached_property
     def _names(self) -> Mapping[Any, str]:
         """Names by category id: the file's own, which count from 0, or the published order without them."""
-        return category_names(self._index.categories) or self.classes.objects
-
-    def keys(self) -> Sequence[str]:
-        return list(self._index.image_keys)
+        return super()._names or self.classes.objects
 
     def annotation_files(self) -> Iterator[Path]:
-        yield self.file
+        yield from super().annotation_files()
         yield from sorted(path for path in self.parts.glob("*.png") if not path.name.startswith("."))
 
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         return self.classes.vocabulary()
 
     def check(self) -> None:
-        for reason, count in self._index.dropped.items():
-            self.drop(f"{count} records", reason)
-            self.report.dropped[reason] = count
+        super().check()
         unknown = sorted(set(self._names.values()) - set(self.classes.objects.values()))
         if unknown:
             self.report.notes.append(f"categories that are none of the 44 objects: {', '.join(unknown)}")
         self._check_order()
 
     def read(self, key: str) -> AnnotatedImage:
-        entry, annotations = self._index.image(key)
-        found = CocoReport(self.file)
-        try:
-            image = read_image(entry, annotations, self._names, self.images, found)
-        except UnusableRecord as problem:
-            raise Unusable(*problem.args) from None
-        finally:
-            for record in found.dropped:
-                self.drop(record.record, record.reason, record.detail)
-        check_size(image)
+        image, annotations = self._listed(key)
         numbers = read_label_map(self.parts / f"{image.path.stem}.png", image.hw, bits=16)
         listed = {str(annotation["id"]): annotation.get("part_category_id") for annotation in annotations}
         regions: list[AnnotatedRegion] = []

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from segue.data.annotations import AnnotatedImage
-from segue.data.coco import CocoReport, UnusableRecord, category_names, clean_name, read_image
-from segue.data.image_header import upright_hw
-from segue.data.own.coco_instances import ADVICE, choose_file
+from segue.data.coco import clean_name
+from segue.data.own.coco_instances import choose_file
 from segue.data.own.report import ReadReport
 from segue.data.own.sources import usable_images
-from segue.data.sources.json_index import CocoIndex
+from segue.data.sources.indexed import IndexedSource
 from segue.data.sources.merging import merge_parts
 from segue.data.sources.source import ImageSource, Unusable
-from segue.errors import ImageError
-
-SIZE_ADVICE = {
-    "image size differs from its record": (
-        "the height and width that the annotation file states",
-        "use the photographs that were annotated, neither resized nor turned",
-    ),
-    "image cannot be read": ("an image file", "download it again"),
-    "unusable image name": ("an id and a path of one line of UTF-8, without tags", "rename the image"),
-    "image shows only names that are not fully annotated": ("at least one other name", ""),
-    "repeated image id": ("a unique `id`", "number the images again"),
-}
 
 
-class CocoFile(ImageSource):
+class CocoFile(IndexedSource):
     """COCO instances; a category `object:part` is a part. What is kept is written at `read_coco`.
 
     Args:
@@ -40,7 +25,6 @@ class CocoFile(ImageSource):
     """
 
     name = "coco"
-    advice = {**ADVICE, **SIZE_ADVICE}
 
     def __init__(
         self,
@@ -56,42 +40,12 @@ class CocoFile(ImageSource):
         self.options = {"merge_same_parts": merge_same_parts}
         self._merge = merge_same_parts
 
-    @cached_property
-    def _index(self) -> CocoIndex:
-        return CocoIndex(self.file)
-
-    @cached_property
-    def _names(self) -> dict[object, str]:
-        return category_names(self._index.categories)
-
-    def keys(self) -> Sequence[str]:
-        return list(self._index.image_keys)
-
-    def check(self) -> None:
-        for reason, count in self._index.dropped.items():
-            self.drop(f"{count} records", reason)
-            self.report.dropped[reason] = count
-
     def read(self, key: str) -> AnnotatedImage:
-        entry, annotations = self._index.image(key)
-        found = CocoReport(self.file)
-        try:
-            image = read_image(entry, annotations, self._names, self.images, found)
-        except UnusableRecord as problem:
-            raise Unusable(*problem.args) from None
-        finally:
-            for record in found.dropped:
-                self.drop(record.record, record.reason, record.detail)
-            for record in found.repaired:
-                self.report.repaired[record.reason] += 1
-        check_size(image)
+        image, _ = self._listed(key)
         if self._merge:
             image, merged = merge_parts(image)
             self.report.noticed["same-named parts of one object, merged"] += merged
         return writable(image, self)
-
-    def annotation_files(self) -> Iterable[Path]:
-        return [self.file]
 
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         parts: dict[str, list[str]] = {}
@@ -101,20 +55,6 @@ class CocoFile(ImageSource):
             if colon and clean_name(part) not in known:
                 known.append(clean_name(part))
         return {owner: tuple(known) for owner, known in parts.items()}
-
-
-def check_size(image: AnnotatedImage) -> None:
-    """Compare the image file's header with the size that its masks were made for.
-
-    Raises:
-        Unusable: They differ: the masks would lie beside what they outline.
-    """
-    try:
-        hw = upright_hw(image.path)
-    except ImageError as error:
-        raise Unusable("image cannot be read", error.found) from None
-    if hw != image.hw:
-        raise Unusable("image size differs from its record", f"{image.path.name}: {hw}, record {image.hw}")
 
 
 def writable(image: AnnotatedImage, source: ImageSource) -> AnnotatedImage:

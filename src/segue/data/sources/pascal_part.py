@@ -15,12 +15,12 @@ from pycocotools import mask as coco_mask
 
 from segue import masks
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.image_header import upright_hw
 from segue.data.sources.layout import Layout, locate
 from segue.data.sources.merging import union_rle
+from segue.data.sources.photograph import photograph_hw
 from segue.data.sources.source import ImageSource, Unusable
 from segue.data.sources.taxonomy import PascalClass, PascalVocabulary, pascal_classes
-from segue.errors import ImageError, InputError
+from segue.errors import InputError
 from segue.masks import RLE
 
 _LAYOUT = Layout(
@@ -146,12 +146,7 @@ class PascalPart(ImageSource):
     def read(self, key: str) -> AnnotatedImage:
         annotation = self._annotation(key)
         path = self.voc / "JPEGImages" / f"{key}.jpg"
-        if not path.is_file():
-            raise Unusable("image file not found", str(path))
-        try:
-            hw = upright_hw(path)
-        except ImageError as error:
-            raise Unusable("image cannot be read", error.found) from None
+        hw = photograph_hw(path)
         objects = annotation["objects"]
         regions: list[AnnotatedRegion] = []
         unsure: set[str] = set()

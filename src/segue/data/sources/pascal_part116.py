@@ -10,12 +10,11 @@ import numpy as np
 
 from segue import masks
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.image_header import upright_hw
 from segue.data.sources.label_map import LABEL_MAP_ADVICE, read_label_map
 from segue.data.sources.layout import Layout, locate
+from segue.data.sources.photograph import photograph_hw
 from segue.data.sources.source import ImageSource, Unusable
 from segue.data.sources.taxonomy import NumberedClasses
-from segue.errors import ImageError
 
 _OBJECTS, _PARTS = "annotations_detectron2_obj", "annotations_detectron2_part"
 
@@ -80,12 +79,7 @@ class PascalPart116(ImageSource):
 
     def read(self, key: str) -> AnnotatedImage:
         path = self.root / "images" / self.split / f"{key}.jpg"
-        if not path.is_file():
-            raise Unusable("image file not found", str(path))
-        try:
-            hw = upright_hw(path)
-        except ImageError as error:
-            raise Unusable("image cannot be read", error.found) from None
+        hw = photograph_hw(path)
         of_class, of_part = (
             read_label_map(self.root / folder / self.split / f"{key}.png", hw, bits=8)
             for folder in (_OBJECTS, _PARTS)
