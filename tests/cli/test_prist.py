@@ -68,8 +68,8 @@ def test_build_says_what_it_will_cost_and_then_builds(
     counted = json.loads(capsys.readouterr().out)
     assert (counted["conversations"], counted["rounds"]) == (3, {"3": 3})
     page = (out / "stats.html").read_text()
-    assert page.count("<section>") == page.count("<img src='data:image/jpeg") == 3
-    assert "<mark>" in page
+    assert page.count("<article>") == page.count('<img src="data:image/jpeg') == 3
+    assert 'class="phrase"' in page
 
 
 @pytest.mark.slow  # loads torch

@@ -26,7 +26,7 @@ from segue.data.m4seg.region_store import IMAGES, RegionStore
 from segue.data.own.files import ImageFolder
 from segue.errors import InputError, RecordError, SegueError
 from segue.images import load_image
-from segue.inference.report import css_colour, data_url, mask_url
+from segue.inference.report import css_colour, data_url, mask_url, ratio_style
 from segue.inference.visualize import colour, ink_on, resize_mask
 from segue.masks import Mask
 from segue.records import Conversation, Region, Span, Turn
@@ -288,7 +288,7 @@ def _figure(
     size = f"{reference.width} \u00d7 {reference.height}" if reference.width else "size not in the record"
     url = data_url(picture, "JPEG")
     return (
-        f'<figure><div class="stack">'
+        f'<figure style="{ratio_style(hw)}"><div class="stack">'
         f'<img src="{url}" width="{hw[1]}" height="{hw[0]}" alt="image {index + 1}">{stack}</div>'
         f"<figcaption><b>image {index + 1}</b> {name} <small>{size}</small></figcaption></figure>\n"
     )

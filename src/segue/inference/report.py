@@ -198,7 +198,10 @@ def render_html(answer: SessionAnswer) -> str:
     """
     numbers = colour_numbers([grounding.span for grounding in answer.groundings])
     layers: dict[int, list[str]] = {}
-    for grounding, number in zip(answer.groundings, numbers, strict=True):
+    # Large masks below, so that a part stays visible on its object.
+    for grounding, number in sorted(
+        zip(answer.groundings, numbers, strict=True), key=lambda item: -int(np.count_nonzero(item[0].mask))
+    ):
         layers.setdefault(grounding.image_index, []).append(_layer(grounding, number))
     figures = [
         _figure(index, name, picture, layers.get(index, []))
@@ -227,6 +230,11 @@ def _names(answer: SessionAnswer) -> list[str]:
 def css_colour(rgb: Colour) -> str:
     """A colour as the page's style writes it: "239 71 58"."""
     return " ".join(map(str, rgb))
+
+
+def ratio_style(hw: tuple[int, int]) -> str:
+    """What the pages' figures need to know of a picture of a height and width: "--ratio: 1.333"."""
+    return f"--ratio: {hw[1] / hw[0]:.3f}"
 
 
 def _phrases(answer: SessionAnswer, numbers: list[int]) -> str:
@@ -258,7 +266,8 @@ def _figure(index: int, name: str, picture: Image.Image, layers: list[str]) -> s
     shown = picture if fits else picture.resize((hw[1], hw[0]), Image.Resampling.HAMMING)
     stack = "".join(layers)
     return (
-        f'<figure><div class="stack"><img src="{data_url(shown, "JPEG")}" width="{hw[1]}" height="{hw[0]}" '
+        f'<figure style="{ratio_style(hw)}"><div class="stack">'
+        f'<img src="{data_url(shown, "JPEG")}" width="{hw[1]}" height="{hw[0]}" '
         f'alt="image {index + 1}">{stack}</div>'
         f"<figcaption><b>image {index + 1}</b> {html.escape(Path(name).name or name)} "
         f"<small>{picture.width} \u00d7 {picture.height}</small></figcaption></figure>"

@@ -12,21 +12,27 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from html import escape
+from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from segue import masks
 from segue.errors import ImageError
 from segue.images import load_image
 from segue.records import Conversation
 
-_EXAMPLES, _PICTURE_SIDE = 8, 320
+_EXAMPLES, _PICTURE_SIDE = 8, 360
 _SHARES = ((0.01, "below 1 %"), (0.05, "1 to 5 %"), (0.2, "5 to 20 %"), (2.0, "20 % and more"))
-_TINT = np.array((255, 64, 0), dtype=np.float64)
+_SIZES = (*(name for _, name in _SHARES), "no mask")
+_TINT = (239, 71, 58)
+_DIMMED = 0.4
+"""Brightness of what is not the target; the target keeps its own colours, which dialogues speak of."""
 
 
 @dataclass
@@ -100,7 +106,7 @@ class PristStatistics:
             "mean_words": {name: round(float(np.mean(n)), 2) if n else 0.0 for name, n in self.words.items()},
             "rounds": {str(n): count for n, count in sorted(self.rounds.items())},
             "thoughts": {str(n): count for n, count in sorted(self.depths.items())},
-            "target_sizes": dict(self.sizes.most_common()),
+            "target_sizes": {name: self.sizes[name] for name in _SIZES if self.sizes[name]},
             "target_kinds": dict(self.kinds.most_common()),
             "masks": dict(self.masks.most_common()),
             "splits": dict(self.splits.most_common()),
@@ -136,9 +142,16 @@ def write_page(
             examples.append(conversation)
         elif statistics.conversations % (1 << (statistics.conversations.bit_length() - 4)) == 0:
             examples = [*examples[1:], conversation]
-    sections = [_tables(statistics.to_json()), _rejects(report)]
-    sections += ["<h2>Examples</h2>", *(_example(example, root) for example in examples)]
-    page = _PAGE.replace("$body", "\n".join(sections))
+    content = statistics.to_json()
+    page = _template().substitute(
+        title=f"Dialogues: {escape(path.resolve().parent.name)}",
+        tint=" ".join(map(str, _TINT)),
+        side=f"{_PICTURE_SIDE}px",
+        facts="\n".join(f"<li>{escape(fact)}</li>" for fact in _facts(content)),
+        tables="\n".join(_bars(title, content[name]) for name, title in _TITLES.items() if content[name]),
+        rejects=_rejects(report),
+        examples="\n".join(_example(example, root) for example in examples),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(page, encoding="utf-8")
@@ -155,98 +168,103 @@ def report_beside(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _tables(content: Mapping[str, Any]) -> str:
+@cache
+def _template() -> Template:
+    return Template(
+        resources.files("segue.data.prist").joinpath("statistics.html").read_text(encoding="utf-8")
+    )
+
+
+_TITLES = {
+    "rounds": "Rounds before the mask",
+    "thoughts": "Thoughts on the way to the target",
+    "target_sizes": "Share of the image that the target covers",
+    "target_kinds": "What targets are",
+    "masks": "Where masks come from",
+    "splits": "Splits",
+    "first_words": "First words of questions",
+    "steps": "Steps of rule-based dialogues",
+    "focuses": "Most frequent targets",
+}
+
+
+def _facts(content: Mapping[str, Any]) -> list[str]:
     means = content["mean_words"]
-    facts = [
-        f"{content['conversations']} dialogues about {content['images']} images",
-        f"{content['exchanges']} rounds besides those with the mask",
+    return [
+        f"{content['conversations']:,} dialogues about {content['images']:,} images",
+        f"{content['exchanges']:,} rounds besides those with the mask",
         f"words: {means['question']:.1f} a question, {means['answer']:.1f} an answer, "
         f"{means['focus']:.1f} a focus",
     ]
-    titles = {
-        "rounds": "Rounds before the mask",
-        "thoughts": "Thoughts on the way to the target",
-        "target_sizes": "Share of the image that the target covers",
-        "target_kinds": "What targets are",
-        "masks": "Where masks come from",
-        "splits": "Splits",
-        "first_words": "First words of questions",
-        "steps": "Steps of rule-based dialogues",
-        "focuses": "Most frequent targets",
-    }
-    bars = "".join(_bars(title, content[name]) for name, title in titles.items() if content[name])
-    listed = "".join(f"<li>{escape(fact)}</li>" for fact in facts)
-    return f"<ul>{listed}</ul><div class=tables>{bars}</div>"
 
 
 def _bars(title: str, counts: Mapping[str, int]) -> str:
     most = max(counts.values())
     rows = "".join(
-        f"<tr><td>{escape(str(name))}</td><td><div style='width:{160 * count / most:.0f}px'></div></td>"
-        f"<td>{count}</td></tr>"
+        f'<tr><td>{escape(str(name))}</td><td><i style="width: {100 * count / most:.1f}%"></i></td>'
+        f"<td>{count:,}</td></tr>"
         for name, count in counts.items()
     )
-    return f"<table><caption>{escape(title)}</caption>{rows}</table>"
+    # A heading cell, since a caption would stand outside the frame.
+    return f'<table><tr><th colspan="3">{escape(title)}</th></tr>{rows}</table>'
 
 
 def _rejects(report: Mapping[str, Any] | None) -> str:
     if not report or not report.get("rejects"):
         return ""
     counts = {str(rule): int(count) for rule, count in report["rejects"].items()}
-    return f"<h2>Rejected</h2><div class=tables>{_bars('By broken rule', counts)}</div>"
+    return f'<h2>Rejected</h2><div class="tables">{_bars("By broken rule", counts)}</div>'
 
 
 def _example(conversation: Conversation, root: Path) -> str:
     turns = "".join(
-        f"<p class={escape(turn.role)}>{_marked(turn.text, turn.spans)}</p>" for turn in conversation.turns
+        f'<p class="{turn.role}">{_marked(turn.text, turn.spans)}</p>\n' for turn in conversation.turns
     )
     thoughts = "".join(
         f"<li>{escape(str(thought))}</li>" for thought in conversation.meta.get("thoughts", ())
     )
-    picture = _picture(conversation, root)
+    reasoning = f"<details><summary>reasoning</summary><ol>{thoughts}</ol></details>" if thoughts else ""
     return (
-        f"<section>{picture}<div><h3>{escape(conversation.id)}</h3>{turns}"
-        f"<details><summary>reasoning</summary><ol>{thoughts}</ol></details></div></section>"
+        f"<article>{_picture(conversation, root)}\n"
+        f"<div><h3>{escape(conversation.id)}</h3>\n{turns}{reasoning}</div></article>"
     )
 
 
 def _marked(text: str, spans: Sequence[Any]) -> str:
     pieces, done = [], 0
     for span in spans:
-        pieces += [escape(text[done : span.start]), f"<mark>{escape(text[span.start : span.end])}</mark>"]
+        phrase = f'<span class="phrase">{escape(text[span.start : span.end])}</span>'
+        pieces += [escape(text[done : span.start]), phrase]
         done = span.end
     return "".join([*pieces, escape(text[done:])])
 
 
 def _picture(conversation: Conversation, root: Path) -> str:
-    """The image with its target tinted, inside the page; a remark where it is missing."""
+    """The image inside the page, everything but its target dimmed; a remark where it is missing."""
     image = conversation.images[0]
     try:
-        pixels = np.asarray(load_image(root / image.path), dtype=np.float64)
+        picture = load_image(root / image.path).convert("RGB")
     except ImageError:
-        return "<div class=missing>image not at hand</div>"
-    target = target_of(conversation)
-    if target is not None and target.mask is not None and target.mask["size"] == list(pixels.shape[:2]):
-        inside = masks.decode(target.mask)
-        pixels = pixels * np.where(inside, 0.45, 0.8)[..., None] + inside[..., None] * 0.55 * _TINT
-    small = Image.fromarray(pixels.astype(np.uint8))
-    small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+        return '<div class="missing">image not at hand</div>'
+    hw, target = [picture.height, picture.width], target_of(conversation)
+    picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    if target is not None and target.mask is not None and target.mask["size"] == hw:
+        picture = _spotlight(picture, masks.decode(target.mask))
     buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=85)
+    picture.save(buffer, format="JPEG", quality=88)
     coded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f"<img src='data:image/jpeg;base64,{coded}' alt='{escape(conversation.id, quote=True)}'>"
+    return (
+        f'<img src="data:image/jpeg;base64,{coded}" width="{picture.width}" height="{picture.height}" '
+        f'alt="{escape(str(conversation.meta.get("focus", "the image")), quote=True)}">'
+    )
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Dialogues</title><style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
-.tables { display: flex; flex-wrap: wrap; gap: 2rem; }
-caption { font-weight: 600; text-align: left; padding: .4rem 0; }
-td { padding: 0 .6rem 0 0; } td div { background: #47a; height: .8em; }
-section { display: flex; gap: 1.5rem; margin: 1.5rem 0; border-top: 1px solid #ccc; padding-top: 1rem; }
-section img, .missing { width: 320px; align-self: flex-start; } .missing { color: #777; }
-p { margin: .2rem 0; } .user { color: #235; font-weight: 600; } mark { background: #fc9; }
-</style></head><body><h1>Dialogues</h1>
-$body
-</body></html>
-"""
+def _spotlight(picture: Image.Image, mask: masks.Mask) -> Image.Image:
+    """A picture with what lies outside a mask, bool `[H, W]` of any size, dimmed, and its outline drawn."""
+    # Any pixel that the mask touches counts, so that a tiny target does not vanish.
+    shown = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BOX)
+    inside = np.asarray(shown) > 0
+    core = np.asarray(Image.fromarray(inside.astype(np.uint8)).filter(ImageFilter.MinFilter(5))) > 0
+    pixels = np.asarray(picture) * np.where(inside, 1.0, _DIMMED)[..., None]
+    pixels[inside & ~core] = _TINT
+    return Image.fromarray(pixels.round().astype(np.uint8))
