@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,12 @@ import torch
 
 import segue
 from segue.errors import InputError
+from segue.training import own
 from segue.training.adapters import TRAINABLE
 from segue.training.own_recipe import DEFAULT_RECIPE
 from segue.training.recipe import load_recipe
 from segue.training.run import save_final, train
+from segue.training.vocabulary import SLOT_CLASSES
 
 
 @pytest.fixture
@@ -193,3 +196,26 @@ def test_what_cannot_be_done_is_said_before_anything_is_trained(
 def test_all_data_sets_have_weights_or_none(run: Callable[..., Path], data: Path) -> None:
     with pytest.raises(InputError, match="some have none"):
         run(data__own=[{"path": str(data), "weight": 1}, {"path": str(data)}])
+
+
+def test_the_names_of_the_data_are_learned(run: Callable[..., Path]) -> None:
+    """The scenes' own annotations, told as a source that knows what each image shows."""
+    opened = own.open_sources
+
+    def naming(recipe: Any, out: Path) -> Any:
+        sources = opened(recipe, out)
+        (source,) = sources.mixture.sources
+        source.name_counts = lambda: Counter({"gadget": 3, "mug": 1})
+        source.shown = lambda image: {"gadget": True, "mug": False}
+        return sources
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(own, "open_sources", naming)
+        final = run(
+            options__name_presence=5.0, optimiser__max_steps=16, optimiser__learning_rate=0.02,
+            finetune__least_steps=1, save_every=16,
+        )  # fmt: skip
+    model = segue.load(final, device="cpu").model
+    assert list(model.config.slot_classes) == [*SLOT_CLASSES, "gadget"]
+    losses = [json.loads(line) for line in (final.parent / "losses.jsonl").read_text().splitlines()]
+    assert losses[-1]["names"] < 0.5 * losses[0]["names"]

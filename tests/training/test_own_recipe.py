@@ -82,3 +82,11 @@ def test_a_family_fills_in_only_what_the_recipe_leaves_open(tiny: Callable[..., 
     assert kept.optimiser.muon_rate == 0
     large = own_recipe(["finetune.family=prima"])
     assert with_family_defaults(large, model).model_dump() == large.model_dump()
+
+
+def test_only_models_that_read_names_are_taught_names(tiny: Callable[..., Any]) -> None:
+    silent, reading = tiny(slot_word_ids=())[0], tiny()[0]
+    assert "name_presence" not in with_family_defaults(own_recipe([]), silent).options
+    assert with_family_defaults(own_recipe([]), reading).options["name_presence"] > 0
+    asked = own_recipe(["options.name_presence=0.5"])
+    assert with_family_defaults(asked, silent).options["name_presence"] == 0.5, "a wish is not dropped"

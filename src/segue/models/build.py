@@ -15,6 +15,7 @@ from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
 from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
+from segue.models.slot_vocabulary import slot_name_ids, slot_word_ids
 from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, SEG_TOKEN
 
 
@@ -35,13 +36,9 @@ def build_from_tokenizer(
     config = preset(name).config(**overrides)
     names = (*config.slot_classes, *config.slot_attributes)
     if config.slot_classes and "slot_word_ids" not in overrides:
-        config.slot_word_ids = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in names]
+        config.slot_word_ids = slot_word_ids(tokenizer, names)
     if config.slot_relevance and "slot_name_ids" not in overrides:
-        forms = [
-            [tokenizer(f" {n}{end}", add_special_tokens=False)["input_ids"] for end in ("", "s", "es")]
-            for n in names
-        ]
-        config.slot_name_ids = [[ids[0] for ids in form if len(ids) == 1] for form in forms]
+        config.slot_name_ids = slot_name_ids(tokenizer, names)
     if config.slot_classes and "image_number_ids" not in overrides:
         numbers = range(1, len(config.identifier_token_ids) + 1)
         spelled = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in numbers]

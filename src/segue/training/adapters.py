@@ -29,6 +29,7 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
         "seg_projection",
         "sam.mask_decoder",
         "sam.vision_encoder",
+        "slot_heads.classes",
     ),
     "mini-frozen": (
         "language_model",
@@ -37,6 +38,7 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
         "image_projection",
         "seg_projection",
         "sam.mask_decoder",
+        "slot_heads.classes",
     ),
     "prima": (
         "fusion",
@@ -91,7 +93,7 @@ TRAINABLE: dict[str, tuple[str, ...]] = {
 """Parameter prefixes that train beside the LoRA weights; everything else is frozen.
 
 Source: `mini`: ours; small enough to train whole parts, new words need the embeddings and all layers of the
-language model, and new shapes need SAM's encoder, which has seen little (towers and slot heads stay).
+language model and the slots' classes, and new shapes need SAM's encoder, which has seen little (towers stay).
 `mini-frozen`: the same with SAM's encoder frozen, so that its outputs can be kept. `prima`: PRIMA section 3.2
 (query tokens tuned, decoder finetuned, encoder frozen, tokens trained); fusion and projections are new.
 `prima-square`: the newer version's figure (the Q-Former and its queries are frozen; relational attention,
@@ -107,10 +109,10 @@ ALWAYS = ("region_alignment",)
 
 FINETUNE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "mini": {
-        "options": {"code_prompts": 6, "distillation": 1.0},
+        "options": {"code_prompts": 6, "distillation": 1.0, "name_presence": 0.5},
         "optimiser": {"muon_rate": 0.01, "muon_parts": ["sam"]},
     },
-    "mini-frozen": {"options": {"code_prompts": 6, "distillation": 1.0}},
+    "mini-frozen": {"options": {"code_prompts": 6, "distillation": 1.0, "name_presence": 0.5}},
 }
 """Fields of a recipe that a family's finetuning has unless the recipe says otherwise.
 

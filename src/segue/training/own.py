@@ -18,6 +18,7 @@ from segue.errors import InputError
 from segue.models import auto
 from segue.models.auto import ModelBundle
 from segue.models.modeling_grounded import GroundedModel
+from segue.models.slot_vocabulary import add_slot_names
 from segue.protocol import OBJ_TOKEN, PHRASE_START
 from segue.records import Conversation
 from segue.training.adapters import (
@@ -32,6 +33,7 @@ from segue.training.engines import join_processes
 from segue.training.estimate import estimate
 from segue.training.mixture import Mixture, Source
 from segue.training.model_features import ModelFeatures
+from segue.training.name_presence import NamePresence, common_names
 from segue.training.own_recipe import family_for, with_family_defaults, with_steps, without_absent_parts
 from segue.training.picture_sheet import PictureSheets
 from segue.training.progress import EverySteps, replace_progress
@@ -129,6 +131,7 @@ def finetune(recipe: Recipe, out: Path, *, dry_run: bool = False, resume: bool =
     model = bundle.model
     recipe = without_absent_parts(with_family_defaults(recipe, model), model)
     check_prefixes(recipe, model)
+    names = teach_names(recipe, bundle, sources.mixture)
     trains = choose_trainable(model, recipe, bundle.processor.tokenizer)
     recipe = with_steps(recipe, sources.mixture)
     sources.show_all_regions(bool(recipe.options.get("code_prompts")))
@@ -136,7 +139,7 @@ def finetune(recipe: Recipe, out: Path, *, dry_run: bool = False, resume: bool =
     checkpoint = resume_point(out, recipe, processes, resume=resume)
     check_same_data(out, sources.hash, resuming=checkpoint is not None)
     out.mkdir(parents=True, exist_ok=True)
-    objective = make_objective(recipe, bundle, sources.mixture, out, trains)
+    objective = make_objective(recipe, bundle, sources.mixture, out, trains, names)
     if is_first_process():
         write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         write_whole(out / "data.json", json.dumps(sources.to_json(), indent=1))
@@ -299,8 +302,26 @@ def choose_trainable(model: GroundedModel, recipe: Recipe, tokenizer: Any = None
     return prepare_for_training(model, family)
 
 
+def teach_names(recipe: Recipe, bundle: ModelBundle, mixture: Mixture) -> NamePresence | None:
+    """Give a model with object slots the names of the data, where the recipe wants them read.
+
+    Raises:
+        ModelError: it has no slots that spell what they read.
+    """
+    if not recipe.options.get("name_presence"):
+        return None
+    names = common_names(mixture.sources)
+    add_slot_names(bundle.model, bundle.processor, names)
+    return NamePresence.of(bundle.model, names) if names else None
+
+
 def make_objective(
-    recipe: Recipe, bundle: ModelBundle, mixture: Mixture, out: Path, trains: list[str]
+    recipe: Recipe,
+    bundle: ModelBundle,
+    mixture: Mixture,
+    out: Path,
+    trains: list[str],
+    names: NamePresence | None = None,
 ) -> RecordsObjective:
     """The objective over a mixture, with kept features where the recipe asks for them."""
     features = None
@@ -314,6 +335,7 @@ def make_objective(
         features=features,
         journal=SkipJournal(out / "skipped.jsonl"),
         prompt_width=bundle.model.config.sam_config.mask_decoder_config.hidden_size,
+        names=names,
         **recipe.options,
     )
 

@@ -9,6 +9,7 @@ from segue.errors import InputError
 from segue.models.modeling_grounded import GroundedModel
 from segue.training.adapters import FINETUNE_DEFAULTS, TRAINABLE
 from segue.training.mixture import Mixture
+from segue.training.name_presence import reads_names
 from segue.training.recipe import OptimiserRecipe, Recipe, load_recipe
 
 DEFAULT_RECIPE = Path(__file__).with_name("own_data.yaml")
@@ -65,6 +66,8 @@ def with_family_defaults(recipe: Recipe, model: GroundedModel) -> Recipe:
     """The recipe with `FINETUNE_DEFAULTS` of its family wherever it says nothing itself."""
     defaults = FINETUNE_DEFAULTS.get(family_for(recipe, model), {})
     options = defaults.get("options", {}) | recipe.options
+    if "name_presence" not in recipe.options and not reads_names(model):
+        options.pop("name_presence", None)
     given = recipe.optimiser.model_fields_set
     chosen = {name: value for name, value in defaults.get("optimiser", {}).items() if name not in given}
     optimiser = OptimiserRecipe(**(recipe.optimiser.model_dump(include=given) | chosen))

@@ -21,6 +21,7 @@ from segue.training.accumulation import WHOLE, Share
 from segue.training.code_prompts import CodePrompts, draw_code_prompts, seg_codes
 from segue.training.mixture import Drawn, Mixture
 from segue.training.model_features import ModelFeatures
+from segue.training.name_presence import NamePresence
 from segue.training.skips import Skip, SkipJournal
 
 BUCKET = 8
@@ -82,6 +83,8 @@ class RecordsObjective:
         prompt_width: Of SAM's prompts; needed for codes.
         code_prompts: Regions of each image that the decoder is also asked for by the code of their phrase.
         distillation: Weight of the squared distance between a `[SEG]` prompt and the code of its region.
+        names: Which names of the data the model's object slots read; None where it has none.
+        name_presence: Weight of the loss of these readings.
 
     Source: paper silent; ours.
     """
@@ -101,9 +104,12 @@ class RecordsObjective:
         prompt_width: int = 0,
         code_prompts: int = 0,
         distillation: float = 0.0,
+        names: NamePresence | None = None,
+        name_presence: float = 0.0,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
         self.width, self.code_prompts, self.distillation = prompt_width, code_prompts, distillation
+        self.names, self.name_presence = names if name_presence else None, name_presence
         self.trainable, self.batch_size = trainable, batch_size
         self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
@@ -132,11 +138,14 @@ class RecordsObjective:
         pictures = [picture for item in items for picture in item.pop("pictures", [])]
         asked = [item.pop("code_prompts") for item in items] if self.code_prompts else []
         codes = [item.pop("codes") for item in items] if self.distillation else []
+        shown = [item.pop("shown") for item in items] if self.names else []
         batch = dict(self.processor.collate(items))
         if asked:
             batch["code_prompts"] = CodePrompts.join(asked)
         if codes:
             batch["codes"] = torch.cat(codes)
+        if shown:
+            batch["shown"] = torch.cat(shown)
         batch["notes"] = {"skipped": [skip.to_json() for skip in skipped], "seen": seen, "cut": cut}
         if self.features is not None:
             batch["pictures"] = pictures
@@ -241,6 +250,8 @@ class RecordsObjective:
             sizes = [self.target_hw(hw) for hw in hws]
             rng = np.random.default_rng([self.mixture.seed, example.step, example.place, example.attempt, 2])
             item["code_prompts"] = draw_code_prompts(conversation, sizes, self.code_prompts, self.width, rng)
+        if self.names is not None:
+            item["shown"] = self.names.targets(conversation, self.mixture.sources[example.drawn.source])
         if self.features is not None:
             item["pictures"] = pictures
         else:
@@ -296,6 +307,8 @@ class RecordsObjective:
         }
         if "code_prompts" in batch:
             counts["code_prompts"] = float(len(batch["code_prompts"].codes))
+        if "shown" in batch:
+            counts["shown"] = float((batch["shown"] >= 0).sum())
         return counts
 
     def loss(
@@ -314,6 +327,7 @@ class RecordsObjective:
         if self.features is not None:
             batch |= self.features.assemble(batch.pop("pictures"))
         asked, codes = batch.pop("code_prompts", None), batch.pop("codes", None)
+        shown = batch.pop("shown", None)
         if asked is not None and "pixel_values_sam" in batch:
             # Encoded here, once for the model's own prompts and for the codes.
             batch["image_embeddings"] = model.encode_sam(batch.pop("pixel_values_sam"))
@@ -325,6 +339,10 @@ class RecordsObjective:
             distance = (output.seg_prompts - codes.to(output.seg_prompts)).square().sum()
             distance = distance / max(masks_in_step * codes.shape[1], 1)
             loss, readings["seg"] = loss + self.distillation * distance, float(distance.detach())
+        if shown is not None and self.names is not None:
+            total = max(totals["shown"], 1.0) if totals else None
+            off = self.names.loss(model, output.visual.queries, shown, total)
+            loss, readings["names"] = loss + self.name_presence * off, float(off.detach())
         if asked is not None:
             drawn, terms = self.code_loss(model, batch, asked, totals)
             loss, readings = loss + drawn, readings | terms

@@ -181,7 +181,9 @@ def objective_class(stage: str) -> type:
     return ConversationObjective
 
 
-GIVEN = frozenset({"cache", "max_tokens", "trainable", "features", "journal", "dialect", "prompt_width"})
+GIVEN = frozenset(
+    {"cache", "max_tokens", "trainable", "features", "journal", "dialect", "prompt_width", "names"}
+)
 """Arguments of the objectives that follow from the run; options of a recipe do not name them."""
 
 

@@ -183,22 +183,38 @@ def relevance_losses(
     return loss, {"asked": float(((judged > 0).float() == wanted).float().mean())}
 
 
+def presence_loss(
+    labels: Tensor, presence: Tensor, total: float | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """How wrong an image's queries are about what it shows: a label is there if any query says so.
+
+    Args:
+        labels: `[N, Q, L]` logits of every query.
+        presence: `[N, L]` 1 / 0 / -1 (not known).
+        total: number of known ones that the loss is a mean over; their own number when None.
+
+    Returns:
+        Binary cross-entropy of the log-mean-exp over queries, and its accuracy as `presence`.
+    """
+    known = presence >= 0
+    if not bool(known.any()):
+        return labels.sum() * 0.0, {}
+    there = labels.logsumexp(1) - float(np.log(labels.shape[1]))
+    wanted = presence[known].float()
+    loss = F.binary_cross_entropy_with_logits(there[known], wanted, reduction="sum")
+    right = ((there[known].detach() > 0).float() == wanted).float().mean()
+    return loss / (total if total is not None else len(wanted)), {"presence": float(right)}
+
+
 def presence_losses(
     classes: Tensor, colours: Tensor, targets: dict[str, Tensor], totals: dict[str, float] | None = None
 ) -> tuple[Tensor, dict[str, float]]:
     """The photographs' part of `slot_losses`."""
-    known = targets["presence"] >= 0
-    if not bool(known.any()):
-        return classes.sum() * 0.0, {}
     first = CLASS_INDEX[PHOTO_LABELS[0]]
     labels = classes[..., first : first + len(PHOTO_LABELS)]
-    there = labels.logsumexp(1) - float(np.log(labels.shape[1]))
-    wanted = targets["presence"][known].float()
-    loss = F.binary_cross_entropy_with_logits(there[known], wanted, reduction="sum")
-    loss = loss / (totals["presence"] if totals else len(wanted))
-    readings = {"presence": float(((there[known] > 0).float() == wanted).float().mean())}
+    loss, readings = presence_loss(labels, targets["presence"], totals["presence"] if totals else None)
     coloured = targets["label_colours"] != IGNORED
-    if bool(coloured.any()):
+    if readings and bool(coloured.any()):
         mixed = torch.einsum("nql,nqc->nlc", labels.softmax(1), colours)
         summed = F.cross_entropy(mixed[coloured], targets["label_colours"][coloured], reduction="sum")
         loss = loss + summed / (totals["label_colours"] if totals else int(coloured.sum()))

@@ -20,7 +20,7 @@ from segue.training.engines import Processes
 from segue.training.loss_log import LossLog
 from segue.training.optimisers import MuonAdamW, parameter_groups
 
-LOSS_TERMS = frozenset({"loss", "text", "dice", "pixel", "seg", "pointing_names", "pointing_ahead"})
+LOSS_TERMS = frozenset({"loss", "text", "dice", "pixel", "seg", "pointing_names", "pointing_ahead", "names"})
 """Readings that are terms of the loss: those of a step's shares add up."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,6 +137,27 @@ class AnnotationSource:
         if not self.images:
             raise InputError("There is no image to ask about.", expected="at least one", found="none")
         self.paths = [relative_path(image.path, root) for image in self.images]
+        self.places = {f"own:{image.image_id}": place for place, image in enumerate(self.images)}
+
+    def name_counts(self) -> Counter[str]:
+        """In how many images each name is found; a part's without its object ("wheel")."""
+        inventories = self.catalogue.inventories
+        return Counter(name for found in inventories for name in {thing.name for thing in found.things})
+
+    def shown(self, image: ImageRef) -> dict[str, bool]:
+        """Of every name of the data whether an image of it shows that, where it may be said.
+
+        A part's name stands for that part of whatever object.
+        """
+        inventory = self.catalogue.inventories[self.places[image.image_id]]
+        said: dict[str, bool] = {}
+        unsure = set()
+        for thing in self.catalogue.positions:
+            if not inventory.knows(thing):
+                unsure.add(thing.name)
+            else:
+                said[thing.name] = said.get(thing.name, False) or inventory.has(thing)
+        return {name: there for name, there in said.items() if there or name not in unsure}
 
     def __len__(self) -> int:
         return len(self.images)
