@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,69 +19,32 @@ from pycocotools import mask as coco_mask
 
 from segue import masks
 from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.coco_masks import segmentation_rle, to_rle
+from segue.data.coco_report import CocoReport, DroppedRecord, UnusableRecord
 from segue.data.image_header import upright_hw
-from segue.errors import ImageError, InputError, RecordError
+from segue.errors import ImageError, RecordError
 from segue.masks import RLE
 
-_MAX_LISTED = 20
-_FARTHEST = 1e6  # pixels; also false for NaN
+__all__ = [
+    "CocoAnnotations",
+    "CocoReport",
+    "DroppedRecord",
+    "UnusableRecord",
+    "category_names",
+    "clean_name",
+    "most_overlapped",
+    "name_key",
+    "read_coco",
+    "read_image",
+    "record_id",
+    "to_rle",
+]
+
 # Folders under which COCO and PACO keep files that the JSON names without, or with another, folder.
 _SPLIT_FOLDERS = (
     *("", "train2017", "val2017", "train2014", "val2014", "test2017"),
     *("train", "val", "valid", "test", "images"),
 )
-
-
-@dataclass(frozen=True)
-class DroppedRecord:
-    """One record of the file that was left out, and why.
-
-    Attributes:
-        record: Where it is, for example `annotation 17` or `image 3`.
-        reason: Short fixed wording, fit for counting.
-        detail: What was found instead.
-    """
-
-    record: str
-    reason: str
-    detail: str = ""
-
-
-@dataclass
-class CocoReport:
-    """What a reading kept and dropped.
-
-    Attributes:
-        source: The JSON file.
-        images: Number of images kept.
-        objects: Number of object regions kept.
-        parts: Number of part regions kept.
-        dropped: Every record that was left out.
-        repaired: Every record that was kept after a stated repair (a part given the object it overlaps most).
-    """
-
-    source: Path
-    images: int = 0
-    objects: int = 0
-    parts: int = 0
-    dropped: list[DroppedRecord] = field(default_factory=list)
-    repaired: list[DroppedRecord] = field(default_factory=list)
-
-    def counts(self) -> dict[str, int]:
-        """Number of dropped records per reason."""
-        return dict(Counter(entry.reason for entry in self.dropped).most_common())
-
-    def __str__(self) -> str:
-        lines = [f"{self.source}: kept {self.images} images, {self.objects} objects, {self.parts} parts"]
-        for title, entries in (("dropped", self.dropped), ("repaired", self.repaired)):
-            for reason, count in Counter(entry.reason for entry in entries).most_common():
-                lines.append(f"  {title} {count}: {reason}")
-            lines += [
-                f"    {entry.record}: {entry.reason}. {entry.detail}" for entry in entries[:_MAX_LISTED]
-            ]
-            if len(entries) > _MAX_LISTED:
-                lines.append(f"    ... and {len(entries) - _MAX_LISTED} more")
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -96,81 +59,6 @@ class CocoAnnotations:
 
     def __len__(self) -> int:
         return len(self.images)
-
-
-class UnusableRecord(Exception):
-    """A record cannot be used: `(reason, detail)`; whoever reads a file turns it into the report."""
-
-
-def _checked_rle(segmentation: Mapping[str, Any], hw: tuple[int, int]) -> RLE:
-    size = segmentation.get("size")
-    if not isinstance(size, (list, tuple)) or list(size) != list(hw):
-        raise UnusableRecord("mask size differs from image size", f"mask {size}, image {list(hw)}")
-    try:
-        masks.check_rle(segmentation)
-    except InputError as error:
-        raise UnusableRecord(
-            "damaged run lengths", f"expected {error.expected}, found {error.found}"
-        ) from None
-    counts = segmentation["counts"]
-    if isinstance(counts, str):
-        return {"size": list(hw), "counts": counts}
-    return masks.encode(masks.decode(segmentation))
-
-
-def _polygon_rle(polygons: list[Any], hw: tuple[int, int]) -> RLE:
-    if not isinstance(polygons[0], (list, tuple)):
-        polygons = [polygons]  # one flat polygon instead of a list of polygons
-    sound = [polygon for polygon in polygons if _is_polygon(polygon)]
-    if not sound:
-        raise UnusableRecord("no usable polygon", "a polygon needs at least 3 points x, y, all finite")
-    return masks.encode(masks.from_polygons(sound, hw))
-
-
-def _is_polygon(polygon: Any) -> bool:
-    """Two-point "polygons" and odd lengths occur in COCO and ADE20K; a region goes without them."""
-    return (
-        isinstance(polygon, (list, tuple))
-        and len(polygon) >= 6
-        and len(polygon) % 2 == 0
-        and all(isinstance(number, (int, float)) and abs(number) < _FARTHEST for number in polygon)
-    )
-
-
-def to_rle(segmentation: Any, hw: tuple[int, int]) -> RLE:
-    """Turn any COCO `segmentation` into compressed run lengths that are safe to decode.
-
-    Args:
-        segmentation: Polygons, or RLE with a string or a list of counts.
-        hw: Image size `(height, width)`.
-
-    Returns:
-        `{"size": [height, width], "counts": str}`.
-
-    Raises:
-        RecordError: The segmentation is empty or broken; the message says how.
-    """
-    try:
-        return _segmentation_rle(segmentation, hw)
-    except UnusableRecord as problem:
-        reason, detail = problem.args
-        raise RecordError(
-            f"Segmentation cannot be used: {reason}",
-            expected="COCO polygons or RLE of the image's size",
-            found=detail,
-        ) from None
-
-
-def _segmentation_rle(segmentation: Any, hw: tuple[int, int]) -> RLE:
-    if isinstance(segmentation, Mapping):
-        rle = _checked_rle(segmentation, hw)
-    elif isinstance(segmentation, list) and segmentation:
-        rle = _polygon_rle(segmentation, hw)
-    else:
-        raise UnusableRecord("no segmentation", repr(segmentation)[:60])
-    if masks.area(rle) == 0:
-        raise UnusableRecord("empty mask", "no pixel is set")
-    return rle
 
 
 def clean_name(name: str) -> str:
@@ -370,7 +258,7 @@ def _regions(
                 raise UnusableRecord("unknown category", f"category_id {annotation.get('category_id')}")
             if annotation.get("iscrowd"):
                 raise UnusableRecord("crowd region", name)
-            decoded.append((annotation, name, _segmentation_rle(annotation.get("segmentation"), hw)))
+            decoded.append((annotation, name, segmentation_rle(annotation.get("segmentation"), hw)))
         except UnusableRecord as problem:
             report.dropped.append(DroppedRecord(f"annotation {annotation['id']}", *problem.args))
             lost |= {name_key(name)} if name is not None else set()

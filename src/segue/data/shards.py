@@ -1,0 +1,142 @@
+"""Shards of a stage: what one consists of, and writing it so that it is whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNFINISHED = ".part"
+"""Ending of a file that is being written."""
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """One file of a shard: name within the stage's folder, lines (rows), bytes and content hash."""
+
+    output: str
+    file: str
+    lines: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the journal notes of a finished shard."""
+
+    shard: int
+    files: tuple[ShardFile, ...]
+    counts: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The journal's line."""
+        return {"shard": self.shard, "files": [vars(file) for file in self.files], "counts": self.counts}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ShardEntry:
+        """Read a journal's line."""
+        files = tuple(ShardFile(**file) for file in data["files"])
+        return cls(int(data["shard"]), files, dict(data["counts"]))
+
+
+class ShardWriter:
+    """Where a stage's work puts the records of one chunk.
+
+    Args:
+        folder: The stage's folder.
+        number: Of the shard.
+    """
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.number = number
+        self._folder = folder
+        self._open: dict[str, tuple[Any, list[int], Any]] = {}
+        self._arrays: list[ShardFile] = []
+        self._counts: Counter[str] = Counter()
+
+    def line(self, output: str, record: Mapping[str, Any]) -> None:
+        """Append a record to an output such as "kept"; each output is a JSONL file of its own."""
+        if output not in self._open:
+            path = self._folder / f"{self.name(output)}.jsonl{UNFINISHED}"
+            self._open[output] = (path.open("wb"), [0], hashlib.sha256())
+        file, offsets, digest = self._open[output]
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        file.write(line)
+        digest.update(line)
+        offsets.append(offsets[-1] + len(line))
+
+    def array(self, output: str, rows: NDArray[Any]) -> None:
+        """Write an array, one row a record, as `.npy`."""
+        path = self._folder / f"{self.name(output)}.npy"
+        part = path.with_name(path.name + UNFINISHED)
+        with part.open("wb") as file:
+            np.save(file, np.ascontiguousarray(rows))
+            settle(file)
+        os.replace(part, path)
+        self._arrays.append(ShardFile(output, path.name, len(rows), path.stat().st_size, file_hash(path)))
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count something that the stage's report shall name."""
+        self._counts[what] += number
+
+    def name(self, output: str) -> str:
+        """The file of an output, without its ending."""
+        return f"{output}-{self.number:05d}"
+
+    def finish(self) -> ShardEntry:
+        """Put every file into its place; the line offsets of `a-00000.jsonl` go to `a-00000.offsets.npy`."""
+        files = list(self._arrays)
+        for output, (file, offsets, digest) in sorted(self._open.items()):
+            settle(file)
+            file.close()
+            path = self._folder / f"{self.name(output)}.jsonl"
+            index = self._folder / f"{self.name(output)}.offsets.npy"
+            part = index.with_name(index.name + UNFINISHED)
+            with part.open("wb") as where:
+                np.save(where, np.asarray(offsets, dtype=np.int64))
+            os.replace(part, index)
+            os.replace(path.with_name(path.name + UNFINISHED), path)
+            files.append(ShardFile(output, path.name, len(offsets) - 1, offsets[-1], digest.hexdigest()))
+        return ShardEntry(self.number, tuple(files), dict(sorted(self._counts.items())))
+
+
+def is_there(folder: Path, entry: ShardEntry) -> bool:
+    """Whether all files of a shard have the noted size; hashing them at every start would take minutes."""
+    return all(_size(folder / file.file) == file.bytes for file in entry.files)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def settle(file: Any) -> None:
+    """Let what was written reach the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a small text file so that it is either the old one or the new one."""
+    part = path.with_name(path.name + UNFINISHED)
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        settle(file)
+    os.replace(part, path)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
