@@ -209,6 +209,18 @@ def test_coco_written_as_labelme_reads_as_the_same_regions(coco_file: Path, tmp_
     assert not data.report.dropped
 
 
+def test_coco_and_labelme_give_the_same_conversations(shared: Path, tmp_path: Path) -> None:
+    file = shared / "data" / "car_parts" / "val.json"
+    coco = read_own_data(file, split="val")
+    write_labelme(read_coco(file).images[::-1], tmp_path)
+    labelme = read_own_data(tmp_path, split="val")
+    assert len(coco.source) == len(labelme.source) > 20
+    for number in range(40):
+        first, second = (data.source.draw(np.random.default_rng(number)) for data in (coco, labelme))
+        assert [turn.text for turn in first.turns] == [turn.text for turn in second.turns]
+        assert [Path(i.path).name for i in first.images] == [Path(i.path).name for i in second.images]
+
+
 def test_real_photographs_written_as_labelme_read_as_the_same_regions(shared: Path, tmp_path: Path) -> None:
     before = read_coco(shared / "data" / "car_parts" / "val.json").images[:4]
     write_labelme(before, tmp_path)

@@ -111,7 +111,8 @@ class AnnotationSource:
     """Composes conversations about sets of one to three annotated images.
 
     Args:
-        images: Each with at least one thing to ask about.
+        images: Each with at least one thing to ask about; taken in the order of their file names, so that
+            the same annotations give the same conversations in every format.
         root: The folder that image paths are written relative to; a file elsewhere keeps its full path.
         split: Written into the records.
 
@@ -122,7 +123,8 @@ class AnnotationSource:
     """
 
     def __init__(self, images: Sequence[AnnotatedImage], root: Path, split: Split = "train") -> None:
-        self.images, self.root, self.split = list(images), root, split
+        self.images = sorted(images, key=lambda image: (image.path.name, str(image.path)))
+        self.root, self.split = root, split
         self.all_regions = False
         self.catalogue = Catalogue(self.images)
         for inventory in self.catalogue.inventories:
