@@ -9,7 +9,7 @@ import typer
 
 from segue.cli import data_sources, data_stats, m4seg, prist
 from segue.cli.console import show_paths, tell
-from segue.cli.options import known_split
+from segue.cli.options import known_folder, known_split, make_way
 
 if TYPE_CHECKING:
     from segue.records import Conversation
@@ -71,6 +71,7 @@ def photos(
     from segue.inference.report import make_folder
 
     known = known_split(split)
+    known_folder(images)
     make_folder(out)
     build(coco, images, out, seed=seed, count=count, split=known, copy_images=copy_images)
     show_paths([out / "conversations.jsonl"])
@@ -92,12 +93,11 @@ def own(
 ) -> None:
     """Write fixed conversations about your own annotations, for `segue eval`."""
     from segue.data.own import read_own_data
-    from segue.inference.report import make_folder
     from segue.records import write_jsonl
 
+    make_way(out)
     read = read_own_data(path, images=images, format=format, split=split)
     tell(read.report.lines())
-    make_folder(out.parent)
     written = write_jsonl(
         out, (_moved(c, read.source.root, out.parent) for c in read.source.fixed(count, seed))
     )

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from segue.cli.options import make_way
+
 _SWITCH = {"true": True, "false": False}
 
 
@@ -36,6 +38,8 @@ def check(
     from segue.data.sources import open_source, source_class
 
     options = _options(option or [])
+    if report is not None:
+        make_way(report)
     reports = []
     for part in split or source_class(name).splits or ("train",):
         source = open_source(name, root, split=part, **options)
@@ -47,7 +51,6 @@ def check(
             stdout().print(Text(line))
         reports.append(source.report.to_json())
     if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(json.dumps(reports, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         show_paths([report])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from segue.cli.console import tell
+from segue.cli.options import known_folder, make_way
 
 if TYPE_CHECKING:
     from segue.chat_model import Budget
@@ -177,12 +178,11 @@ def m4seg_export(
     from segue.cli.console import show_paths
     from segue.data.m4seg.parquet import write_parquet
     from segue.data.m4seg.region_store import RegionStore
-    from segue.inference.report import make_folder
     from segue.records import read_jsonl, write_jsonl
 
+    make_way(out)
     records = read_jsonl(file)
     filled = records if build is None else RegionStore(build).inline(records)
-    make_folder(out.parent)
     written = write_parquet(out, filled) if out.suffix == ".parquet" else write_jsonl(out, filled)
     tell([f"{written} conversations"])
     show_paths([out])
@@ -199,10 +199,9 @@ def m4seg_import(
     from segue.cli.console import show_paths
     from segue.data.m4seg.parquet import is_ours, read_parquet
     from segue.data.m4seg.release import read_release
-    from segue.inference.report import make_folder
     from segue.records import write_jsonl
 
-    make_folder(out.parent)
+    make_way(out)
     if is_ours(files):
         written = write_jsonl(out, read_parquet(files))
     else:
@@ -313,18 +312,20 @@ def _own(files: Sequence[Path], images: Sequence[Path], scenes: Path | None) -> 
     from segue.data.m4seg.images import SourceSpec
     from segue.errors import InputError
 
-    if len(images) not in (0, 1, len(files)):
+    if len(images) not in ((0, 1, len(files)) if files else (0,)):
         raise InputError(
             "--images does not fit --annotated.",
-            expected=f"one folder for all, or {len(files)}",
+            expected=f"one folder for all, or {len(files)}" if files else "none, without --annotated",
             found=str(len(images)),
             where="--images",
             fix="give --images once, or once for each --annotated in the same order",
         )
+    for folder in images:
+        known_folder(folder)
     specs = []
     for number, file in enumerate(files):
-        folder = images[number if len(images) > 1 else 0] if images else None
-        options: tuple[tuple[str, object], ...] = () if folder is None else (("images", folder),)
+        chosen = images[number if len(images) > 1 else 0] if images else None
+        options: tuple[tuple[str, object], ...] = () if chosen is None else (("images", chosen),)
         name = "coco" if file.suffix == ".json" else "labelme"
         specs.append(SourceSpec(name, str(file), "train", options))
     if scenes is not None:

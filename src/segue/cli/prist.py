@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from segue.cli.console import show_paths, tell
-from segue.cli.options import known_split
+from segue.cli.options import known_folder, known_split, make_way
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,14 +46,14 @@ def load(
 ) -> None:
     """Turn the released file into gconv/1, and say what it lacks."""
     from segue.data.prist.released import read_released
-    from segue.inference.report import make_folder
     from segue.records import write_jsonl
 
+    make_way(out)
+    known_folder(images)
     read = read_released(
         file, images=images, labels=labels, split=known_split(split), matching=matching, answers=answers
     )
     tell(read.report.lines())
-    make_folder(out.parent)
     write_jsonl(out, read.conversations)
     show_paths([out])
 
@@ -180,6 +180,8 @@ def stats(
 
     file = file / "conversations.jsonl" if file.is_dir() else file
     page = file.with_name("stats.html") if out is None else out
+    make_way(page)
+    known_folder(images)
     found = write_page(page, read_jsonl(file), images or file.parent, report_beside(file))
     console().print(json.dumps(found.to_json(), indent=2))
     show_paths([page])

@@ -85,13 +85,21 @@ def _find_image(images_dir: Path, file_name: str) -> Path | None:
 def _load_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecordError(
-            "Annotation file not found", expected="a COCO JSON file", found="nothing", where=str(path)
+            "Annotation file not found",
+            expected="a COCO JSON file",
+            found="a folder" if path.is_dir() else "nothing",
+            where=str(path),
+            fix="name the file itself" if path.is_dir() else "check the path",
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(
-            "Annotation file is not JSON", expected="a COCO JSON file", found=str(error), where=str(path)
+            "Annotation file is not JSON",
+            expected="a COCO JSON file",
+            found=str(error),
+            where=str(path),
+            fix="download the file again",
         ) from None
     missing = [
         key for key in ("images", "annotations", "categories") if not isinstance(_get(data, key), list)

@@ -66,6 +66,7 @@ class GenerationSettings:
                     where="GenerationSettings",
                     fix=f"raise {name}",
                 )
+        Pace(self.requests_per_minute)  # a rate that cannot be kept is said before anything is planned
 
 
 class Generation:

@@ -67,8 +67,16 @@ def choose_file(folder: Path, split: str) -> Path:
     """The one JSON file of a folder, or the one named like the split.
 
     Raises:
-        InputError: No file, or several that fit.
+        InputError: No such folder, no file, or several that fit.
     """
+    if not folder.exists():
+        raise InputError(
+            "There are no such annotations.",
+            expected="a COCO JSON file, or a folder with one",
+            found="nothing",
+            where=str(folder),
+            fix="check the path",
+        )
     found = json_files(folder, split)
     named = [file for file in found if split in file.stem]
     chosen = found if len(found) == 1 else named

@@ -25,7 +25,15 @@ def load_json(path: Path) -> Any:
         except UnicodeDecodeError:
             text = content.decode("cp1252", errors="replace")
         return json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(
+            "This is not JSON that can be read.",
+            expected="a JSON file",
+            found=error.strerror or str(error),
+            where=str(path),
+            fix="check the path and its permissions",
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise InputError(
             "The file is not JSON.",
             expected="a complete JSON file",

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from segue import masks
-from segue.errors import ImageError
+from segue.errors import ImageError, InputError
 from segue.images import load_image
 from segue.records import Conversation
 
@@ -132,6 +132,9 @@ def write_page(
         conversations: Read once.
         root: Folder that image paths are relative to; examples without their image stay without.
         report: `report.json` of the generation, whose rejects are shown too.
+
+    Raises:
+        InputError: There is no conversation.
     """
     statistics = PristStatistics()
     examples: list[Conversation] = []
@@ -142,6 +145,14 @@ def write_page(
             examples.append(conversation)
         elif statistics.conversations % (1 << (statistics.conversations.bit_length() - 4)) == 0:
             examples = [*examples[1:], conversation]
+    if not statistics.conversations:
+        raise InputError(
+            "There is nothing to count.",
+            expected="at least one gconv/1 record",
+            found="none",
+            where=f"the records for {path}",
+            fix="check the file, or go on with the build that writes it",
+        )
     content = statistics.to_json()
     page = _template().substitute(
         title=f"Dialogues: {escape(path.resolve().parent.name)}",

@@ -140,7 +140,16 @@ def _completed(folder: Path, part: Path, ids: Sequence[str]) -> tuple[int, int]:
 def _claim(path: Path, settings: dict[str, Any]) -> None:
     """Note the settings of a build, or make sure that they are those of the build in this folder."""
     if path.exists():
-        found = json.loads(path.read_text())
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                "The settings of the build in this folder cannot be read.",
+                expected=json.dumps(settings),
+                found=f"{type(error).__name__}: {error}",
+                where=str(path),
+                fix="choose an empty folder, or delete this file to go on with the build",
+            ) from None
         if found != settings:
             raise InputError(
                 "This folder holds a build with other settings.",

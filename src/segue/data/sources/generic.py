@@ -80,6 +80,7 @@ class SceneFolder(ImageSource):
         self.options = {"attributes": attributes}
         self._attributes = attributes
         self._file = self.root / CONVERSATIONS
+        self._splits: set[str] = set()
 
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
@@ -92,6 +93,7 @@ class SceneFolder(ImageSource):
                 if not line.strip():
                     continue
                 record = Conversation.from_json(line.decode("utf-8"), where=str(self._file))
+                self._splits.add(record.split)
                 if record.split == self.split:
                     for index, image in enumerate(record.images):
                         places.setdefault(image.image_id.partition(":")[2], (start, index))
@@ -99,6 +101,11 @@ class SceneFolder(ImageSource):
 
     def keys(self) -> Sequence[str]:
         return list(self._places)
+
+    def check(self) -> None:
+        if not self._places:
+            there = ", ".join(sorted(self._splits)) or "none: the file is empty"
+            self.report.notes.append(f"no scene is of the split {self.split!r}; splits in the file: {there}")
 
     def read(self, key: str) -> AnnotatedImage:
         start, index = self._places[key]

@@ -124,9 +124,9 @@ class _Text:
     def _either(self, one: str, other: str) -> str:
         found = self._peek()
         if found not in (one, other) or not found:
-            raise ValueError(
-                f"{one!r} or {other!r} is expected at byte {self._base + self._at}, not {found!r}"
-            )
+            wanted = repr(one) if one == other else f"{one!r} or {other!r}"
+            instead = repr(found) if found else "the end of the file"
+            raise ValueError(f"{wanted} is expected at byte {self._base + self._at}, not {instead}")
         self._at += 1
         return found
 
