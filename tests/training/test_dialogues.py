@@ -16,6 +16,7 @@ from segue.training.dialogues import (
     instruction_bank,
     photo_dialogue,
     scene_dialogue,
+    with_noise,
 )
 from segue.training.pools import PhotoPool, ScenePool
 
@@ -127,3 +128,16 @@ def test_the_number_of_turns_can_be_wished_for(scenes: ScenePool) -> None:
     three = [scene_dialogue(scenes, rng, turn_shares=(0.0, 0.0, 1.0)) for _ in range(10)]
     assert max(len(d.turns) for d in three) == 6
     assert sum(len(d.turns) == 6 for d in three) > 5, "fewer only where nothing more can be asked"
+
+
+def test_noise_changes_questions_alone(scenes: ScenePool) -> None:
+    rng = np.random.default_rng(8)
+    dialogues = [scene_dialogue(scenes, rng) for _ in range(30)]
+    noisy = [with_noise(d, 1.0, rng) for d in dialogues]
+    assert sum(d.turns != n.turns for d, n in zip(dialogues, noisy, strict=True)) > 20
+    for before, after in zip(dialogues, noisy, strict=True):
+        assert [t for t in after.turns if t[0] == "assistant"] == [
+            t for t in before.turns if t[0] == "assistant"
+        ]
+        assert (after.images, after.mentions) == (before.images, before.mentions)
+        assert with_noise(before, 0.0, rng) == before

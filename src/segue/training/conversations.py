@@ -19,7 +19,7 @@ from segue.protocol import PHRASE_START
 from segue.training.accumulation import WHOLE, Share
 from segue.training.augmentation import pad_square, resize_pair
 from segue.training.cached_images import CachedImages
-from segue.training.dialogues import Dialogue, ListingFirst, Mention, draw_dialogue
+from segue.training.dialogues import Dialogue, ListingFirst, Mention, draw_dialogue, with_noise
 from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pointing import UNKNOWN, AttentionInputs, PointedStates, pointed_states, pointing_loss
@@ -46,6 +46,7 @@ class ConversationObjective:
         masks: train through SAM's decoder with the real mask loss (the joint tune).
         listing_first: fields of `ListingFirst`; none by default.
         turn_shares: probabilities of dialogues about scenes with 1, 2, ... turns; the composer's when empty.
+        question_noise: share of questions that are `hurried`.
         pointing: weight of `pointing_loss` over the states that say names; 0 leaves attention alone.
         pointing_ahead: its weight over the states before them.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
@@ -72,6 +73,7 @@ class ConversationObjective:
         masks: bool = False,
         listing_first: dict[str, Any] | None = None,
         turn_shares: Sequence[float] = (),
+        question_noise: float = 0.0,
         pointing: float = 0.0,
         pointing_ahead: float = 0.0,
         pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
@@ -86,7 +88,7 @@ class ConversationObjective:
         self.images = CachedImages(
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
-        self.turn_shares = tuple(turn_shares)
+        self.turn_shares, self.question_noise = tuple(turn_shares), question_noise
         self.listing_first = ListingFirst(**(listing_first or {}))
         self.pointing = {"names": pointing, "ahead": pointing_ahead}
         self.seen = [AttentionInputs(model, *head) for head in pointing_heads if any(self.pointing.values())]
@@ -184,6 +186,8 @@ class ConversationObjective:
             )
             for _ in range(BUCKET * self.batch_size)
         ]
+        if self.question_noise:
+            drawn = [with_noise(dialogue, self.question_noise, rng) for dialogue in drawn]
         encoded = [(d, self.processor.encode_turns(d.turns, len(d.images))) for d in drawn]
         encoded.sort(key=lambda pair: len(pair[1]["input_ids"]))
         batches = [encoded[i : i + self.batch_size] for i in range(0, len(encoded), self.batch_size)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,22 @@ from segue.data.photos.dialogue import compose_photo_dialogue
 from segue.data.scenes.dialogue import compose_dialogue
 from segue.models.processing_grounded import GroundedProcessor, pad_right
 from segue.training.pools import PhotoPool, ScenePool
+from segue.training.question_noise import hurried
+from segue.training.vocabulary import COLOUR_INDEX, PARTS, SLOT_CLASSES
 
 IMAGE_COUNTS, IMAGE_SHARES = (1, 2, 3), (0.2, 0.45, 0.35)
 
 LISTING_OPENINGS, LISTING_IMAGE_SHARES = ("contents",), (0.1, 0.6, 0.3)
 """Dialogues that list what one image of a set shows: the shortest way to learn to look into the right one."""
+
+
+NAMES = frozenset(
+    word
+    for name in (*SLOT_CLASSES, *COLOUR_INDEX, *(part.split(":")[1] for part in PARTS))
+    for one in name.split()
+    for word in (one, f"{one}s", f"{one}es")
+)
+"""Words of names, which a hurried person is taken to spell rightly."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,15 @@ def scene_dialogue(
         for s in e.spans
     ]
     return Dialogue("scenes", images, _turns(exchanges), mentions)
+
+
+def with_noise(dialogue: Dialogue, share: float, rng: np.random.Generator) -> Dialogue:
+    """The dialogue with each question `hurried` with this probability."""
+    turns = [
+        (role, hurried(text, rng, NAMES) if role == "user" and rng.random() < share else text)
+        for role, text in dialogue.turns
+    ]
+    return replace(dialogue, turns=turns)
 
 
 def photo_dialogue(pool: PhotoPool, rng: np.random.Generator) -> Dialogue:
