@@ -85,10 +85,23 @@ def watch(page: Page) -> list[str]:
     return faults
 
 
-def pixels(shown: Page | Locator) -> np.ndarray:
+def pixels(shown: Page | Locator, **options: Any) -> np.ndarray:
     """What a page or an element looks like, uint8 `[height, width, 3]`, when its transitions are over."""
-    with Image.open(io.BytesIO(shown.screenshot(animations="disabled"))) as picture:
+    with Image.open(io.BytesIO(shown.screenshot(animations="disabled", **options))) as picture:
         return np.asarray(picture.convert("RGB"))
+
+
+def part_of(whole: np.ndarray, shown: Locator) -> np.ndarray:
+    """The pixels of an element in a picture of the whole page, which must not be scrolled."""
+    box = shown.bounding_box()
+    assert box is not None, "the element is not visible"
+    left, top = round(box["x"]), round(box["y"])
+    return whole[top : top + round(box["height"]), left : left + round(box["width"])]
+
+
+def is_coloured(whole: np.ndarray, shown: Locator, rgb: tuple[int, int, int]) -> bool:
+    """Whether a colour, as that of an underline, is seen in an element; of a few letters at least."""
+    return bool((np.abs(part_of(whole, shown).astype(int) - rgb).max(axis=2) <= 2).sum() >= 30)
 
 
 def fits(page: Page, width: int) -> bool:

@@ -10,42 +10,13 @@ import re
 
 import numpy as np
 
+_WORD = re.compile(r"[A-Za-z']+")
+
 SMALL_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "any",
-        "are",
-        "can",
-        "could",
-        "do",
-        "does",
-        "for",
-        "have",
-        "has",
-        "i",
-        "in",
-        "is",
-        "me",
-        "of",
-        "on",
-        "please",
-        "shown",
-        "so",
-        "that",
-        "the",
-        "then",
-        "there",
-        "these",
-        "this",
-        "to",
-        "us",
-        "which",
-        "what",
-        "would",
-        "you",
-    ]
+    _WORD.findall(
+        "a an and any are can could do does for have has i in is me of on please shown so that the then there"
+        " these this to us which what would you"
+    )
 )
 """Words whose absence changes no question of the composers: no negation, number, side or reference."""
 
@@ -54,8 +25,6 @@ LEFT_OUT = 0.35
 
 SLIPS = 0.15
 """Chance of a noisy question to have two neighbouring letters swapped in one long small word or verb."""
-
-_WORD = re.compile(r"[A-Za-z']+")
 
 
 def hurried(question: str, rng: np.random.Generator, kept: frozenset[str] = frozenset()) -> str:
