@@ -160,6 +160,13 @@ def test_missing_files_are_errors(folder: Path) -> None:
         write_preview(folder / "empty.jsonl", folder / "p.html")
     with pytest.raises(InputError, match="nothing to show"):
         page_of(folder, [conversation()], images=folder / "nowhere")
+    with pytest.raises(InputError, match="nothing to show") as caught:
+        write_preview(folder, folder / "p.html")
+    assert "the other" in caught.value.found
+    (folder / "prose.jsonl").write_text("once upon a time\n")
+    with pytest.raises(InputError, match="nothing to show") as caught:
+        write_preview(folder / "prose.jsonl", folder / "p.html")
+    assert "prose.jsonl:1" in caught.value.found
     assert not (folder / "p.html").exists()
 
 

@@ -80,7 +80,7 @@ def write_preview(
         What is shown, and what could not be.
 
     Raises:
-        InputError: There is no such file or folder, or no record in the file.
+        InputError: There is no such file or folder, or no record in the file that can be read.
     """
     path = Path(path)
     root = path.parent if images is None else Path(images)
@@ -89,9 +89,9 @@ def write_preview(
             raise InputError(
                 "There is nothing to show.",
                 expected="a gconv/1 file, and the folder of its images",
-                found="nothing of that name",
+                found="the other of the two" if place.exists() else "nothing of that name",
                 where=str(place),
-                fix="check the path",
+                fix="check the path; a build keeps its records in train.jsonl and test.jsonl",
             )
     chosen, total = _draw_lines(path, count, seed)
     if not total:
@@ -113,6 +113,14 @@ def write_preview(
             for piece in _cards(path, chosen, folder, regions, summary):
                 page.write(piece)
             page.write(_template().template.split("$cards")[1])
+        if not summary.shown:
+            raise InputError(
+                "There is nothing to show.",
+                expected="lines of gconv/1",
+                found=f"none that can be read among {len(chosen)}; the first: {summary.problems[0]}",
+                where=str(path),
+                fix="check that it is the file of conversations",
+            )
         os.replace(unfinished, out)
     finally:
         unfinished.unlink(missing_ok=True)
