@@ -233,9 +233,15 @@ def m4seg_bench(
     make_folder(out)
     found = {"build": measure.rounded(measure.measure_build(out / "plain", scenes))}
     found["neighbours"] = measure.rounded(measure.measure_neighbours(out / "vectors", vectors, dim))
-    for count in records or []:
-        told = measure.measure_memory(out / "plain" / "build", out / f"memory-{count}", count)
-        found[f"filtering {count} pairs"] = told
+    filtered = {
+        f"filtering {count} pairs": measure.measure_memory(
+            out / "plain" / "build", out / f"memory-{count}", count
+        )
+        for count in records or []
+    }
+    found |= filtered
+    if len(filtered) > 1:
+        found["memory"] = measure.growth(list(filtered.values()))
     if ray:
         from segue.data.m4seg.build import Build, BuildConfig
         from segue.data.m4seg.images import SourceSpec

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,17 @@ def measure_memory(build: Path, folder: Path, records: int) -> dict[str, Any]:
     return told
 
 
+def growth(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How the peak memory of the largest of several measurements compares with that of the smallest."""
+    few, many = (choose(told, key=lambda one: one["records"]) for choose in (min, max))
+    return {
+        "times the records": round(many["records"] / few["records"], 1),
+        "times the peak memory": round(many["peak MiB"] / few["peak MiB"], 3),
+    }
+
+
 def filter_again(build: Path, folder: Path, records: int) -> dict[str, Any]:
     """Filter the pairs of a build until `records` are done, and say how much memory that took at most."""
-    import resource
 
     def stage(*names: str) -> StageOutput:
         output = read_stage(build.joinpath("stages", *names))
@@ -123,8 +131,22 @@ def filter_again(build: Path, folder: Path, records: int) -> dict[str, Any]:
         progress=False,
     )  # fmt: skip
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"records": done.counts()["pairs"], "peak MiB": round(peak, 1), "seconds": round(seconds, 1)}
+    told = {"records": done.counts()["pairs"], "peak MiB": round(_peak_mib(), 1)}
+    return {**told, "seconds": round(seconds, 1)}
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has held so far."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    # Not `getrusage`: what it says of a child begins with what the parent held when it started the child.
+    lines = status.read_text(encoding="ascii").splitlines()
+    [kilobytes] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(kilobytes) / 1024
 
 
 def rounded(values: Mapping[str, Any]) -> dict[str, Any]:
