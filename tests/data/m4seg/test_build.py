@@ -16,7 +16,7 @@ from segue.data.m4seg.images import ImageStore, SourceSpec
 from segue.data.m4seg.parquet import conversations_of, is_ours, read_parquet, write_parquet
 from segue.data.m4seg.region_store import RegionStore
 from segue.data.stages import read_stage
-from segue.errors import InputError, RecordError
+from segue.errors import InputError, ModelError, RecordError
 from segue.records import Conversation, read_jsonl
 
 FILES = ("train.jsonl", "test.jsonl", "rejected.jsonl", "report.json")
@@ -207,3 +207,13 @@ def test_real_photographs_give_thousands_of_pairs(shared: Path, tmp_path: Path) 
     assert check_records(tmp_path) > 2000
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["pairs"]["dropped"] < 0.01 * report["pairs"]["train"]
+
+
+def test_an_embedder_that_cannot_be_opened_is_refused_before_any_image_is_read(
+    config: BuildConfig, tmp_path: Path
+) -> None:
+    absent = replace(config, embedder=str(tmp_path / "absent"))
+    with pytest.raises(ModelError, match="embedder cannot be loaded"):
+        Build(tmp_path / "out", absent, progress=False).run()
+    assert not (tmp_path / "out" / "stages").exists()
+    assert Build(tmp_path / "out", absent, progress=False).run("images") is not None, "images need none"

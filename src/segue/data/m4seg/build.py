@@ -113,6 +113,8 @@ class Build:
         Raises:
             SegueError: What a stage cannot do; the build goes on from there when it is run again.
         """
+        if until != "images":
+            self._embedder()  # A name that cannot be opened shall not show after all images have been read.
         for name in STAGES[: STAGES.index(until) + 1]:
             done: StageOutput | None = getattr(self, f"_{name}")()
             if done is None:
@@ -155,6 +157,10 @@ class Build:
     def _how(self) -> dict[str, Any]:
         return {"map_fn": self._map_fn, "progress": self._progress}
 
+    def _embedder(self) -> Embedder:
+        embedder = self.config.embedder
+        return open_embedder(embedder) if isinstance(embedder, str) else embedder
+
     def _images(self) -> StageOutput:
         return read_images(self._folder("images"), self.config.sources, **self._how())
 
@@ -163,15 +169,13 @@ class Build:
         return embed_images(folder, self._stages["images"], self.config.embedder, **self._how())
 
     def _sets(self) -> StageOutput:
-        embedder = self.config.embedder
-        opened = open_embedder(embedder) if isinstance(embedder, str) else embedder
         output = sample_sets(
             self._folder("sets"),
             self._stages["images"],
             self._stages["features"],
             self.config.sampling,
             self._relevance,
-            near_duplicate=opened.near_duplicate,
+            near_duplicate=self._embedder().near_duplicate,
             **self._how(),
         )
         if not output.total("sets"):
