@@ -24,8 +24,8 @@ def test_memory_is_flat_from_ten_thousand_to_a_hundred_thousand(built: Path, tmp
     few, many = (measure_memory(built, tmp_path / str(count), count) for count in (10_000, 100_000))
     assert few["records"] >= 10_000
     assert many["records"] >= 100_000
-    # Some 60 MiB, of which the list of shards may grow; 90,000 pairs kept would be hundreds more.
-    assert growth([few, many])["times the peak memory"] <= 1.35
+    # Measured: 60.1 and 61.7 MiB. 90,000 pairs kept would be hundreds more.
+    assert growth([few, many])["times the peak memory"] <= 1.1
 
 
 def test_growth_compares_the_largest_with_the_smallest() -> None:
