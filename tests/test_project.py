@@ -20,7 +20,7 @@ MEBIBYTE = 1024 * 1024
 
 # Where our text may point. A new host is added here on purpose, or not at all.
 PUBLIC_HOSTS = {
-    *("github.com", "huggingface.co", "pypi.org", "download.pytorch.org", "docs.python.org"),
+    *("github.com", "huggingface.co", "docs.python.org"),
     *("arxiv.org", "doi.org", "openaccess.thecvf.com", "openreview.net", "aclanthology.org"),
     *("www.apache.org", "opensource.org", "creativecommons.org", "keepachangelog.com", "semver.org"),
     *("cocodataset.org", "json-schema.org", "www.w3.org", "plan-lab.github.io"),
