@@ -14,6 +14,8 @@ import pytest
 import torch
 
 import segue
+from segue.data.coco import read_coco
+from segue.data.own import write_labelme
 from segue.errors import InputError
 from segue.training import own
 from segue.training.adapters import TRAINABLE
@@ -219,3 +221,27 @@ def test_the_names_of_the_data_are_learned(run: Callable[..., Path]) -> None:
     assert list(model.config.slot_classes) == [*SLOT_CLASSES, "gadget"]
     losses = [json.loads(line) for line in (final.parent / "losses.jsonl").read_text().splitlines()]
     assert losses[-1]["names"] < 0.5 * losses[0]["names"]
+
+
+def test_coco_and_labelme_train_alike(
+    shared: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same annotations in two formats give the same losses, to the bit."""
+    monkeypatch.undo()  # the real reader, not that of the fixture `data`
+    folder = shared / "data" / "car_parts"
+    write_labelme(read_coco(folder / "val.json").images, tmp_path / "labelme")
+    curves = []
+    for name, entry in (
+        ("coco", {"path": str(folder / "val.json"), "images": str(folder), "split": "val"}),
+        ("labelme", {"path": str(tmp_path / "labelme"), "split": "val"}),
+    ):
+        changes = {
+            "model.start": str(start), "data.own": [entry], "optimiser.max_steps": 2, "options.batch_size": 2,
+            "finetune.sheet_every": 0,
+        }  # fmt: skip
+        out = tmp_path / name
+        train(DEFAULT_RECIPE, out, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+        lines = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+        curves.append([{k: v for k, v in line.items() if k != "seconds"} for line in lines])
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 2
