@@ -11,8 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segue.models.slot_vocabulary import add_slot_names
-from segue.training.name_presence import MOST_NAMES, NamePresence, common_names, reads_names
+from segue.models.slot_vocabulary import add_slot_names, reads_names
+from segue.training.name_presence import MOST_NAMES, NamePresence, common_names
 from segue.training.vocabulary import CLASS_INDEX, SLOT_CLASSES
 
 

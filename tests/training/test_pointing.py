@@ -52,7 +52,7 @@ def states(targets: list[int], ids: torch.Tensor = IDS, labels: torch.Tensor = L
 
 
 def loss(seen: AttentionInputs, targets: list[int], total: float | None = None) -> tuple[torch.Tensor, float]:
-    return pointing_loss(seen, states(targets)[0], total)
+    return pointing_loss(*seen.queries_and_keys(), states(targets)[0], total)
 
 
 def seen_from(found: PointedStates, row: int = 0) -> dict[int, range]:
@@ -100,7 +100,9 @@ def test_a_photograph_may_be_seen_anywhere(run: Callable[..., Any]) -> None:
     tags = {"image_token_id": IMAGE, "phrase_token_id": P, "seg_token_id": SEG}
     names, _ = pointed_states(IDS, LABELS, torch.tensor([[0, 2], [UNKNOWN, UNKNOWN]]), **tags)
     by_hand = -torch.stack([attention[c, 1:3].sum().log() for c in (5, 6)]).mean()
-    assert float(pointing_loss(seen, names)[0].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-4)
+    assert float(pointing_loss(*seen.queries_and_keys(), names)[0].detach()) == pytest.approx(
+        float(by_hand.detach()), rel=1e-4
+    )
 
 
 def test_it_is_the_attention_of_that_head(run: Callable[..., Any]) -> None:

@@ -33,6 +33,11 @@ def slot_name_ids(tokenizer: Any, names: Sequence[str]) -> Ids:
     return [[ids[0] for ids in form if len(ids) == 1] for form in forms]
 
 
+def reads_names(model: GroundedModel) -> bool:
+    """Whether a model has object slots that spell what they read."""
+    return getattr(model, "slot_heads", None) is not None and bool(model.config.slot_word_ids)
+
+
 def add_slot_names(model: GroundedModel, processor: GroundedProcessor, names: Sequence[str]) -> list[str]:
     """Let the slots of a trained model read more names, in place.
 
@@ -49,7 +54,7 @@ def add_slot_names(model: GroundedModel, processor: GroundedProcessor, names: Se
     Source: paper silent; ours.
     """
     config, heads = model.config, getattr(model, "slot_heads", None)
-    if heads is None or not config.slot_word_ids:
+    if heads is None or not reads_names(model):
         raise ModelError(
             "This model has no object slots that could read names.",
             expected="a model with config.slot_word_ids, such as segue-mini",

@@ -26,7 +26,7 @@ from segue.training.pointing import UNKNOWN, AttentionInputs, PointedStates, poi
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import SlotTargets, slot_counts, slot_losses, stack_targets
 from segue.training.streams import normalise
-from segue.training.vocabulary import COLOUR_INDEX, PARTS, SLOT_CLASSES
+from segue.training.vocabulary import NAMES
 
 BUCKET = 8
 """Batches that are drawn together and sorted by length, so that little is padded."""
@@ -269,25 +269,28 @@ class ConversationObjective:
         slots, readings = slot_losses(model.slot_heads, visual.queries, targets, totals, visual.asked)
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}
+        heads = [seen.queries_and_keys() for seen in self.seen]
         for name, states in (pointed or {}).items():
-            off, right = self.points(states, totals[name] if totals else None)
+            off, right = points(heads, states, totals[name] if totals else None)
             loss = loss + self.pointing[name] * off
             terms |= {f"pointing_{name}": float(off.detach()), f"{name}_right": right}
         return loss, terms | {"seg": float(distance.detach())} | readings
 
-    def points(self, states: PointedStates, total: float | None) -> tuple[Tensor, float]:
-        """`pointing_loss` of the batch that has just been run, summed over heads; the last one's accuracy."""
-        losses, right = [], 0.0
-        for seen in self.seen:
-            loss, right = pointing_loss(seen, states, total)
-            losses.append(loss)
-        return torch.stack(losses).sum(), right
+
+def points(
+    heads: Sequence[tuple[Tensor, Tensor]], states: PointedStates, total: float | None
+) -> tuple[Tensor, float]:
+    """`pointing_loss` summed over the queries and keys of heads; the last one's accuracy."""
+    losses, right = [], 0.0
+    for queries, keys in heads:
+        loss, right = pointing_loss(queries, keys, states, total)
+        losses.append(loss)
+    return torch.stack(losses).sum(), right
 
 
 def name_weights(processor: GroundedProcessor, weight: float) -> Tensor:
     """`[V]`: `weight` for tokens that begin or continue a name, 1 for all others."""
     weights = torch.ones(len(processor.tokenizer))
-    names = {*SLOT_CLASSES, *COLOUR_INDEX, *(p.split(":")[1] for p in PARTS)}
-    for name in sorted(names):
+    for name in sorted(NAMES):
         weights[processor.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]] = weight
     return weights

@@ -17,7 +17,7 @@ from segue.data.scenes.dialogue import compose_dialogue
 from segue.models.processing_grounded import GroundedProcessor, pad_right
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.question_noise import hurried
-from segue.training.vocabulary import COLOUR_INDEX, PARTS, SLOT_CLASSES
+from segue.training.vocabulary import NAMES
 
 IMAGE_COUNTS, IMAGE_SHARES = (1, 2, 3), (0.2, 0.45, 0.35)
 
@@ -25,11 +25,8 @@ LISTING_OPENINGS, LISTING_IMAGE_SHARES = ("contents",), (0.1, 0.6, 0.3)
 """Dialogues that list what one image of a set shows: the shortest way to learn to look into the right one."""
 
 
-NAMES = frozenset(
-    word
-    for name in (*SLOT_CLASSES, *COLOUR_INDEX, *(part.split(":")[1] for part in PARTS))
-    for one in name.split()
-    for word in (one, f"{one}s", f"{one}es")
+NAME_WORDS = frozenset(
+    word for name in NAMES for one in name.split() for word in (one, f"{one}s", f"{one}es")
 )
 """Words of names, which a hurried person is taken to spell rightly."""
 
@@ -125,7 +122,7 @@ def scene_dialogue(
 def with_noise(dialogue: Dialogue, share: float, rng: np.random.Generator) -> Dialogue:
     """The dialogue with each question `hurried` with this probability."""
     turns = [
-        (role, hurried(text, rng, NAMES) if role == "user" and rng.random() < share else text)
+        (role, hurried(text, rng, NAME_WORDS) if role == "user" and rng.random() < share else text)
         for role, text in dialogue.turns
     ]
     return replace(dialogue, turns=turns)

@@ -15,7 +15,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_prima import PrimaModel
 from segue.records import Conversation, ImageRef
 from segue.training.slots import presence_loss
@@ -50,11 +49,6 @@ def common_names(sources: Sequence[Any]) -> list[str]:
         if isinstance(source, NamingSource):
             counts.update(source.name_counts())
     return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_NAMES]]
-
-
-def reads_names(model: GroundedModel) -> bool:
-    """Whether a model has object slots that spell what they read."""
-    return isinstance(model, PrimaModel) and bool(model.config.slot_word_ids)
 
 
 @dataclass(frozen=True)

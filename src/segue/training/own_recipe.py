@@ -7,9 +7,9 @@ from pathlib import Path
 
 from segue.errors import InputError
 from segue.models.modeling_grounded import GroundedModel
+from segue.models.slot_vocabulary import reads_names
 from segue.training.adapters import FINETUNE_DEFAULTS, TRAINABLE
 from segue.training.mixture import Mixture
-from segue.training.name_presence import reads_names
 from segue.training.recipe import OptimiserRecipe, Recipe, load_recipe
 
 DEFAULT_RECIPE = Path(__file__).with_name("own_data.yaml")

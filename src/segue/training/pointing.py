@@ -157,12 +157,12 @@ def pointed_states(
 
 
 def pointing_loss(
-    seen: AttentionInputs, states: PointedStates, total: float | None = None
+    queries: Tensor, keys: Tensor, states: PointedStates, total: float | None = None
 ) -> tuple[Tensor, float]:
     """How far a head is from attending to what each state should see.
 
     Args:
-        seen: filled by the forward pass.
+        queries, keys: `[B, L, d]` each, of `AttentionInputs.queries_and_keys`.
         total: number of states that the loss is a mean over, where these are a share of a step's.
 
     Returns:
@@ -171,7 +171,6 @@ def pointing_loss(
 
     Source: paper silent; ours.
     """
-    queries, keys = seen.queries_and_keys()
     if not len(states):
         return queries.sum() * 0.0, 0.0
     rows = torch.tensor(states.rows)

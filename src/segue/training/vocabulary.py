@@ -14,6 +14,8 @@ COLOUR_INDEX = {name: i for i, name in enumerate(MINI_COLOURS)}
 PARTS: tuple[str, ...] = tuple(
     sorted({f"{kind.name}:{part}" for kind in KINDS.values() for part in kind.parts})
 )
+NAMES: frozenset[str] = frozenset({*SLOT_CLASSES, *MINI_COLOURS, *(part.split(":")[1] for part in PARTS)})
+"""Every kind, label, part and colour that is named."""
 PART_INDEX = {name: i for i, name in enumerate(PARTS)}
 IGNORED = -100
 """Target of a loss term that does not apply."""
