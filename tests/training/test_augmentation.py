@@ -8,7 +8,15 @@ from PIL import Image
 
 from segue.models.presets import IMAGENET_MEAN
 from segue.models.processing_grounded import ImageStream
-from segue.training.augmentation import flip, jitter, pad_square, permute_channels, random_crop, resize_pair
+from segue.training.augmentation import (
+    flip,
+    jitter,
+    pad_square,
+    permute_channels,
+    random_crop,
+    resize_pair,
+    warp,
+)
 from segue.training.streams import normalise
 
 
@@ -84,3 +92,35 @@ def test_labels_are_padded_with_nothing(shape: tuple[int, int]) -> None:
     assert square.shape == (8, 8)
     assert square.sum() == 9 * shape[0] * shape[1]
     assert (square[: shape[0], : shape[1]] == 9).all()
+
+
+def test_warped_labels_stay_on_their_pixels() -> None:
+    labels = np.zeros((120, 80), np.uint8)
+    labels[30:70, 20:60] = 3
+    image = np.full((120, 80, 3), 30, np.uint8)
+    image[labels == 3] = 220
+    areas, sides = [], set()
+    image[30:70, 20:40, 2] = 120
+    for seed in range(30):
+        seen, where = warp(image, labels, 60, np.random.default_rng(seed))
+        assert seen.shape == (60, 60, 3)
+        assert set(np.unique(where)) <= {0, 3}
+        inside = where == 3
+        if inside.sum() > 50:
+            assert np.median(seen[inside][:, 0]) > 200
+            blue = np.nonzero((seen[..., 2] < 160) & (seen[..., 0] > 190))[1]
+            sides.add(bool(blue.mean() < np.nonzero(inside)[1].mean()))
+        areas.append(inside.mean())
+    assert sides == {True, False}, "some are mirrored"
+    assert max(areas) > 2 * min(areas), "some are nearer"
+
+
+def test_beyond_a_warped_photograph_is_the_mean_colour_and_no_label() -> None:
+    image, labels = np.zeros((50, 50, 3), np.uint8), np.full((50, 50), 5, np.uint8)
+    empty = 0
+    for seed in range(20):
+        seen, where = warp(image, labels, 40, np.random.default_rng(seed))
+        outside = (seen == np.round(255 * np.array(IMAGENET_MEAN))).all(-1)
+        assert (where[outside] == 0).all()
+        empty += int(outside.any())
+    assert empty > 5

@@ -9,6 +9,7 @@ from PIL import Image
 from segue.models.presets import IMAGENET_MEAN
 
 Picture = NDArray[np.uint8]
+MEAN_COLOUR = tuple(round(255 * c) for c in IMAGENET_MEAN)
 
 
 def jitter(image: Picture, rng: np.random.Generator, strength: float = 0.12) -> Picture:
@@ -37,6 +38,30 @@ def random_crop(
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     window = np.s_[top : top + h, left : left + w]
     return image[window], label_map[window]
+
+
+def warp(
+    image: Picture, label_map: NDArray[np.uint8], size: int, rng: np.random.Generator
+) -> tuple[Picture, NDArray[np.uint8]]:
+    """A photograph and its labels squeezed to a square, seen a little differently.
+
+    Scale 0.7 to 1.4, aspect, up to 10 degrees of rotation, shift and mirror image, in one resampling. What
+    lies beyond the photograph has the mean colour and no label.
+    """
+    height, width = label_map.shape
+    zoom, aspect = np.exp(rng.uniform(np.log(0.7), np.log(1.4))), np.exp(rng.uniform(-0.15, 0.15))
+    angle = np.deg2rad(rng.uniform(-10, 10))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    side = -1.0 if rng.random() < 0.5 else 1.0
+    matrix = turn @ np.diag([side * width / (size * zoom * aspect), height * aspect / (size * zoom)])
+    slack = 0.05 + max(0.0, 1 - 1 / zoom) / 2
+    middle = np.array([width, height]) * (0.5 + rng.uniform(-slack, slack, 2))
+    start = middle - matrix @ np.array([size / 2, size / 2])
+    data = (*matrix[0], start[0], *matrix[1], start[1])
+    square, affine = (size, size), Image.Transform.AFFINE
+    bilinear, nearest = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
+    seen = Image.fromarray(image).transform(square, affine, data, bilinear, fillcolor=MEAN_COLOUR)
+    return np.asarray(seen), np.asarray(Image.fromarray(label_map).transform(square, affine, data, nearest))
 
 
 def resize_pair(
