@@ -9,6 +9,7 @@ polygons, and IoU 1 with another empty mask.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -244,17 +245,34 @@ def _runs(rle: Mapping[str, Any]) -> tuple[int, int, NDArray[np.int64]]:
     if height * width > MAX_PIXELS:
         raise _damaged(rle, f"at most {MAX_PIXELS:,} pixels", f"{height} * {width}")
     if isinstance(counts, (str, bytes)):
-        runs = _read_counts(rle, counts.encode("utf-8") if isinstance(counts, str) else counts)
-    elif isinstance(counts, (list, tuple)) and all(isinstance(n, (int, np.integer)) for n in counts):
-        runs = np.asarray(counts, dtype=np.int64)
-    else:
-        raise _damaged(rle, "counts as a string", type(counts).__name__)
+        read = _kept_runs if len(counts) <= _LONGEST_KEPT else _kept_runs.__wrapped__
+        return height, width, read(height, width, counts)
+    if isinstance(counts, (list, tuple)) and all(isinstance(n, (int, np.integer)) for n in counts):
+        return height, width, _check_runs(rle, np.asarray(counts, dtype=np.int64))
+    raise _damaged(rle, "counts as a string", type(counts).__name__)
+
+
+_LONGEST_KEPT = 4096
+"""Characters of a string whose runs are kept; at most 130 MB in all."""
+
+
+@lru_cache(maxsize=4096)
+def _kept_runs(height: int, width: int, counts: str | bytes) -> NDArray[np.int64]:
+    """The runs of a string, read once: training meets the masks of its data again and again."""
+    rle = {"size": [height, width], "counts": counts}
+    runs = _check_runs(rle, _read_counts(rle, counts.encode("utf-8") if isinstance(counts, str) else counts))
+    runs.setflags(write=False)
+    return runs
+
+
+def _check_runs(rle: Mapping[str, Any], runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    height, width = rle["size"]
     if len(runs) and (runs.min() < 0 or runs.max() > height * width):
         raise _damaged(rle, "run lengths between 0 and height * width", f"{runs.min()} to {runs.max()}")
     total = int(runs.sum())
     if total != height * width:
         raise _damaged(rle, f"runs that add up to {height} * {width} = {height * width}", str(total))
-    return height, width, runs
+    return runs
 
 
 def _read_counts(rle: Mapping[str, Any], counts: bytes) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from segue.training.code_prompts import CodePrompts, draw_code_prompts, seg_code
 from segue.training.mixture import Drawn, Mixture
 from segue.training.model_features import ModelFeatures
 from segue.training.name_presence import NamePresence
+from segue.training.picture_cache import PictureCache
 from segue.training.skips import Skip, SkipJournal
 
 BUCKET = 8
@@ -115,6 +116,7 @@ class RecordsObjective:
         self.longest_side = longest_side or 4 * processor.sam_stream.size
         self.features = features
         self.journal = journal or SkipJournal(None)
+        self.opened = PictureCache()
         self.bucket: tuple[int, list[list[Example]]] = (-1, [])
 
     # ---- batches, in the workers -----------------------------------------------------------------------
@@ -267,9 +269,14 @@ class RecordsObjective:
             stored = self.features.read(key)
             if stored is not None:
                 return {"key": key, "hw": stored.hw, "features": stored.tensors}
-        image = load_image(path)
-        streams = self.processor.encode_pixels([image])
-        return {"key": key, "hw": (image.height, image.width), "streams": streams}
+        picture = self.opened.get(path)
+        if picture is None:
+            image = load_image(path)
+            streams = self.processor.encode_pixels([image])
+            picture = {"hw": (image.height, image.width), "streams": streams}
+            if self.features is None:
+                self.opened.put(path, picture)
+        return picture | {"key": key}
 
     def target_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
         """The size at which masks are compared: the photograph's, up to `longest_side`."""
