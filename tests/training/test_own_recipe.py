@@ -73,11 +73,17 @@ def test_a_family_fills_in_only_what_the_recipe_leaves_open(tiny: Callable[..., 
     model = tiny()[0]
     filled = with_family_defaults(own_recipe([]), model)
     assert filled.options["code_prompts"] > 0
-    assert filled.options["batch_size"] == own_recipe([]).options["batch_size"]
+    assert filled.options["batch_size"] == 2
+    assert filled.finetune.least_steps == 1000
+    assert filled.finetune.epochs == own_recipe([]).finetune.epochs
     assert filled.optimiser.muon_rate > 0
     assert "max_steps" not in filled.optimiser.model_fields_set
-    chosen = own_recipe(["options.code_prompts=0", "optimiser.muon_rate=0"])
+    wishes = ["code_prompts=0", "batch_size=8"]
+    chosen = own_recipe(
+        [f"options.{w}" for w in wishes] + ["optimiser.muon_rate=0", "finetune.least_steps=7"]
+    )
     kept = with_family_defaults(chosen, model)
+    assert (kept.options["batch_size"], kept.finetune.least_steps) == (8, 7)
     assert kept.options["code_prompts"] == 0
     assert kept.optimiser.muon_rate == 0
     large = own_recipe(["finetune.family=prima"])
@@ -86,7 +92,8 @@ def test_a_family_fills_in_only_what_the_recipe_leaves_open(tiny: Callable[..., 
 
 def test_only_models_that_read_names_are_taught_names(tiny: Callable[..., Any]) -> None:
     silent, reading = tiny(slot_word_ids=())[0], tiny()[0]
-    assert "name_presence" not in with_family_defaults(own_recipe([]), silent).options
+    left = with_family_defaults(own_recipe([]), silent).options
+    assert not {"name_presence", "name_patches"} & left.keys()
     assert with_family_defaults(own_recipe([]), reading).options["name_presence"] > 0
     asked = own_recipe(["options.name_presence=0.5"])
     assert with_family_defaults(asked, silent).options["name_presence"] == 0.5, "a wish is not dropped"

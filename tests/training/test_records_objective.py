@@ -233,4 +233,5 @@ def test_options_are_those_of_the_recipe() -> None:
 
     parameters = inspect.signature(RecordsObjective).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - GIVEN
-    assert options == {"batch_size", "longest_side", "code_prompts", "distillation", "name_presence"}
+    taught = {"code_prompts", "distillation", "name_presence", "name_patches"}
+    assert options == {"batch_size", "longest_side"} | taught

@@ -104,19 +104,30 @@ its paper (decoder and projections train; encoders and language model are frozen
 new tokens, which could not be learned otherwise).
 """
 
-ALWAYS = ("region_alignment",)
+ALWAYS = ("region_alignment", "training_heads")
 """Prefixes that train in every family where the option is on. Source: MIRAS's paper."""
 
 FINETUNE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "mini": {
-        "options": {"code_prompts": 6, "distillation": 1.0, "name_presence": 0.5},
+        "options": {
+            "batch_size": 2,
+            "code_prompts": 6,
+            "distillation": 1.0,
+            "name_presence": 0.5,
+            "name_patches": 1.0,
+        },
         "optimiser": {"muon_rate": 0.01, "muon_parts": ["sam"]},
+        "finetune": {"least_steps": 1000},
     },
-    "mini-frozen": {"options": {"code_prompts": 6, "distillation": 1.0, "name_presence": 0.5}},
+    "mini-frozen": {
+        "options": {"batch_size": 2, "code_prompts": 6, "distillation": 1.0, "name_presence": 0.5},
+        "finetune": {"least_steps": 1000},
+    },
 }
 """Fields of a recipe that a family's finetuning has unless the recipe says otherwise.
 
-Source: ours; segue-mini's decoder was made with the codes of phrases and its SAM with Muon.
+Source: ours; segue-mini's decoder was made with the codes of phrases and its SAM with Muon. In the same time
+many small batches teach it far more than few large ones (docs/own_data.md).
 """
 
 LORA_TARGETS: dict[str, tuple[str, ...]] = {

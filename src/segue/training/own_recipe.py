@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, TypeVar
 
 from segue.errors import InputError
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.slot_vocabulary import reads_names
 from segue.training.adapters import FINETUNE_DEFAULTS, TRAINABLE
 from segue.training.mixture import Mixture
-from segue.training.recipe import OptimiserRecipe, Recipe, load_recipe
+from segue.training.recipe import FinetuneRecipe, OptimiserRecipe, Recipe, load_recipe
 
 DEFAULT_RECIPE = Path(__file__).with_name("own_data.yaml")
 """What `segue train --data` runs; `recipes/own_data.yaml` is a copy of it."""
+
+Section = TypeVar("Section", OptimiserRecipe, FinetuneRecipe)
 
 SMALL = 500_000_000
 """Models with fewer parameters train whole parts; larger ones train LoRA and their family's table."""
@@ -66,12 +69,23 @@ def with_family_defaults(recipe: Recipe, model: GroundedModel) -> Recipe:
     """The recipe with `FINETUNE_DEFAULTS` of its family wherever it says nothing itself."""
     defaults = FINETUNE_DEFAULTS.get(family_for(recipe, model), {})
     options = defaults.get("options", {}) | recipe.options
-    if "name_presence" not in recipe.options and not reads_names(model):
-        options.pop("name_presence", None)
-    given = recipe.optimiser.model_fields_set
-    chosen = {name: value for name, value in defaults.get("optimiser", {}).items() if name not in given}
-    optimiser = OptimiserRecipe(**(recipe.optimiser.model_dump(include=given) | chosen))
-    return recipe.model_copy(update={"options": options, "optimiser": optimiser})
+    if not reads_names(model):
+        for name in {"name_presence", "name_patches"} - recipe.options.keys():
+            options.pop(name, None)
+    return recipe.model_copy(
+        update={
+            "options": options,
+            "optimiser": filled_in(recipe.optimiser, defaults.get("optimiser", {})),
+            "finetune": filled_in(recipe.finetune, defaults.get("finetune", {})),
+        }
+    )
+
+
+def filled_in(section: Section, defaults: dict[str, Any]) -> Section:
+    """A section of a recipe with these values for the fields that it leaves open."""
+    given = section.model_fields_set
+    chosen = {name: value for name, value in defaults.items() if name not in given}
+    return type(section)(**(section.model_dump(include=given) | chosen))
 
 
 def without_absent_parts(recipe: Recipe, model: GroundedModel) -> Recipe:
