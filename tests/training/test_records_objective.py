@@ -233,5 +233,4 @@ def test_options_are_those_of_the_recipe() -> None:
 
     parameters = inspect.signature(RecordsObjective).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - GIVEN
-    taught = {"code_prompts", "distillation", "name_presence", "name_patches"}
-    assert options == {"batch_size", "longest_side"} | taught
+    assert options == {"batch_size", "longest_side", "code_prompts", "distillation", "name_presence"}

@@ -104,7 +104,7 @@ its paper (decoder and projections train; encoders and language model are frozen
 new tokens, which could not be learned otherwise).
 """
 
-ALWAYS = ("region_alignment", "training_heads")
+ALWAYS = ("region_alignment",)
 """Prefixes that train in every family where the option is on. Source: MIRAS's paper."""
 
 FINETUNE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -114,7 +114,6 @@ FINETUNE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
             "code_prompts": 6,
             "distillation": 1.0,
             "name_presence": 0.5,
-            "name_patches": 1.0,
         },
         "optimiser": {"muon_rate": 0.01, "muon_parts": ["sam"]},
         "finetune": {"least_steps": 1000},

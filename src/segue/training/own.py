@@ -33,7 +33,6 @@ from segue.training.engines import join_processes
 from segue.training.estimate import estimate
 from segue.training.mixture import Mixture, Source
 from segue.training.model_features import ModelFeatures
-from segue.training.name_patches import NamePatches
 from segue.training.name_presence import NamePresence, common_names
 from segue.training.own_recipe import family_for, with_family_defaults, with_steps, without_absent_parts
 from segue.training.picture_sheet import PictureSheets
@@ -133,15 +132,14 @@ def finetune(recipe: Recipe, out: Path, *, dry_run: bool = False, resume: bool =
     recipe = without_absent_parts(with_family_defaults(recipe, model), model)
     check_prefixes(recipe, model)
     names = teach_names(recipe, bundle, sources.mixture)
-    patches = teach_patches(recipe, model, names)
     trains = choose_trainable(model, recipe, bundle.processor.tokenizer)
     recipe = with_steps(recipe, sources.mixture)
-    sources.show_all_regions(bool(recipe.options.get("code_prompts") or patches))
+    sources.show_all_regions(bool(recipe.options.get("code_prompts")))
     processes = join_processes(recipe.engine)
     checkpoint = resume_point(out, recipe, processes, resume=resume)
     check_same_data(out, sources.hash, resuming=checkpoint is not None)
     out.mkdir(parents=True, exist_ok=True)
-    objective = make_objective(recipe, bundle, sources.mixture, out, trains, names, patches)
+    objective = make_objective(recipe, bundle, sources.mixture, out, trains, names)
     if is_first_process():
         write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         write_whole(out / "data.json", json.dumps(sources.to_json(), indent=1))
@@ -317,14 +315,6 @@ def teach_names(recipe: Recipe, bundle: ModelBundle, mixture: Mixture) -> NamePr
     return NamePresence.of(bundle.model, names) if names else None
 
 
-def teach_patches(recipe: Recipe, model: GroundedModel, names: NamePresence | None) -> NamePatches | None:
-    """Give SAM's encoder a head for the names of the data, if the recipe wants it and the encoder trains."""
-    frozen = recipe.finetune.cache_features
-    if names is None or frozen or not recipe.options.get("name_patches"):
-        return None
-    return NamePatches.of(model, list(names.classes))
-
-
 def make_objective(
     recipe: Recipe,
     bundle: ModelBundle,
@@ -332,7 +322,6 @@ def make_objective(
     out: Path,
     trains: list[str],
     names: NamePresence | None = None,
-    patches: NamePatches | None = None,
 ) -> RecordsObjective:
     """The objective over a mixture, with kept features where the recipe asks for them."""
     features = None
@@ -347,7 +336,6 @@ def make_objective(
         journal=SkipJournal(out / "skipped.jsonl"),
         prompt_width=bundle.model.config.sam_config.mask_decoder_config.hidden_size,
         names=names,
-        patches=patches,
         **recipe.options,
     )
 

@@ -69,9 +69,8 @@ def with_family_defaults(recipe: Recipe, model: GroundedModel) -> Recipe:
     """The recipe with `FINETUNE_DEFAULTS` of its family wherever it says nothing itself."""
     defaults = FINETUNE_DEFAULTS.get(family_for(recipe, model), {})
     options = defaults.get("options", {}) | recipe.options
-    if not reads_names(model):
-        for name in {"name_presence", "name_patches"} - recipe.options.keys():
-            options.pop(name, None)
+    if "name_presence" not in recipe.options and not reads_names(model):
+        options.pop("name_presence", None)
     return recipe.model_copy(
         update={
             "options": options,

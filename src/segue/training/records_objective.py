@@ -21,7 +21,6 @@ from segue.training.accumulation import WHOLE, Share
 from segue.training.code_prompts import CodePrompts, draw_code_prompts, seg_codes
 from segue.training.mixture import Drawn, Mixture
 from segue.training.model_features import ModelFeatures
-from segue.training.name_patches import NamePatches
 from segue.training.name_presence import NamePresence
 from segue.training.picture_cache import PictureCache
 from segue.training.skips import Skip, SkipJournal
@@ -87,8 +86,6 @@ class RecordsObjective:
         distillation: Weight of the squared distance between a `[SEG]` prompt and the code of its region.
         names: Which names of the data the model's object slots read; None where it has none.
         name_presence: Weight of the loss of these readings.
-        patches: The same names, of every patch of SAM's encoder; needs `names`.
-        name_patches: Weight of the loss of the patches' names.
 
     Source: paper silent; ours.
     """
@@ -110,13 +107,10 @@ class RecordsObjective:
         distillation: float = 0.0,
         names: NamePresence | None = None,
         name_presence: float = 0.0,
-        patches: NamePatches | None = None,
-        name_patches: float = 0.0,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
         self.width, self.code_prompts, self.distillation = prompt_width, code_prompts, distillation
         self.names, self.name_presence = names if name_presence else None, name_presence
-        self.patches, self.name_patches = patches if name_patches and self.names else None, name_patches
         self.trainable, self.batch_size = trainable, batch_size
         self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
@@ -147,7 +141,6 @@ class RecordsObjective:
         asked = [item.pop("code_prompts") for item in items] if self.code_prompts else []
         codes = [item.pop("codes") for item in items] if self.distillation else []
         shown = [item.pop("shown") for item in items] if self.names else []
-        covered = [item.pop("covered") for item in items] if self.patches else []
         batch = dict(self.processor.collate(items))
         if asked:
             batch["code_prompts"] = CodePrompts.join(asked)
@@ -155,8 +148,6 @@ class RecordsObjective:
             batch["codes"] = torch.cat(codes)
         if shown:
             batch["shown"] = torch.cat(shown)
-        if covered:
-            batch["covered"] = torch.cat(covered)
         batch["notes"] = {"skipped": [skip.to_json() for skip in skipped], "seen": seen, "cut": cut}
         if self.features is not None:
             batch["pictures"] = pictures
@@ -263,9 +254,6 @@ class RecordsObjective:
             item["code_prompts"] = draw_code_prompts(conversation, sizes, self.code_prompts, self.width, rng)
         if self.names is not None:
             item["shown"] = self.names.targets(conversation, self.mixture.sources[example.drawn.source])
-        if self.patches is not None:
-            inside = [self.processor.sam_stream.resized_hw(hw) for hw in hws]
-            item["covered"] = self.patches.targets(conversation, inside)
         if self.features is not None:
             item["pictures"] = pictures
         else:
@@ -346,9 +334,9 @@ class RecordsObjective:
         if self.features is not None:
             batch |= self.features.assemble(batch.pop("pictures"))
         asked, codes = batch.pop("code_prompts", None), batch.pop("codes", None)
-        shown, covered = batch.pop("shown", None), batch.pop("covered", None)
-        if (asked is not None or covered is not None) and "pixel_values_sam" in batch:
-            # Encoded here, once for the model's own prompts, the codes and the patches' names.
+        shown = batch.pop("shown", None)
+        if asked is not None and "pixel_values_sam" in batch:
+            # Encoded here, once for the model's own prompts and for the codes.
             batch["image_embeddings"] = model.encode_sam(batch.pop("pixel_values_sam"))
         output = model(**batch, loss_totals=totals)
         readings = {name: float(term) for name, term in output.loss_terms.items()}
@@ -362,10 +350,6 @@ class RecordsObjective:
             total = max(totals["shown"], 1.0) if totals else None
             off = self.names.loss(model, output.visual.queries, shown, total)
             loss, readings["names"] = loss + self.name_presence * off, float(off.detach())
-        if covered is not None and self.patches is not None:
-            known = totals["shown"] if totals else float((shown >= 0).sum())
-            off = self.patches.loss(model, batch["image_embeddings"], covered, shown, known)
-            loss, readings["patches"] = loss + self.name_patches * off, float(off.detach())
         if asked is not None:
             drawn, terms = self.code_loss(model, batch, asked, totals)
             loss, readings = loss + drawn, readings | terms

@@ -182,7 +182,7 @@ def objective_class(stage: str) -> type:
 
 
 GIVEN = frozenset(
-    {"cache", "max_tokens", "trainable", "features", "journal", "dialect", "prompt_width", "names", "patches"}
+    {"cache", "max_tokens", "trainable", "features", "journal", "dialect", "prompt_width", "names"}
 )
 """Arguments of the objectives that follow from the run; options of a recipe do not name them."""
 
