@@ -19,6 +19,7 @@ from segue.training.phrase_codes import phrase_code
 from segue.training.pointing import UNKNOWN, WORDS
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.trainer import set_trainable
+from segue.training.vocabulary import PHOTO_LABELS
 
 Tiny = Callable[..., Any]
 
@@ -220,3 +221,14 @@ def test_things_beyond_the_slots_are_not_pointed_at(make: Any) -> None:
 def test_a_head_that_is_not_there_is_refused(make: Any) -> None:
     with pytest.raises(InputError, match="no such attention head"):
         make(pointing=0.5, pointing_heads=[(99, 0)])
+
+
+def test_of_photographs_with_label_queries_that_of_the_label_is_shown(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segue.training.conversations.checked_label_queries", lambda model, wanted: wanted)
+    _, processor, stage = make(photo_share=1.0, label_queries=True)
+    tokens = processor.num_query_tokens
+    for label in ("person", "coat"):
+        place = tokens + PHOTO_LABELS.index(label)
+        assert stage.visual_places(Mention(label, 1, None, None)) == (place, place + 1)

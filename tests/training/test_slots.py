@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,16 @@ from torch import Tensor, nn
 
 from segue.data.photos.facts import LabelFacts, PhotoFacts
 from segue.data.scenes.kinds import SceneObject
+from segue.errors import InputError
 from segue.training.pools import ScenePool
-from segue.training.slots import photo_targets, presence_losses, scene_targets, slot_losses, stack_targets
+from segue.training.slots import (
+    checked_label_queries,
+    photo_targets,
+    presence_losses,
+    scene_targets,
+    slot_losses,
+    stack_targets,
+)
 from segue.training.vocabulary import CLASS_INDEX, COLOUR_INDEX, IGNORED, NOTHING, PHOTO_LABELS
 
 
@@ -158,3 +167,42 @@ def test_scenes_say_nothing_about_labels_and_photographs_nothing_about_slots(
     assert (loss.item(), readings) == (0.0, {})
     loss.backward()
     assert queries.grad is not None
+
+
+def test_each_label_has_a_query_of_its_own_by_hand() -> None:
+    count, first = len(PHOTO_LABELS), CLASS_INDEX[PHOTO_LABELS[0]]
+    hair, coat, hat = (PHOTO_LABELS.index(name) for name in ("hair", "coat", "hat"))
+    classes, colours = torch.zeros(1, count + 1, NOTHING + 1), torch.zeros(1, count + 1, len(COLOUR_INDEX))
+    classes[0, hair, first + hair] = 50.0
+    classes[0, 0, first + coat] = 50.0  # another query says coat: that is not where it belongs
+    colours[0, hair, COLOUR_INDEX["brown"]] = 50.0
+    target = photo_targets(facts(), None, 1)
+    presence, label_colours = np.full(count, -1), np.full(count, IGNORED)
+    presence[[hair, coat, hat]] = 1, 1, 0
+    label_colours[hair] = COLOUR_INDEX["brown"]
+    targets = stack_targets([replace(target, presence=presence, label_colours=label_colours)])
+    heads = FixedHeads(classes, colours, torch.zeros(1, count + 1, 3))
+    loss, readings = slot_losses(heads, torch.zeros(1, count + 1, 4), targets, label_queries=True)
+    # Hair is said; the queries of coat and hat know nothing of 1 + NOTHING answers.
+    assert loss.item() == pytest.approx(2 * math.log(NOTHING + 1) / 3, rel=1e-4)
+    assert readings == {"presence": pytest.approx(1 / 3)}, "a tie names the first class, which is neither"
+
+
+def test_nothing_known_of_a_photograph_costs_nothing() -> None:
+    count = len(PHOTO_LABELS)
+    blank = photo_targets(PhotoFacts({}, frozenset(PHOTO_LABELS)), None, 1)
+    heads = FixedHeads(*(torch.randn(1, count + 1, n) for n in (NOTHING + 1, len(COLOUR_INDEX), 3)))
+    loss, readings = slot_losses(
+        heads, torch.zeros(1, count + 1, 4), stack_targets([blank]), label_queries=True
+    )
+    assert (loss.item(), readings) == (0.0, {})
+
+
+def test_models_with_few_queries_have_none_to_spare(tiny: Callable[..., Any]) -> None:
+    model = tiny()[0]
+    assert checked_label_queries(model, False) is False
+    with pytest.raises(InputError, match="too few queries") as error:
+        checked_label_queries(model, True)
+    assert error.value.where == "options.label_queries"
+    wide = tiny(num_query_tokens=len(PHOTO_LABELS) + 1, num_object_slots=1)[0]
+    assert checked_label_queries(wide, True) is True

@@ -24,9 +24,15 @@ from segue.training.features import drop_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pointing import UNKNOWN, AttentionInputs, PointedStates, pointed_states, pointing_loss
 from segue.training.pools import PhotoPool, ScenePool
-from segue.training.slots import SlotTargets, slot_counts, slot_losses, stack_targets
+from segue.training.slots import (
+    SlotTargets,
+    checked_label_queries,
+    slot_counts,
+    slot_losses,
+    stack_targets,
+)
 from segue.training.streams import normalise
-from segue.training.vocabulary import NAMES
+from segue.training.vocabulary import NAMES, PHOTO_LABELS
 
 BUCKET = 8
 """Batches that are drawn together and sorted by length, so that little is padded."""
@@ -50,6 +56,7 @@ class ConversationObjective:
         pointing: weight of `pointing_loss` over the states that say names; 0 leaves attention alone.
         pointing_ahead: its weight over the states before them.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
+        label_queries: see `slot_losses`; pointing then shows the query of a photograph's label.
 
     Source: ours.
     """
@@ -77,6 +84,7 @@ class ConversationObjective:
         pointing: float = 0.0,
         pointing_ahead: float = 0.0,
         pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
+        label_queries: bool = False,
         seed: int = 0,
     ) -> None:
         self.processor, self.batch_size, self.photo_share, self.seed = (
@@ -88,6 +96,7 @@ class ConversationObjective:
         self.images = CachedImages(
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
+        self.label_queries = checked_label_queries(model, label_queries)
         self.turn_shares, self.question_noise = tuple(turn_shares), question_noise
         self.listing_first = ListingFirst(**(listing_first or {}))
         self.pointing = {"names": pointing, "ahead": pointing_ahead}
@@ -160,10 +169,13 @@ class ConversationObjective:
     def visual_places(self, mention: Mention) -> tuple[int, int]:
         """First and last + 1 place of a mention's slot among its conversation's visual tokens.
 
-        All places of its image for photographs, which have no slots.
+        For photographs, which have no slots, that of its label's query, or all places of its image.
         """
         tokens, slots = self.tokens
         first = mention.image_index * tokens
+        if mention.object_index is None and self.label_queries:
+            place = first + PHOTO_LABELS.index(mention.phrase)
+            return place, place + 1
         if mention.object_index is None:
             return first, first + tokens
         if mention.object_index >= slots:
@@ -266,7 +278,14 @@ class ConversationObjective:
         distance = (output.seg_prompts - codes).square().sum() / max(elements, 1)
         assert model.slot_heads is not None
         visual = output.visual
-        slots, readings = slot_losses(model.slot_heads, visual.queries, targets, totals, visual.asked)
+        slots, readings = slot_losses(
+            model.slot_heads,
+            visual.queries,
+            targets,
+            totals,
+            visual.asked,
+            label_queries=self.label_queries,
+        )
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}
         heads = [seen.queries_and_keys() for seen in self.seen]

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from segue.data.photos.facts import MIN_AREA, PhotoFacts
 from segue.data.scenes.kinds import SceneObject
+from segue.errors import InputError
+from segue.models.modeling_prima import PrimaModel
 from segue.models.visual_tokens import ObjectSlotHeads
 from segue.training.vocabulary import CLASS_INDEX, COLOUR_INDEX, IGNORED, NOTHING, PHOTO_LABELS
 
@@ -97,6 +99,24 @@ def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in names}
 
 
+def checked_label_queries(model: PrimaModel, wanted: bool) -> bool:
+    """Whether every photograph label gets a query of its own.
+
+    Raises:
+        InputError: it is wanted, and the model has too few queries beside its slots.
+    """
+    free = model.config.num_query_tokens - model.config.num_object_slots
+    if wanted and free < len(PHOTO_LABELS):
+        raise InputError(
+            "The model has too few queries for the labels.",
+            expected=f"{len(PHOTO_LABELS)} queries beside the slots",
+            found=str(free),
+            where="options.label_queries",
+            fix="leave the option out, or raise model.overrides.num_query_tokens",
+        )
+    return wanted
+
+
 def slot_counts(targets: dict[str, Tensor]) -> dict[str, float]:
     """What each term of `slot_losses` is a mean over: labels that are known, by name of the target."""
     return {
@@ -116,6 +136,8 @@ def slot_losses(
     targets: dict[str, Tensor],
     totals: dict[str, float] | None = None,
     asked: Tensor | None = None,
+    *,
+    label_queries: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
     """Losses and readings of the slots.
 
@@ -129,6 +151,8 @@ def slot_losses(
         targets: of `stack_targets`.
         totals: `slot_counts` of the whole step of which these targets are a part; their own when None.
         asked: `[N, slots]` logits of the slots' relevance, where the model has them.
+        label_queries: of photographs, the k-th query says whether label k is there, as slots say objects;
+            otherwise any query may.
 
     Returns:
         The loss, and `slot_classes`, `slot_colours`, `asked`, `presence` accuracies.
@@ -164,7 +188,8 @@ def slot_losses(
     if asked is not None:
         relevance, judged = relevance_losses(asked, targets, totals)
         loss, readings = loss + relevance, readings | judged
-    presence, readings_photo = presence_losses(classes, colours, targets, totals)
+    judge = label_query_losses if label_queries else presence_losses
+    presence, readings_photo = judge(classes, colours, targets, totals)
     return loss + presence, readings | readings_photo
 
 
@@ -204,6 +229,32 @@ def presence_loss(
     loss = F.binary_cross_entropy_with_logits(there[known], wanted, reduction="sum")
     right = ((there[known].detach() > 0).float() == wanted).float().mean()
     return loss / (total if total is not None else len(wanted)), {"presence": float(right)}
+
+
+def label_query_losses(
+    classes: Tensor, colours: Tensor, targets: dict[str, Tensor], totals: dict[str, float]
+) -> tuple[Tensor, dict[str, float]]:
+    """The photographs' part of `slot_losses` when every label has a query of its own.
+
+    Any query may say a label in `presence_losses`; then no token spells it clearly, and a language model does
+    not learn to compare photographs by it.
+    """
+    first, count = CLASS_INDEX[PHOTO_LABELS[0]], len(PHOTO_LABELS)
+    presence = targets["presence"]
+    known = presence >= 0
+    if not bool(known.any()):
+        return classes.sum() * 0.0, {}
+    names = first + torch.arange(count, device=classes.device)
+    wanted = torch.where(presence == 1, names, NOTHING)
+    said = classes[:, :count]
+    loss = F.cross_entropy(said[known], wanted[known], reduction="sum") / totals["presence"]
+    coloured = targets["label_colours"] != IGNORED
+    if bool(coloured.any()):
+        summed = F.cross_entropy(
+            colours[:, :count][coloured], targets["label_colours"][coloured], reduction="sum"
+        )
+        loss = loss + summed / totals["label_colours"]
+    return loss, {"presence": float((said.argmax(-1) == wanted)[known].float().mean())}
 
 
 def presence_losses(

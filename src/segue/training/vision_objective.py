@@ -18,7 +18,14 @@ from segue.training.augmentation import jitter, permute_channels, warp
 from segue.training.dense_labels import DenseHeads, centres, cross_entropy, photo_maps, scene_maps
 from segue.training.photo_evidence import LabelEvidence, coverage
 from segue.training.pools import PhotoPool, ScenePool
-from segue.training.slots import SlotTargets, photo_targets, scene_targets, slot_losses, stack_targets
+from segue.training.slots import (
+    SlotTargets,
+    checked_label_queries,
+    photo_targets,
+    scene_targets,
+    slot_losses,
+    stack_targets,
+)
 from segue.training.streams import normalise
 from segue.training.vocabulary import IGNORED
 
@@ -31,6 +38,7 @@ class VisionObjective:
             so that it meets instructions before language training.
         recolour: share of the images whose colour channels are permuted; they teach shape only.
         photo_evidence: weight of what the towers' patches must tell of photographs, see `photo_evidence`.
+        label_queries: see `slot_losses`.
         anchor: weight of the distance from the outputs that the encoders had at the start, on scenes.
     """
 
@@ -48,12 +56,14 @@ class VisionObjective:
         recolour: float = 0.3,
         photo_evidence: float = 0.0,
         anchor: float = 0.0,
+        label_queries: bool = False,
         seed: int = 0,
     ) -> None:
         self.scenes, self.photos, self.instructions = scenes, photos, instructions
         self.batch_size, self.photo_share = batch_size, photo_share if photos else 0.0
         self.recolour, self.seed = recolour, seed
         self.photo_evidence, self.anchor_weight = photo_evidence if photos else 0.0, anchor
+        self.label_queries = checked_label_queries(model, label_queries)
         self.anchor = Anchor(model) if anchor else None
         vision, aux = model.config.vision_config, model.config.aux_vision_config
         self.size = vision.image_size
@@ -133,7 +143,9 @@ class VisionObjective:
         if self.anchor is not None:
             terms |= self.anchor_terms((clip, dino, visual.queries), batch)
         assert model.slot_heads is not None
-        slots, told = slot_losses(model.slot_heads, visual.queries, batch["slots"])
+        slots, told = slot_losses(
+            model.slot_heads, visual.queries, batch["slots"], label_queries=self.label_queries
+        )
         loss = sum(terms.values(), start=torch.zeros(())) + slots
         return loss, {k: float(v.detach()) for k, v in terms.items()} | readings | told
 
