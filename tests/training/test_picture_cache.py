@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from segue.training.picture_cache import PictureCache, picture_bytes
 
@@ -61,6 +62,10 @@ def test_the_same_file_counts_once_and_a_huge_one_not_at_all(tmp_path: Path) -> 
     cache.put(other, {"streams": {"pixel_values": torch.zeros(1, 3, 40, 40)}})
     assert cache.get(other) is None
     assert cache.get(path) is not None
+
+
+def test_a_picture_itself_counts_with_its_pixels() -> None:
+    assert picture_bytes({"hw": (5, 7), "image": Image.new("RGB", (7, 5))}) == 3 * 5 * 7
 
 
 def test_workers_begin_with_nothing(tmp_path: Path) -> None:

@@ -233,4 +233,30 @@ def test_options_are_those_of_the_recipe() -> None:
 
     parameters = inspect.signature(RecordsObjective).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - GIVEN
-    assert options == {"batch_size", "longest_side", "code_prompts", "distillation", "name_presence"}
+    taught = {"code_prompts", "distillation", "name_presence", "views"}
+    assert options == {"batch_size", "longest_side"} | taught
+
+
+def test_views_change_pictures_and_masks_together(records_objective: Any) -> None:
+    _, plain = records_objective(code_prompts=2)
+    _, moving = records_objective(code_prompts=2, views=True)
+    still, seen = plain.batch(1), moving.batch(1)
+    again = records_objective(code_prompts=2, views=True)[1].batch(1)
+    for name in ("pixel_values", "pixel_values_aux", "pixel_values_sam"):
+        assert seen[name].shape == still[name].shape
+        assert not torch.equal(seen[name], still[name])
+        assert torch.equal(seen[name], again[name]), "the same step shows the same views"
+    shown, was = seen["mask_labels"], still["mask_labels"]
+    assert [m.shape for m in shown] == [m.shape for m in was]
+    assert any(not torch.equal(a, b) for a, b in zip(shown, was, strict=True))
+    assert all(bool(a.flatten(1).any(1).all()) for a in shown if len(a)), "nothing has left the picture"
+    asked, before = seen["code_prompts"], still["code_prompts"]
+    assert torch.equal(asked.codes, before.codes), "the same regions are asked for"
+    assert any(not torch.equal(a, b) for a, b in zip(asked.masks, before.masks, strict=True))
+    for name in ("input_ids", "labels", "original_hw", "resized_hw"):
+        assert torch.equal(seen[name], still[name])
+
+
+def test_kept_features_are_of_images_as_they_are(records_objective: Any, tmp_path: Path) -> None:
+    _, stage = records_objective(views=True, features=tmp_path)
+    assert stage.views is False

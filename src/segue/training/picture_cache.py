@@ -42,7 +42,7 @@ class PictureCache:
         return picture
 
     def put(self, path: Path, picture: dict[str, Any]) -> None:
-        """Keep a picture with pixel `streams`; the ones that were not asked for the longest make room."""
+        """Keep a picture; the ones that were not asked for the longest make room."""
         stamp, needed = file_stamp(path), picture_bytes(picture)
         if stamp is None or needed > self.most_bytes:
             return
@@ -59,8 +59,10 @@ class PictureCache:
 
 
 def picture_bytes(picture: dict[str, Any]) -> int:
-    """Size of a picture's pixel streams."""
-    return sum(stream.numel() * stream.element_size() for stream in picture["streams"].values())
+    """Size of a picture's pixels: of its encoders' `streams`, and of the RGB `image` itself."""
+    streams = sum(stream.numel() * stream.element_size() for stream in picture.get("streams", {}).values())
+    image = picture.get("image")
+    return streams + (3 * image.width * image.height if image is not None else 0)
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:

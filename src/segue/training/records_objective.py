@@ -24,6 +24,7 @@ from segue.training.model_features import ModelFeatures
 from segue.training.name_presence import NamePresence
 from segue.training.picture_cache import PictureCache
 from segue.training.skips import Skip, SkipJournal
+from segue.training.views import View, draw_views
 
 BUCKET = 8
 """Batches that are drawn together and sorted by images and length, so that little is padded."""
@@ -86,6 +87,7 @@ class RecordsObjective:
         distillation: Weight of the squared distance between a `[SEG]` prompt and the code of its region.
         names: Which names of the data the model's object slots read; None where it has none.
         name_presence: Weight of the loss of these readings.
+        views: Show images a little differently each time, see `segue.training.views`; not with `features`.
 
     Source: paper silent; ours.
     """
@@ -107,6 +109,7 @@ class RecordsObjective:
         distillation: float = 0.0,
         names: NamePresence | None = None,
         name_presence: float = 0.0,
+        views: bool = False,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
         self.width, self.code_prompts, self.distillation = prompt_width, code_prompts, distillation
@@ -114,7 +117,7 @@ class RecordsObjective:
         self.trainable, self.batch_size = trainable, batch_size
         self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
-        self.features = features
+        self.features, self.views = features, views and features is None
         self.journal = journal or SkipJournal(None)
         self.opened = PictureCache()
         self.bucket: tuple[int, list[list[Example]]] = (-1, [])
@@ -237,12 +240,14 @@ class RecordsObjective:
         conversation, root = example.drawn.conversation, example.drawn.root
         pictures = [self.picture(root / image.path) for image in conversation.images]
         hws = [picture["hw"] for picture in pictures]
+        draw = [self.mixture.seed, example.step, example.place, example.attempt]
         for image, hw in zip(conversation.images, hws, strict=True):
             if image.height and image.width and (image.height, image.width) != hw:
                 raise _another_size(conversation, image.path, (image.height, image.width), hw)
+        views = draw_views(conversation, hws, np.random.default_rng([*draw, 3])) if self.views else None
         item: dict[str, Any] = dict(example.item)
         item["num_images"] = len(pictures)
-        item["mask_labels"] = self.mask_labels(conversation, example.targets, hws)
+        item["mask_labels"] = self.mask_labels(conversation, example.targets, hws, views)
         item["seg_image_index"] = [image_index for image_index, _ in example.targets]
         item["original_hw"] = torch.tensor([self.target_hw(hw) for hw in hws])
         item["resized_hw"] = torch.tensor([self.processor.sam_stream.resized_hw(hw) for hw in hws])
@@ -250,19 +255,20 @@ class RecordsObjective:
             item["codes"] = seg_codes(conversation, example.targets, self.width)
         if self.code_prompts:
             sizes = [self.target_hw(hw) for hw in hws]
-            rng = np.random.default_rng([self.mixture.seed, example.step, example.place, example.attempt, 2])
-            item["code_prompts"] = draw_code_prompts(conversation, sizes, self.code_prompts, self.width, rng)
+            item["code_prompts"] = draw_code_prompts(
+                conversation, sizes, self.code_prompts, self.width, np.random.default_rng([*draw, 2]), views
+            )
         if self.names is not None:
             item["shown"] = self.names.targets(conversation, self.mixture.sources[example.drawn.source])
         if self.features is not None:
             item["pictures"] = pictures
         else:
-            streams = [picture["streams"] for picture in pictures]
+            streams = self.streams(pictures, views)
             item |= {name: torch.cat([stream[name] for stream in streams]) for name in streams[0]}
         return item
 
     def picture(self, path: Path) -> dict[str, Any]:
-        """One image: `hw`, and its pixel `streams`, or its `key` and features where they are kept."""
+        """One image: `hw`, and its pixel `streams` (itself for views of it), or its `key` and features."""
         key = None
         if self.features is not None:
             key = self.features.key(path)
@@ -272,11 +278,18 @@ class RecordsObjective:
         picture = self.opened.get(path)
         if picture is None:
             image = load_image(path)
-            streams = self.processor.encode_pixels([image])
-            picture = {"hw": (image.height, image.width), "streams": streams}
+            picture = {"hw": (image.height, image.width)}
+            picture |= {"image": image} if self.views else {"streams": self.processor.encode_pixels([image])}
             if self.features is None:
                 self.opened.put(path, picture)
         return picture | {"key": key}
+
+    def streams(self, pictures: list[dict[str, Any]], views: list[View] | None) -> list[dict[str, Tensor]]:
+        """The pixel streams of images, as they are or as they are seen."""
+        if views is None:
+            return [picture["streams"] for picture in pictures]
+        seen = [view.image(picture["image"]) for view, picture in zip(views, pictures, strict=True)]
+        return [self.processor.encode_pixels([image]) for image in seen]
 
     def target_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
         """The size at which masks are compared: the photograph's, up to `longest_side`."""
@@ -284,9 +297,13 @@ class RecordsObjective:
         return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
 
     def mask_labels(
-        self, conversation: Conversation, targets: Targets, hws: list[tuple[int, int]]
+        self,
+        conversation: Conversation,
+        targets: Targets,
+        hws: list[tuple[int, int]],
+        views: list[View] | None = None,
     ) -> list[Tensor]:
-        """For each image `[K, H, W]` bool: the masks of its `[SEG]` in text order, at `target_hw`."""
+        """For each image `[K, H, W]` bool: its `[SEG]`' masks in text order, at `target_hw`, as seen."""
         stacks: list[list[np.ndarray]] = [[] for _ in hws]
         for image_index, rids in targets:
             parts = []
@@ -296,7 +313,8 @@ class RecordsObjective:
                     path = conversation.images[image_index].path
                     raise _another_size(conversation, path, tuple(rle["size"]), hws[image_index])
                 parts.append(masks.decode(rle))
-            stacks[image_index].append(resize_mask(masks.union(parts), self.target_hw(hws[image_index])))
+            whole = resize_mask(masks.union(parts), self.target_hw(hws[image_index]))
+            stacks[image_index].append(views[image_index].mask(whole) if views is not None else whole)
         return [
             torch.from_numpy(np.stack(stack))
             if stack
