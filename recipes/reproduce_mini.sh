@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains segue-mini from nothing: five stages, the first two side by side (one core each), then the package weights.
-# About two and a half hours on two cores. Killed at any moment, it goes on from the last checkpoint.
+# Trains segue-mini from nothing: six stages, the first two side by side (one core each), then the package weights.
+# About three and a half hours on two cores. Killed at any moment, it goes on from the last checkpoint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OMP_WAIT_POLICY=PASSIVE
@@ -12,6 +12,7 @@ OMP_NUM_THREADS=1 "$segue" train recipes/mini_masks.yaml --out runs/mini/masks -
 masks=$!
 wait "$vision"
 OMP_NUM_THREADS=1 "$segue" train recipes/mini_slots.yaml --out runs/mini/slots --resume
+OMP_NUM_THREADS=1 "$segue" train recipes/mini_photos.yaml --out runs/mini/photos --resume
 OMP_NUM_THREADS=1 "$segue" train recipes/mini_conversation.yaml --out runs/mini/conversation --resume
 wait "$masks"
 "$segue" train recipes/mini_joint.yaml --out runs/mini/joint --resume
