@@ -51,18 +51,34 @@ def test_targets_say_shown_not_shown_and_not_known(slots: tuple[Any, Any]) -> No
     assert names.targets(talk, object()).tolist() == [[-1, -1], [-1, -1]]
 
 
-def test_the_loss_by_hand(slots: tuple[Any, Any]) -> None:
+def test_each_name_is_said_by_its_query_by_hand(slots: tuple[Any, Any]) -> None:
     model, _ = slots
     names = NamePresence.of(model, ["lamp", "mug"])
     torch.manual_seed(0)
     queries = torch.randn(2, 3, model.config.qformer_config.hidden_size)
     targets = torch.tensor([[0, 1], [-1, 1]])
-    logits = model.slot_heads.classes(queries)[..., [CLASS_INDEX["lamp"], CLASS_INDEX["mug"]]]
-    there = logits.exp().mean(1).log()
-    by_hand = [F.softplus(there[0, 0]), F.softplus(-there[0, 1]), F.softplus(-there[1, 1])]
+    logs = model.slot_heads.classes(queries).log_softmax(-1)
+    mug, nothing = CLASS_INDEX["mug"], logs.shape[-1] - 1
+    by_hand = [-logs[0, 0, nothing], -logs[0, 1, mug], -logs[1, 1, mug]]
     torch.testing.assert_close(names.loss(model, queries, targets, None), torch.stack(by_hand).mean())
     torch.testing.assert_close(names.loss(model, queries, targets, 6.0), torch.stack(by_hand).sum() / 6)
     assert float(names.loss(model, queries, torch.full((2, 2), -1), None).detach()) == 0.0
+
+
+def test_any_query_may_say_the_names_that_have_none_by_hand(slots: tuple[Any, Any]) -> None:
+    model, _ = slots
+    names = NamePresence.of(model, ["lamp", "mug"])
+    torch.manual_seed(0)
+    queries = torch.randn(2, 1, model.config.qformer_config.hidden_size)
+    targets = torch.tensor([[1, 1], [-1, 0]])
+    logits = model.slot_heads.classes(queries)
+    there = logits[:, 0, CLASS_INDEX["mug"]]
+    by_hand = [
+        -logits.log_softmax(-1)[0, 0, CLASS_INDEX["lamp"]],
+        F.softplus(-there[0]),
+        F.softplus(there[1]),
+    ]
+    torch.testing.assert_close(names.loss(model, queries, targets, None), torch.stack(by_hand).mean())
 
 
 def test_only_models_with_slots_read_names(tiny: Callable[..., Any], slots: tuple[Any, Any]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segue.models.modeling_prima import PrimaModel
@@ -79,7 +80,10 @@ class NamePresence:
         return found
 
     def loss(self, model: PrimaModel, queries: Tensor, targets: Tensor, total: float | None) -> Tensor:
-        """`presence_loss` of the names.
+        """Cross-entropy of "this name" against "nothing", each of the commonest names at a query of its own.
+
+        The visual token of that query spells the name if the image shows it, so that the language model finds
+        it at one place. Names for which no query is left may be said by any (`presence_loss`).
 
         Args:
             queries: `[N, Q, C]` the model's visual queries.
@@ -87,6 +91,13 @@ class NamePresence:
             total: how many targets of the whole step are known; None for these alone.
         """
         assert model.slot_heads is not None
-        numbers = list(self.classes.values())
-        logits = model.slot_heads.classes(queries)[..., numbers]
-        return presence_loss(logits, targets.to(queries.device), total)[0]
+        targets = targets.to(queries.device)
+        numbers = torch.tensor(list(self.classes.values()), device=queries.device)
+        own = min(len(numbers), queries.shape[1])
+        total = total if total is not None else max(float((targets >= 0).sum()), 1.0)
+        logits = model.slot_heads.classes(queries)
+        known = targets[:, :own] >= 0
+        wanted = torch.where(targets[:, :own] == 1, numbers[:own], logits.shape[-1] - 1)
+        said = F.cross_entropy(logits[:, :own][known], wanted[known], reduction="sum") / total
+        others = logits[..., numbers[own:]]
+        return said + presence_loss(others, targets[:, own:], total)[0]
