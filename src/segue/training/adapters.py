@@ -114,7 +114,6 @@ FINETUNE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
             "code_prompts": 6,
             "distillation": 1.0,
             "name_presence": 0.5,
-            "views": True,
         },
         "optimiser": {"muon_rate": 0.01, "muon_parts": ["sam"]},
         "finetune": {"least_steps": 1000},
