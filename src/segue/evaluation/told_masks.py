@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from segue import masks
 from segue.errors import InputError
+from segue.evaluation.replay import targets_of
 from segue.images import load_image
 from segue.inference.session import LoadedModel, load
-from segue.models.losses import resize_logits
 from segue.records import Conversation, grounded_markup, read_jsonl
 
 
@@ -36,26 +36,23 @@ def told_ious(model: LoadedModel, conversation: Conversation, root: Path) -> lis
         if turn.role == "user":
             turns.append(("user", turn.text))
         elif turn.role == "assistant":
-            markup, named = grounded_markup(conversation, index, processor.dialect)
-            turns.append(("assistant", markup))
-            targets += named
+            turns.append(("assistant", grounded_markup(conversation, index, processor.dialect)[0]))
+            targets += targets_of(conversation, index)
     if not targets:
         return []
     images = [load_image(root / image.path) for image in conversation.images]
     hws = [(image.height, image.width) for image in images]
     resized = [processor.sam_stream.resized_hw(hw) for hw in hws]
     item: dict[str, Any] = dict(processor.encode_turns(turns, len(images)))
-    item |= {"num_images": len(images), "seg_image_index": [k for k, _ in targets]}
+    item |= {"num_images": len(images), "seg_image_index": [target.image_index for target in targets]}
     item |= processor.encode_pixels(images)
     batch = dict(processor.collate([item]))
     device = model.model.device
     output = model.model(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()})
-    ious = []
-    for logits, (k, rids) in zip(output.mask_logits.cpu(), targets, strict=True):
-        drawn = resize_logits(logits[None], resized[k], hws[k], processor.sam_stream.size)[0] > 0
-        truth = masks.union([masks.decode(conversation.mask_of(rid, "score")) for rid in rids])
-        ious.append(masks.iou(drawn.numpy(), truth))
-    return ious
+    drawn = processor.post_process_masks(
+        output.mask_logits.cpu(), item["seg_image_index"], torch.tensor(hws), torch.tensor(resized)
+    )
+    return [masks.iou(mask, target.mask) for (mask, _), target in zip(drawn, targets, strict=True)]
 
 
 def told_masks_score(model: LoadedModel, conversations: Sequence[Conversation], root: Path) -> dict[str, Any]:

@@ -82,6 +82,6 @@ def pad_square(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """
     square = np.zeros((size, size, *array.shape[2:]), np.uint8)
     if array.ndim == 3:
-        square[:] = np.round(np.asarray(IMAGENET_MEAN) * 255).astype(np.uint8)
+        square[:] = MEAN_COLOUR
     square[: array.shape[0], : array.shape[1]] = array
     return square

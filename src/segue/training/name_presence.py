@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from segue.models.modeling_prima import PrimaModel
 from segue.records import Conversation, ImageRef
-from segue.training.slots import presence_loss
+from segue.training.slots import own_query_loss, presence_loss
 
 MOST_NAMES = 256
 """The commonest names of the data that slots learn to read."""
@@ -80,7 +79,7 @@ class NamePresence:
         return found
 
     def loss(self, model: PrimaModel, queries: Tensor, targets: Tensor, total: float | None) -> Tensor:
-        """Cross-entropy of "this name" against "nothing", each of the commonest names at a query of its own.
+        """`own_query_loss` of the commonest names, each at a query of its own.
 
         The visual token of that query spells the name if the image shows it, so that the language model finds
         it at one place. Names for which no query is left may be said by any (`presence_loss`).
@@ -96,8 +95,5 @@ class NamePresence:
         own = min(len(numbers), queries.shape[1])
         total = total if total is not None else max(float((targets >= 0).sum()), 1.0)
         logits = model.slot_heads.classes(queries)
-        known = targets[:, :own] >= 0
-        wanted = torch.where(targets[:, :own] == 1, numbers[:own], logits.shape[-1] - 1)
-        said = F.cross_entropy(logits[:, :own][known], wanted[known], reduction="sum") / total
-        others = logits[..., numbers[own:]]
-        return said + presence_loss(others, targets[:, own:], total)[0]
+        summed, _ = own_query_loss(logits, numbers[:own], targets[:, :own])
+        return summed / total + presence_loss(logits[..., numbers[own:]], targets[:, own:], total)[0]

@@ -231,6 +231,24 @@ def presence_loss(
     return loss / (total if total is not None else len(wanted)), {"presence": float(right)}
 
 
+def own_query_loss(classes: Tensor, numbers: Tensor, presence: Tensor) -> tuple[Tensor, float]:
+    """Cross-entropy of "this name" against "nothing", the k-th name at the k-th query.
+
+    Args:
+        classes: `[N, Q, classes + 1]` logits; the last class is nothing.
+        numbers: `[K]` classes of the names, at most Q.
+        presence: `[N, K]` 1 / 0 / -1 (not known).
+
+    Returns:
+        The sum over what is known, and the share of it that is said rightly (0 when nothing is).
+    """
+    known = presence >= 0
+    said = classes[:, : len(numbers)][known]
+    wanted = torch.where(presence == 1, numbers, classes.shape[-1] - 1)[known]
+    right = float((said.argmax(-1) == wanted).float().mean()) if len(wanted) else 0.0
+    return F.cross_entropy(said, wanted, reduction="sum"), right
+
+
 def label_query_losses(
     classes: Tensor, colours: Tensor, targets: dict[str, Tensor], totals: dict[str, float]
 ) -> tuple[Tensor, dict[str, float]]:
@@ -240,21 +258,18 @@ def label_query_losses(
     not learn to compare photographs by it.
     """
     first, count = CLASS_INDEX[PHOTO_LABELS[0]], len(PHOTO_LABELS)
-    presence = targets["presence"]
-    known = presence >= 0
-    if not bool(known.any()):
+    if not bool((targets["presence"] >= 0).any()):
         return classes.sum() * 0.0, {}
-    names = first + torch.arange(count, device=classes.device)
-    wanted = torch.where(presence == 1, names, NOTHING)
-    said = classes[:, :count]
-    loss = F.cross_entropy(said[known], wanted[known], reduction="sum") / totals["presence"]
+    numbers = first + torch.arange(count, device=classes.device)
+    summed, right = own_query_loss(classes, numbers, targets["presence"])
+    loss = summed / totals["presence"]
     coloured = targets["label_colours"] != IGNORED
     if bool(coloured.any()):
         summed = F.cross_entropy(
             colours[:, :count][coloured], targets["label_colours"][coloured], reduction="sum"
         )
         loss = loss + summed / totals["label_colours"]
-    return loss, {"presence": float((said.argmax(-1) == wanted)[known].float().mean())}
+    return loss, {"presence": right}
 
 
 def presence_losses(
