@@ -8,6 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.dinov2_with_registers import Dinov2WithRegistersConfig
 from transformers.models.instructblip import InstructBlipQFormerConfig, InstructBlipVisionConfig
+from transformers.models.resnet import ResNetConfig
 from transformers.models.sam import SamConfig
 
 from segue.errors import ModelError
@@ -116,6 +117,7 @@ class PrimaConfig(GroundedConfig):
         "vision_config": InstructBlipVisionConfig,
         "aux_vision_config": Dinov2WithRegistersConfig,
         "qformer_config": InstructBlipQFormerConfig,
+        "label_reader_config": SubConfigSpec(config_class=ResNetConfig, optional=True),
     }
 
     vision_config: Any = None
@@ -198,6 +200,18 @@ class PrimaConfig(GroundedConfig):
     image_index_embedding: bool = False
     """Add the LM embedding of `(IMAGEi)` to each visual token of image i; needs `identifier_token_ids`."""
 
+    label_reader_config: Any = None
+    """A ResNet that reads which of `label_reader_names` an image shows; None is off. Stream
+    `pixel_values_labels`. See `segue.models.label_reader`. Source: ours."""
+
+    label_reader_size: int = 320
+    """Side in pixels of the square that the label reader sees. Source: ours; at 240, glasses were told as
+    present with an AUC of 0.72 where 320 gave 0.83, after as many steps."""
+
+    label_reader_names: list[str] | tuple[str, ...] = ()
+    """Those of `slot_classes` that the label reader tells. The k-th is spelled, by its `slot_word_ids`, on
+    the visual token of the k-th query. Source: ours."""
+
     image_number_ids: list[int] | tuple[int, ...] = ()
     """Token ids of " 1", " 2", ... (the last one of each): their LM embeddings are added beside those of the
     identifiers; empty is off.
@@ -233,6 +247,7 @@ class PrimaConfig(GroundedConfig):
                 where="config.slot_word_ids",
                 fix="give the ids of each name of slot_classes and slot_attributes, or none",
             )
+        self.check_label_reader()
         if self.image_index_embedding and not self.identifier_token_ids:
             raise ModelError(
                 "image_index_embedding needs identifier tokens",
@@ -240,4 +255,23 @@ class PrimaConfig(GroundedConfig):
                 found="none",
                 where="PrimaConfig",
                 fix="use a tokenizer that has (IMAGE1).. as tokens",
+            )
+
+    def check_label_reader(self) -> None:
+        """Refuse a label reader whose names could not be spelled.
+
+        Raises:
+            ModelError: It has no names, or others than `slot_classes`, or more than there are queries.
+        """
+        names = list(self.label_reader_names)
+        if self.label_reader_config is None:
+            return
+        unknown = [name for name in names if name not in self.slot_classes]
+        if not names or unknown or len(names) > self.num_query_tokens:
+            raise ModelError(
+                "the label reader's names do not fit",
+                expected=f"1 to {self.num_query_tokens} of slot_classes",
+                found=f"{len(names)} names, unknown: {', '.join(unknown) or 'none'}",
+                where="config.label_reader_names",
+                fix="name classes of the slots, or leave label_reader_config out",
             )

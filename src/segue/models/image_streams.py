@@ -70,12 +70,13 @@ class ImageStream:
 def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, dict[str, Any]]:
     """Image streams whose sizes agree with a PRIMA configuration.
 
-    CLIP and DINOv2 see the whole picture squeezed to a square (InstructBLIP's own resizing; DINOv2's usual
-    centre crop would hide what masks are asked for); SAM sees it with its longest side fitted and the rest
-    padded.
+    SAM sees the picture with its longest side fitted and the rest padded; the others see all of it squeezed
+    to a square (InstructBLIP's own resizing; DINOv2's usual centre crop would hide what masks are asked
+    for).
     """
     vision, aux = config.vision_config.image_size, aux_size or config.aux_vision_config.image_size
-    return {
+    labels = {"size": config.label_reader_size, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return ({"pixel_values_labels": labels} if config.label_reader_config is not None else {}) | {
         "pixel_values": {"size": vision, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
         "pixel_values_aux": {"size": aux, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
         "pixel_values_sam": {

@@ -120,30 +120,30 @@ class GroundedModel(PreTrainedModel):
         """
         raise NotImplementedError
 
-    def encode_pair(
-        self,
-        pixel_values: Tensor | None,
-        pixel_values_aux: Tensor | None,
-        vision_features: Tensor | None,
-        aux_features: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Features of both encoders of a family that has two: those given, or the pixels' own.
+    def encode_pair(self, streams: dict[str, Tensor | None], **features: Tensor | None) -> dict[str, Tensor]:
+        """Features of a family that has two encoders: those given, or the pixels' own.
+
+        Args:
+            streams: pixels by the names of the processor's streams; all of them, unless the features of
+                both encoders are given.
+            **features: by the names of `encode_features`.
 
         Raises:
-            AlignmentError: Neither both features nor both pixel streams are there.
+            AlignmentError: Neither both features nor all pixel streams are there.
         """
-        if vision_features is not None and aux_features is not None:
-            return vision_features, aux_features
-        if pixel_values is None or pixel_values_aux is None:
+        given = {name: value for name, value in features.items() if value is not None}
+        if {"vision_features", "aux_features"} <= given.keys():
+            return given
+        shown = {name: value for name, value in streams.items() if value is not None}
+        if shown.keys() != streams.keys():
             raise AlignmentError(
                 "no images",
-                expected="pixel_values and pixel_values_aux, or vision_features and aux_features",
-                found="neither pair",
+                expected=f"{' and '.join(streams)}, or vision_features and aux_features",
+                found=" and ".join(shown) or "no pixels",
                 where="encode_images",
                 fix="pass what the processor returns",
             )
-        features = self.encode_features(pixel_values=pixel_values, pixel_values_aux=pixel_values_aux)
-        return features["vision_features"], features["aux_features"]
+        return self.encode_features(**shown)
 
     def encode_sam(self, pixel_values_sam: Tensor) -> Tensor:
         """`[N, 3, S, S]` to `[N, C, S/16, S/16]` embeddings; without gradient while the encoder is frozen."""

@@ -108,7 +108,10 @@ class MirasModel(LisaModel):
             vision_features: `[N, P, C]` and `aux_features` `[N, C_aux, G, G]` in place of pixels where the
                 frozen encoders' outputs are cached.
         """
-        vision_features, aux_features = self.encode_pair(
-            pixel_values, pixel_values_aux, vision_features, aux_features
+        features = self.encode_pair(
+            {"pixel_values": pixel_values, "pixel_values_aux": pixel_values_aux},
+            vision_features=vision_features,
+            aux_features=aux_features,
         )
-        return super().encode_images(num_images, vision_features=self.fusion(vision_features, aux_features))
+        fused = self.fusion(features["vision_features"], features["aux_features"])
+        return super().encode_images(num_images, vision_features=fused)

@@ -12,6 +12,7 @@ from transformers import initialization as init
 
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import PrimaConfig
+from segue.models.label_reader import LabelReader, spelled
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.visual_tokens import (
     FeatureFusion,
@@ -39,6 +40,7 @@ class PrimaModel(GroundedModel):
         self.reader = InstructionQueries(config)
         self.image_projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
         self.slot_heads = ObjectSlotHeads(config) if config.num_object_slots else None
+        self.label_reader = LabelReader(config) if config.label_reader_config is not None else None
         self.post_init()
 
     @torch.no_grad()
@@ -54,6 +56,8 @@ class PrimaModel(GroundedModel):
         elif isinstance(module, ObjectSlotHeads):
             if module.mark is not None:
                 init.normal_(module.mark, std=self.config.text_config.initializer_range)
+        elif isinstance(module, LabelReader):
+            module.reset()
         elif isinstance(module, RelationalQueries):
             init.normal_(module.queries, std=0.02)
             reset_attention(module.attention)
@@ -75,8 +79,13 @@ class PrimaModel(GroundedModel):
         return features[0], features[1]
 
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
-        vision, aux = self.encode_towers(**streams)
-        return {"vision_features": vision, "aux_features": aux}
+        vision, aux = self.encode_towers(streams["pixel_values"], streams["pixel_values_aux"])
+        features = {"vision_features": vision, "aux_features": aux}
+        if self.label_reader is not None:
+            trains = any(p.requires_grad for p in self.label_reader.parameters())
+            with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+                features["label_features"] = self.label_reader(streams["pixel_values_labels"])
+        return features
 
     def encode_images(  # type: ignore[override]
         self,
@@ -85,8 +94,10 @@ class PrimaModel(GroundedModel):
         qformer_attention_mask: Tensor,
         pixel_values: Tensor | None = None,
         pixel_values_aux: Tensor | None = None,
+        pixel_values_labels: Tensor | None = None,
         vision_features: Tensor | None = None,
         aux_features: Tensor | None = None,
+        label_features: Tensor | None = None,
         **_: Any,
     ) -> VisualTokens:
         """Images and instructions to visual tokens.
@@ -95,20 +106,32 @@ class PrimaModel(GroundedModel):
             num_images: B counts that sum to N.
             qformer_input_ids: `[B, Lq]`, the instruction in the Q-Former's own vocabulary.
             qformer_attention_mask: `[B, Lq]`.
-            pixel_values: `[N, 3, Hc, Wc]`; with `pixel_values_aux` `[N, 3, Hd, Wd]`.
+            pixel_values: `[N, 3, Hc, Wc]`; with `pixel_values_aux` `[N, 3, Hd, Wd]`, and for a model that
+                has a label reader `pixel_values_labels` `[N, 3, S, S]`.
             vision_features: `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` in place of pixels where the
                 frozen towers' outputs are cached.
+            label_features: `[N, K, 1 + A]` of the label reader, beside those two; without it no label is
+                spelled, which the queries do not depend on.
         """
-        vision_features, aux_features = self.encode_pair(
-            pixel_values, pixel_values_aux, vision_features, aux_features
+        streams = {"pixel_values": pixel_values, "pixel_values_aux": pixel_values_aux}
+        if self.label_reader is not None:
+            streams["pixel_values_labels"] = pixel_values_labels
+        features = self.encode_pair(
+            streams,
+            vision_features=vision_features,
+            aux_features=aux_features,
+            label_features=label_features,
         )
-        fused = self.fusion(vision_features, aux_features)
+        fused = self.fusion(features["vision_features"], features["aux_features"])
         outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
         tokens, asked = self.image_projection(outputs), None
         if self.config.visual_token_rms:
             tokens = self.config.visual_token_rms * F.rms_norm(tokens, tokens.shape[-1:])
         if self.config.slot_word_ids:
             words = self.spell_slots(outputs[:, : self.config.num_query_tokens])
+            tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
+        if "label_features" in features:
+            words = spelled(features["label_features"], *self.label_words())
             tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if self.slot_heads is not None and self.slot_heads.mark is not None:
             named = self.named_slots(qformer_input_ids).repeat_interleave(
@@ -150,12 +173,23 @@ class PrimaModel(GroundedModel):
         """LM embeddings of what the slot heads read from `[N, Q, C]` queries, `[N, Q, D]`; see the config."""
         assert self.slot_heads is not None
         classes, attributes, _ = self.slot_heads(queries)
-        embedding = self.get_input_embeddings()
-        names = [embedding(torch.tensor(ids, device=queries.device)) for ids in self.config.slot_word_ids]
-        table = torch.stack([name.mean(0) for name in names])
+        table = self.word_table()
         seen = classes.softmax(-1)[..., :-1]
         mixed = torch.cat([seen, seen.sum(-1, keepdim=True) * attributes.softmax(-1)], dim=-1)
         return mixed @ table
+
+    def word_table(self) -> Tensor:
+        """LM embeddings of the names of all slot classes and then attributes, `[classes + attributes, D]`."""
+        embedding = self.get_input_embeddings()
+        names = [embedding(torch.tensor(i, device=self.device)) for i in self.config.slot_word_ids]
+        return torch.stack([name.mean(0) for name in names])
+
+    def label_words(self) -> tuple[Tensor, Tensor]:
+        """LM embeddings of the label reader's names `[K, D]` and of the attributes `[A, D]`."""
+        classes = list(self.config.slot_classes)
+        table = self.word_table()
+        chosen = [classes.index(name) for name in self.config.label_reader_names]
+        return table[chosen], table[len(classes) :]
 
 
 def reset_attention(attention: nn.MultiheadAttention) -> None:

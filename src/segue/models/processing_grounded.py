@@ -239,6 +239,7 @@ class GroundedProcessor(ProcessorMixin):
             *self.streams,
             "vision_features",
             "aux_features",
+            "label_features",
             "image_embeddings",
             "original_hw",
             "resized_hw",

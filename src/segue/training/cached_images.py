@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +33,23 @@ class CachedImages:
         self.scenes, self.photos, self.photo_views = scenes, photos, photo_views
         self.size = model.config.vision_config.image_size
         self.num_slots = model.config.num_object_slots
-        self.features: dict[str, FeatureCache] = {
-            "scenes": cache_features(model, cache, "scenes", len(scenes), self.scene_picture)
+        details = model.config.label_reader_size if model.label_reader is not None else None
+        shown: dict[str, tuple[int, Callable[..., NDArray[np.uint8]]]] = {
+            "scenes": (len(scenes), self.scene_picture)
         }
         if photos is not None:
-            self.features["photos"] = cache_features(
-                model, cache, "photos", len(photos) * photo_views, self.photo_picture
+            shown["photos"] = (len(photos) * photo_views, self.photo_picture)
+        self.features: dict[str, FeatureCache] = {
+            name: cache_features(
+                model,
+                cache,
+                name,
+                count,
+                picture,
+                detailed=None if details is None else partial(picture, size=details),
             )
+            for name, (count, picture) in shown.items()
+        }
 
     def scene_picture(self, index: int, size: int | None = None) -> NDArray[np.uint8]:
         """A scene at `size` (the towers' by default)."""
@@ -58,9 +70,10 @@ class CachedImages:
                 image, labels = flip(image, labels)
         return np.ascontiguousarray(image), np.ascontiguousarray(labels)
 
-    def photo_picture(self, view: int) -> NDArray[np.uint8]:
-        """The crop squeezed to the towers' square."""
-        return resize_pair(*self.photo_crop(view), (self.size, self.size))[0]
+    def photo_picture(self, view: int, size: int | None = None) -> NDArray[np.uint8]:
+        """The crop squeezed to a square of `size` (the towers' by default)."""
+        wanted = size or self.size
+        return resize_pair(*self.photo_crop(view), (wanted, wanted))[0]
 
     def views(self, source: str, images: list[int], rng: np.random.Generator) -> list[int]:
         """Views of images: scenes are their own, of a photograph any crop."""

@@ -20,7 +20,7 @@ from segue.training.accumulation import WHOLE, Share
 from segue.training.augmentation import pad_square, resize_pair
 from segue.training.cached_images import CachedImages
 from segue.training.dialogues import Dialogue, ListingFirst, Mention, draw_dialogue, with_noise
-from segue.training.features import drop_features
+from segue.training.features import blur_labels, drop_features
 from segue.training.phrase_codes import phrase_code
 from segue.training.pointing import UNKNOWN, AttentionInputs, PointedStates, pointed_states, pointing_loss
 from segue.training.pools import PhotoPool, ScenePool
@@ -57,6 +57,7 @@ class ConversationObjective:
         pointing_ahead: its weight over the states before them.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
         label_queries: see `slot_losses`; pointing then shows the query of a photograph's label.
+        label_noise: see `blur_labels`; of models that have a label reader.
 
     Source: ours.
     """
@@ -85,6 +86,7 @@ class ConversationObjective:
         pointing_ahead: float = 0.0,
         pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
         label_queries: bool = False,
+        label_noise: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.processor, self.batch_size, self.photo_share, self.seed = (
@@ -107,7 +109,7 @@ class ConversationObjective:
             "phrase_token_id": int(processor.tokenizer.convert_tokens_to_ids(PHRASE_START)),
             "seg_token_id": model.config.seg_token_id,
         }
-        self.feature_dropout = feature_dropout
+        self.feature_dropout, self.label_noise = feature_dropout, label_noise
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.token_weights = name_weights(processor, name_weight)
@@ -137,11 +139,7 @@ class ConversationObjective:
             # A generator for each dialogue: what is drawn for it does not depend on how the batch is shared.
             rng = np.random.default_rng([self.seed, step, 5, k])
             views = self.images.views(dialogue.source, dialogue.images, rng)
-            vision, aux = (
-                drop_features(f, self.feature_dropout, rng)
-                for f in self.images.features[dialogue.source](views)
-            )
-            item = encoded | {"vision_features": vision, "aux_features": aux, "num_images": len(views)}
+            item = encoded | self.features(dialogue.source, views, rng) | {"num_images": len(views)}
             if self.masks:
                 item |= self.mask_inputs(dialogue, views)
             items.append(item)
@@ -154,6 +152,15 @@ class ConversationObjective:
         if self.seen:
             batch["pointed"] = dict(zip(self.pointing, self.pointed_states(batch, pointed), strict=True))
         return batch
+
+    def features(self, source: str, views: list[int], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Cached features of some views, a little less sure than they are."""
+        found = self.images.features[source](views)
+        for name in ("vision_features", "aux_features"):
+            found[name] = drop_features(found[name], self.feature_dropout, rng)
+        if "label_features" in found:
+            found["label_features"] = blur_labels(found["label_features"], self.label_noise, rng)
+        return found
 
     def pointed_states(
         self, batch: dict[str, Any], places: list[tuple[int, int]]

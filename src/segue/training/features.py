@@ -20,17 +20,13 @@ from segue.training.streams import normalise
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Tower outputs by image: `[N, Lc, Dc]` and `[N, Ld, Dd]`, float16."""
+    """What `encode_features` says of every image, by name: `[N, ...]` float16 each."""
 
-    vision: NDArray[np.float16]
-    aux: NDArray[np.float16]
+    arrays: dict[str, NDArray[np.float16]]
 
-    def __call__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+    def __call__(self, indices: list[int]) -> dict[str, Tensor]:
         """Features of some images as float32 tensors."""
-        return (
-            torch.from_numpy(np.asarray(self.vision[indices])).float(),
-            torch.from_numpy(np.asarray(self.aux[indices])).float(),
-        )
+        return {n: torch.from_numpy(np.asarray(a[indices])).float() for n, a in self.arrays.items()}
 
 
 def drop_features(features: Tensor, share: float, rng: np.random.Generator) -> Tensor:
@@ -45,13 +41,27 @@ def drop_features(features: Tensor, share: float, rng: np.random.Generator) -> T
 
 
 def tower_hash(model: PrimaModel) -> str:
-    """Changes when a weight of the towers changes, so that a stale cache is never read."""
+    """Changes when a weight of what is cached changes, so that a stale cache is never read."""
     digest = hashlib.sha256()
-    for tower in (model.vision_model, model.aux_vision_model):
-        for name, parameter in tower.named_parameters():
+    for tower in (model.vision_model, model.aux_vision_model, model.label_reader):
+        for name, value in tower.state_dict().items() if tower is not None else ():
             digest.update(name.encode())
-            digest.update(parameter.detach().contiguous().numpy().tobytes())
+            digest.update(value.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def blur_labels(features: Tensor, spread: float, rng: np.random.Generator) -> Tensor:
+    """Label features `[N, K, 1 + A]` whose presences are less sure than they are on images that were learned.
+
+    Args:
+        spread: standard deviation of what is added to the logits of presence.
+
+    Source: ours; a language model that meets only sure presences compares badly where they are not.
+    """
+    if spread == 0:
+        return features
+    noise = spread * rng.standard_normal(features.shape[:2], dtype=np.float32)
+    return torch.cat([features[..., :1] + torch.from_numpy(noise)[..., None], features[..., 1:]], dim=-1)
 
 
 def picture_hash(picture: Callable[[int], NDArray[np.uint8]], count: int, samples: int = 8) -> str:
@@ -70,6 +80,7 @@ def cache_features(
     count: int,
     picture: Callable[[int], NDArray[np.uint8]],
     *,
+    detailed: Callable[[int], NDArray[np.uint8]] | None = None,
     batch_size: int = 32,
 ) -> FeatureCache:
     """Open the features of `count` pictures, computing what is missing.
@@ -80,27 +91,32 @@ def cache_features(
             that stages with other weights or other crops do not read each other's features.
         name: of the image source.
         picture: index to RGB `[S, S, 3]` at the towers' size.
+        detailed: the same at the label reader's size, for a model that has one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{name}_{count}_{tower_hash(model)}_{picture_hash(picture, count)}"
     done = folder / f"{stem}.json"
-    files = [folder / f"{stem}_{part}.npy" for part in ("vision", "aux")]
     if not done.exists():
         training = model.training
         model.eval()
-        arrays: list[NDArray[np.float16]] = []
+        arrays: dict[str, NDArray[np.float16]] = {}
         for start in tqdm(range(0, count, batch_size), desc=f"features of {name}"):
-            pictures = np.stack([picture(i) for i in range(start, min(count, start + batch_size))])
-            outputs = model.encode_towers(
-                normalise(pictures, "pixel_values"), normalise(pictures, "pixel_values_aux")
-            )
-            if not arrays:
-                arrays = [
-                    np.lib.format.open_memmap(f, mode="w+", dtype=np.float16, shape=(count, *o.shape[1:]))
-                    for f, o in zip(files, outputs, strict=True)
-                ]
-            for array, output in zip(arrays, outputs, strict=True):
-                array[start : start + len(pictures)] = output.half().numpy()
+            drawn = range(start, min(count, start + batch_size))
+            pictures = np.stack([picture(i) for i in drawn])
+            streams = {stream: normalise(pictures, stream) for stream in ("pixel_values", "pixel_values_aux")}
+            if detailed is not None:
+                details = np.stack([detailed(i) for i in drawn])
+                streams["pixel_values_labels"] = normalise(details, "pixel_values_labels")
+            for part, output in model.encode_features(**streams).items():
+                if part not in arrays:
+                    arrays[part] = np.lib.format.open_memmap(
+                        folder / f"{stem}_{part}.npy",
+                        mode="w+",
+                        dtype=np.float16,
+                        shape=(count, *output.shape[1:]),
+                    )
+                arrays[part][start : start + len(drawn)] = output.half().numpy()
         model.train(training)
-        done.write_text(json.dumps({"count": count}))
-    return FeatureCache(*(np.load(f, mmap_mode="r") for f in files))
+        done.write_text(json.dumps({"count": count, "parts": list(arrays)}))
+    parts = json.loads(done.read_text())["parts"]
+    return FeatureCache({part: np.load(folder / f"{stem}_{part}.npy", mmap_mode="r") for part in parts})

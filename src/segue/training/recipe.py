@@ -148,7 +148,7 @@ class FinetuneRecipe(_Strict):
 class Recipe(_Strict):
     """One stage of training."""
 
-    stage: Literal["masks", "vision", "slots", "conversation", "finetune"]
+    stage: Literal["masks", "vision", "slots", "labels", "conversation", "finetune"]
     model: ModelRecipe = Field(default_factory=ModelRecipe)
     data: DataRecipe = Field(default_factory=DataRecipe)
     optimiser: OptimiserRecipe = Field(default_factory=OptimiserRecipe)

@@ -38,9 +38,10 @@ from segue.training.loss_log import LossLog
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.training.recipe import InitRecipe, Recipe, load_recipe
 from segue.training.resume import resume_point
+from segue.training.slots import free_queries
 from segue.training.starts import start_sam, start_towers
 from segue.training.trainer import Batches, Objective, StageTrainer, set_trainable
-from segue.training.vocabulary import SLOT_CLASSES
+from segue.training.vocabulary import PHOTO_LABELS, SLOT_CLASSES
 
 
 def train(
@@ -82,6 +83,7 @@ def train(
         tokenizer,
         seed=recipe.model.seed,
         slot_classes=SLOT_CLASSES,
+        **label_names(recipe),
         **recipe.model.overrides,
     )
     for init in recipe.model.init:
@@ -144,6 +146,13 @@ def open_data(recipe: Recipe) -> tuple[ScenePool, PhotoPool | None]:
     )
 
 
+def label_names(recipe: Recipe) -> dict[str, Any]:
+    """`label_reader_names` where the model has a query for every label of photographs, else nothing."""
+    config = preset(recipe.model.preset).config(**recipe.model.overrides)
+    fits = isinstance(config, PrimaConfig) and free_queries(config) >= len(PHOTO_LABELS)
+    return {"label_reader_names": PHOTO_LABELS} if fits else {}
+
+
 def open_tokenizer(recipe: Recipe, scenes: ScenePool, photos: PhotoPool | None) -> PreTrainedTokenizerFast:
     """The recipe's tokenizer; learned from dialogues when its folder is empty."""
     folder = Path(recipe.model.tokenizer.folder)
@@ -172,6 +181,10 @@ def objective_class(stage: str) -> type:
         from segue.training.vision_objective import VisionObjective
 
         return VisionObjective
+    if stage == "labels":
+        from segue.training.label_objective import LabelObjective
+
+        return LabelObjective
     if stage == "finetune":
         from segue.training.records_objective import RecordsObjective
 
@@ -251,7 +264,7 @@ def make_objective(
         "photo_share": recipe.data.photo_share,
     } | recipe.options
     make: Any = objective_class(recipe.stage)
-    if recipe.stage == "masks":
+    if recipe.stage in ("masks", "labels"):
         return make(model, scenes, photos, **shared)
     cache = out.parent / "features"
     if recipe.stage == "conversation":

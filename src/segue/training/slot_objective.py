@@ -62,11 +62,13 @@ class SlotObjective:
         if self.images.photos is not None:
             photos = rng.integers(len(self.images.photos), size=num_photos).tolist()
             drawn["photos"] = self.images.views("photos", photos, rng)
-        features = [self.images.features[source](views) for source, views in drawn.items() if views]
+        found = [self.images.features[source](views) for source, views in drawn.items() if views]
+        features = {
+            name: drop_features(torch.cat([f[name] for f in found]), self.feature_dropout, rng)
+            for name in ("vision_features", "aux_features")
+        }
         chosen = rng.integers(len(self.instructions[0]), size=self.batch_size)
-        return {
-            "vision_features": drop_features(torch.cat([f[0] for f in features]), self.feature_dropout, rng),
-            "aux_features": drop_features(torch.cat([f[1] for f in features]), self.feature_dropout, rng),
+        return features | {
             "qformer_input_ids": self.instructions[0][chosen],
             "qformer_attention_mask": self.instructions[1][chosen],
             "slots": stack_targets(

@@ -14,6 +14,7 @@ from torch import Tensor
 from segue.data.photos.facts import MIN_AREA, PhotoFacts
 from segue.data.scenes.kinds import SceneObject
 from segue.errors import InputError
+from segue.models.configuration_grounded import PrimaConfig
 from segue.models.modeling_prima import PrimaModel
 from segue.models.visual_tokens import ObjectSlotHeads
 from segue.training.vocabulary import CLASS_INDEX, COLOUR_INDEX, IGNORED, NOTHING, PHOTO_LABELS
@@ -99,13 +100,18 @@ def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in names}
 
 
+def free_queries(config: PrimaConfig) -> int:
+    """Queries beside the object slots."""
+    return config.num_query_tokens - config.num_object_slots
+
+
 def checked_label_queries(model: PrimaModel, wanted: bool) -> bool:
     """Whether every photograph label gets a query of its own.
 
     Raises:
         InputError: it is wanted, and the model has too few queries beside its slots.
     """
-    free = model.config.num_query_tokens - model.config.num_object_slots
+    free = free_queries(model.config)
     if wanted and free < len(PHOTO_LABELS):
         raise InputError(
             "The model has too few queries for the labels.",

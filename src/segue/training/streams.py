@@ -12,6 +12,7 @@ from segue.models.presets import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_ST
 STATISTICS = {
     "pixel_values": (CLIP_MEAN, CLIP_STD),
     "pixel_values_aux": (IMAGENET_MEAN, IMAGENET_STD),
+    "pixel_values_labels": (IMAGENET_MEAN, IMAGENET_STD),
     "pixel_values_sam": (IMAGENET_MEAN, IMAGENET_STD),
 }
 

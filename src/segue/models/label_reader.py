@@ -1,0 +1,98 @@
+"""Which of a list of names an image shows, and in which colour, read from its pixels by convolutions.
+
+Legend: N images, K names, A attributes, h w the finest grid (a quarter of the image's side), C channels.
+
+A small vision transformer that learned from a few hundred photographs tells large shapes and overlooks a pair
+of glasses. Convolutions learn such things from as little, and what they find is spelled to the language
+model, which then compares images by reading.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import ResNetBackbone
+from transformers import initialization as init
+
+from segue.models.configuration_grounded import PrimaConfig
+
+CHANNELS = 64
+"""Width of the maps on which names are read."""
+
+LOUDEST = 6
+"""Cells of the finest grid that answer for the whole image: a pair of glasses covers few more."""
+
+
+class LabelReader(nn.Module):
+    """Presence and attributes of every name, from a ResNet and a feature pyramid.
+
+    Names are read cell by cell; the cells that speak loudest and the coarsest map answer for the image. The
+    attributes of a name are those of the cells that show it.
+
+    Source: paper silent; ours. Pyramid: Lin et al. 2017.
+    """
+
+    def __init__(self, config: PrimaConfig) -> None:
+        super().__init__()
+        names, attributes = len(config.label_reader_names), len(config.slot_attributes)
+        self.backbone = ResNetBackbone(config.label_reader_config)
+        widths = list(config.label_reader_config.hidden_sizes)
+        self.lateral = nn.ModuleList([nn.Conv2d(width, CHANNELS, 1) for width in widths])
+        self.smooth = nn.Sequential(
+            nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU()
+        )
+        self.names = nn.Conv2d(CHANNELS, names + 1, 1)
+        self.attributes = nn.Conv2d(CHANNELS, attributes, 1)
+        self.whole = nn.Linear(widths[-1], names)
+        self.scale = nn.Parameter(torch.empty(names))
+
+    def reset(self) -> None:
+        """The start of what the initialisation of its parts does not set."""
+        init.ones_(self.scale)
+
+    def train(self, mode: bool = True) -> LabelReader:
+        """Batch statistics stay as they are while nothing here trains, whatever happens around it."""
+        return super().train(mode and any(p.requires_grad for p in self.parameters()))
+
+    def maps(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`[N, 3, S, S]` to names `[N, K + 1, h, w]` (the first is none), attributes, the whole `[N, C]`."""
+        maps = self.backbone(pixels).feature_maps
+        merged: Tensor | None = None
+        for found, lateral in zip(reversed(maps), reversed(self.lateral), strict=True):
+            level = lateral(found)
+            if merged is not None:
+                level = level + F.interpolate(merged, size=level.shape[-2:], mode="nearest")
+            merged = level
+        cells = self.smooth(merged)
+        return self.names(cells).float(), self.attributes(cells).float(), maps[-1].float().mean((2, 3))
+
+    def judge(self, names: Tensor, attributes: Tensor, whole: Tensor) -> Tensor:
+        """What `maps` found, `[N, K, 1 + A]`: each name's logit of presence, logits of its attributes."""
+        logs = names.log_softmax(1)[:, 1:].flatten(2)  # (N, K, h w)
+        loud = logs.topk(min(LOUDEST, logs.shape[2]), dim=2).values.mean(2)
+        presence = loud * self.scale + self.whole(whole)
+        told = torch.einsum("nkp,nap->nka", logs.softmax(2), attributes.flatten(2))
+        return torch.cat([presence[..., None], told], dim=2)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """`[N, 3, S, S]` to `[N, K, 1 + A]`, see `judge`; an image and its mirror image answer together."""
+        if self.training:
+            return self.judge(*self.maps(pixels))
+        both = self.judge(*self.maps(torch.cat([pixels, pixels.flip(-1)])))
+        first, second = both.chunk(2)
+        return (first + second) / 2
+
+
+def spelled(readings: Tensor, names: Tensor, attributes: Tensor) -> Tensor:
+    """Readings as words: each name as much as it is there, and its attributes with it.
+
+    Args:
+        readings: `[N, K, 1 + A]` of a `LabelReader`.
+        names: `[K, D]` embeddings of the names; `attributes`: `[A, D]`.
+
+    Returns:
+        `[N, K, D]`; nothing for a name that is not there.
+    """
+    presence, told = readings[..., :1].sigmoid(), readings[..., 1:].softmax(-1)
+    return presence * (names + told @ attributes)

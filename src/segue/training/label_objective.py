@@ -1,0 +1,128 @@
+"""Stage "labels": a label reader learns what photographs show, apart from all other parts of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segue.errors import InputError
+from segue.models.label_reader import LabelReader
+from segue.models.modeling_prima import PrimaModel
+from segue.training.augmentation import jitter, warp
+from segue.training.pools import PHOTO_LABELS, PhotoPool, ScenePool
+from segue.training.slots import photo_targets
+from segue.training.streams import normalise
+from segue.training.vocabulary import IGNORED
+
+RAREST = 12.0
+"""How much more the pixels of the rarest labels count than the background's, at most."""
+
+
+class LabelObjective:
+    """Batches of photographs seen a little differently, and of scenes, which show no label.
+
+    Args:
+        batch_size: images a step.
+        photo_share: fraction of them that are photographs.
+
+    Raises:
+        InputError: the model has no label reader, or there are no photographs.
+
+    Source: ours.
+    """
+
+    trainable: tuple[str, ...] = ("label_reader",)
+
+    def __init__(
+        self,
+        model: PrimaModel,
+        scenes: ScenePool,
+        photos: PhotoPool | None,
+        *,
+        batch_size: int = 16,
+        photo_share: float = 0.9,
+        seed: int = 0,
+    ) -> None:
+        if model.label_reader is None or photos is None or not photo_share:
+            raise InputError(
+                "There is nothing to learn labels with.",
+                expected="a model with label_reader_config, and photographs",
+                found="no label reader" if model.label_reader is None else "no photographs",
+                where="stage labels",
+                fix="choose a preset that has one (segue-mini), and set data.photos and data.photo_share",
+            )
+        self.scenes, self.photos = scenes, photos
+        self.batch_size, self.photo_share, self.seed = batch_size, photo_share, seed
+        self.size = model.config.label_reader_size
+        self.weights = pixel_weights(photos)
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """Pixels, label maps (0 none, k the k-th label), presences and colours."""
+        rng = np.random.default_rng([self.seed, step, 8])
+        pictures, maps, presence, colours = [], [], [], []
+        for _ in range(self.batch_size):
+            draw = self.photo if rng.random() < self.photo_share else self.scene
+            picture, labels, there, coloured = draw(rng)
+            pictures.append(jitter(picture, rng))
+            maps.append(labels)
+            presence.append(there)
+            colours.append(coloured)
+        return {
+            "pixels": normalise(np.stack(pictures), "pixel_values_labels"),
+            "maps": torch.from_numpy(np.stack(maps)).long(),
+            "presence": torch.from_numpy(np.stack(presence)),
+            "colours": torch.from_numpy(np.stack(colours)),
+        }
+
+    def photo(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Picture, label map, presence and colour of every label."""
+        i = int(rng.integers(len(self.photos)))
+        image, labels = warp(self.photos.images[i], self.photos.label_maps[i], self.size, rng)
+        targets = photo_targets(self.photos.records[i].facts, labels, 0)
+        return image, labels, targets.presence, targets.label_colours
+
+    def scene(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """The same for a scene: nobody is there, and nothing is worn."""
+        _, (image, *_), _ = self.scenes.draw(rng, self.size)
+        nothing = np.zeros(len(PHOTO_LABELS), np.int64)
+        return image, np.zeros(image.shape[:2], np.uint8), nothing, np.full_like(nothing, IGNORED)
+
+    def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy of the cells' labels, of the presences and of the colours of what is there."""
+        reader = model.label_reader
+        assert isinstance(reader, LabelReader)
+        names, attributes, whole = reader.maps(batch["pixels"])
+        judged = reader.judge(names, attributes, whole)
+        cells = F.cross_entropy(names, at_cells(batch["maps"], names.shape[-1]), weight=self.weights)
+        known, coloured = batch["presence"] >= 0, batch["colours"] != IGNORED
+        there, wanted = judged[..., 0][known], batch["presence"][known].float()
+        presence = F.binary_cross_entropy_with_logits(there, wanted)
+        colours = judged.sum() * 0.0
+        if bool(coloured.any()):
+            colours = F.cross_entropy(judged[..., 1:][coloured], batch["colours"][coloured])
+        terms = {"cells": cells, "presence_loss": presence, "colours": colours}
+        loss = cells + presence + 0.5 * colours
+        right = float(((there > 0) == (wanted > 0.5)).float().mean())
+        return loss, {name: float(term.detach()) for name, term in terms.items()} | {"presence": right}
+
+
+def pixel_weights(photos: PhotoPool) -> Tensor:
+    """`[1 + labels]` weight of a cell by what it shows: the inverse root of how common that is."""
+    counts = sum(np.bincount(labels.ravel(), minlength=len(PHOTO_LABELS) + 1) for labels in photos.label_maps)
+    weights = torch.as_tensor(np.asarray(counts)).clamp(min=1).float().rsqrt()
+    return (weights / weights[0]).clamp(max=RAREST)
+
+
+def at_cells(maps: Tensor, grid: int) -> Tensor:
+    """Labels at the centre pixels of a grid: `[N, S, S]` to `[N, grid, grid]`."""
+    places = ((torch.arange(grid) + 0.5) * maps.shape[-1] / grid).long()
+    return maps[:, places][:, :, places]
