@@ -11,7 +11,7 @@ import pytest
 
 from segue.data.photos.facts import LabelFacts, PhotoFacts, PhotoRecord
 from segue.errors import InputError
-from segue.evaluation.which_photo import LABELS, draw_pairs, which_photo
+from segue.evaluation.which_photo import LABELS, QUESTION, draw_pairs, which_photo
 
 
 def record(number: int, *labels: str, uncertain: tuple[str, ...] = ()) -> PhotoRecord:
@@ -67,7 +67,19 @@ def test_pairs_differ_in_the_label_and_the_place_varies() -> None:
 )
 def test_only_the_right_photograph_alone_counts(answers: Any, score: float) -> None:
     scores = which_photo(Scripted(answers), RECORDS, count=8)  # type: ignore[arg-type]
-    assert scores == {"count": 8} | dict.fromkeys(LABELS, score)
+    assert scores == {"count": 8, "question": QUESTION} | dict.fromkeys(LABELS, score)
+
+
+def test_the_question_may_be_another() -> None:
+    asked = []
+
+    class Listening(Scripted):
+        def reply(self, paths: list[Path], question: str) -> Any:
+            asked.append(question)
+            return super().reply(paths, question)
+
+    which_photo(Listening(having), RECORDS, count=1, question="Who wears {x}?")  # type: ignore[arg-type]
+    assert asked == ["Who wears trousers?", "Who wears a coat?", "Who wears a dress?", "Who wears glasses?"]
 
 
 def test_always_the_first_is_chance() -> None:

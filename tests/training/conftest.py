@@ -27,7 +27,7 @@ from segue.training.augmentation import resize_pair
 from segue.training.dialogues import dialogue_texts
 from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.training.tokenizer import train_tokenizer
-from segue.training.vocabulary import SLOT_CLASSES
+from segue.training.vocabulary import PHOTO_LABELS, SLOT_CLASSES
 
 SCENES = {"seed": 3, "count": 10, "size": 64, "split": "train"}
 BANDS = {
@@ -131,6 +131,13 @@ def tiny(ground: SimpleNamespace) -> Callable[..., tuple[Any, Any]]:
     return lambda **overrides: build_from_tokenizer(
         "tiny", ground.tokenizer, slot_classes=SLOT_CLASSES, **overrides
     )
+
+
+@pytest.fixture
+def reading(tiny: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """The same with a label reader and a query for every label."""
+    labels = {"label_reader_names": PHOTO_LABELS, "num_query_tokens": len(PHOTO_LABELS) + 1}
+    return lambda **overrides: tiny(**(labels | {"label_reader_size": 64} | overrides))
 
 
 @pytest.fixture

@@ -35,11 +35,25 @@ def test_features_are_those_of_the_pictures(images: tuple[Any, CachedImages]) ->
     ):
         pixels = np.stack([picture(v) for v in views])
         assert pixels.shape == (2, 56, 56, 3)
-        expected = model.encode_towers(
-            normalise(pixels, "pixel_values"), normalise(pixels, "pixel_values_aux")
-        )
-        for stored, right in zip(found.features[source](views), expected, strict=True):
-            torch.testing.assert_close(stored, right, atol=5e-3, rtol=5e-3)
+        streams = {name: normalise(pixels, name) for name in ("pixel_values", "pixel_values_aux")}
+        stored = found.features[source](views)
+        for name, right in model.encode_features(**streams).items():
+            torch.testing.assert_close(stored[name], right, atol=5e-3, rtol=5e-3)
+
+
+@torch.no_grad()
+def test_a_label_reader_sees_the_same_views_in_its_own_size(
+    reading: Callable[..., Any], scenes: ScenePool, photos: PhotoPool, tmp_path: Path
+) -> None:
+    model, _ = reading()
+    model.eval()
+    found = CachedImages(model, scenes.subset(6), photos, cache=tmp_path, photo_views=VIEWS)
+    for source, picture, view in (("scenes", found.scene_picture, 5), ("photos", found.photo_picture, 4)):
+        pixels = picture(view, size=model.config.label_reader_size)
+        assert pixels.shape == (64, 64, 3)
+        right = model.label_reader(normalise(np.stack([pixels]), "pixel_values_labels"))
+        stored = found.features[source]([view])["label_features"]
+        torch.testing.assert_close(stored, right, atol=5e-3, rtol=5e-3)
 
 
 def test_scenes_come_in_any_size(images: tuple[Any, CachedImages], scenes: ScenePool) -> None:

@@ -27,7 +27,7 @@ Tiny = Callable[..., Any]
 @pytest.fixture
 def make(tiny: Tiny, scenes: ScenePool, photos: PhotoPool, tmp_path: Path) -> Callable[..., Any]:
     def build(**options: Any) -> tuple[Any, Any, ConversationObjective]:
-        model, processor = tiny()
+        model, processor = options.pop("made", tiny)()
         with_photos = options.pop("photos", photos)
         chosen = {"cache": tmp_path, "batch_size": 3, "photo_share": 0.4, "photo_views": 3} | options
         return model, processor, ConversationObjective(model, processor, scenes, with_photos, **chosen)
@@ -223,12 +223,36 @@ def test_a_head_that_is_not_there_is_refused(make: Any) -> None:
         make(pointing=0.5, pointing_heads=[(99, 0)])
 
 
-def test_of_photographs_with_label_queries_that_of_the_label_is_shown(
-    make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("segue.training.conversations.checked_label_queries", lambda model, wanted: wanted)
-    _, processor, stage = make(photo_share=1.0, label_queries=True)
+def test_of_photographs_the_token_that_spells_the_label_is_shown(make: Any, reading: Tiny) -> None:
+    _, processor, stage = make(photo_share=1.0, made=reading)
     tokens = processor.num_query_tokens
     for label in ("person", "coat"):
         place = tokens + PHOTO_LABELS.index(label)
         assert stage.visual_places(Mention(label, 1, None, None)) == (place, place + 1)
+
+
+def test_photographs_are_read_by_their_labels_where_towers_see_another(make: Any, reading: Tiny) -> None:
+    kept, swapped = (
+        make(photo_share=1.0, made=reading, photo_swap=share)[2].batch(1) for share in (0.0, 1.0)
+    )
+    assert torch.equal(kept["input_ids"], swapped["input_ids"])
+    assert torch.equal(kept["label_features"], swapped["label_features"])
+    same = (kept["vision_features"] == swapped["vision_features"]).flatten(1).all(1)
+    assert float(same.float().mean()) < 0.5, "the draw may find the same photograph now and then"
+    scenes = [make(photos=None, made=reading, photo_swap=s)[2].batch(1) for s in (0.0, 1.0)]
+    assert torch.equal(scenes[0]["vision_features"], scenes[1]["vision_features"])
+
+
+def test_blurred_labels_leave_the_rest_of_the_batch(make: Any, reading: Tiny) -> None:
+    sure, blurred = (make(made=reading, label_noise=noise)[2].batch(0) for noise in (0.0, 1.0))
+    assert not torch.equal(sure["label_features"], blurred["label_features"])
+    assert torch.equal(sure["vision_features"], blurred["vision_features"])
+
+
+def test_one_step_lowers_the_loss_of_a_model_with_a_label_reader(
+    make: Any, reading: Tiny, one_step: Any
+) -> None:
+    model, _, stage = make(made=reading, pointing=0.5, pointing_heads=[(0, 0)])
+    before, after = one_step(model, stage)
+    assert after < before
+    assert not any(p.requires_grad for p in model.label_reader.parameters())

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from segue.training.features import cache_features, drop_features, picture_hash, tower_hash
+from segue.training.features import (
+    blur_labels,
+    cache_features,
+    drop_features,
+    picture_hash,
+    tower_hash,
+)
 from segue.training.streams import normalise
 
 
@@ -30,12 +36,31 @@ def test_features_are_the_towers_outputs(tiny: Callable[..., Any], tmp_path: Pat
     assert model.training
     model.eval()
     wanted = [5, 0, 5]
-    vision, aux = cache(wanted)
+    found = cache(wanted)
     pixels = np.stack([picture(i) for i in wanted])
-    expected = model.encode_towers(normalise(pixels, "pixel_values"), normalise(pixels, "pixel_values_aux"))
-    for found, right in zip((vision, aux), expected, strict=True):
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, right, atol=5e-3, rtol=5e-3)  # kept in half precision
+    streams = {name: normalise(pixels, name) for name in ("pixel_values", "pixel_values_aux")}
+    expected = model.encode_features(**streams)
+    assert found.keys() == expected.keys() == {"vision_features", "aux_features"}
+    for name, right in expected.items():
+        assert found[name].dtype == torch.float32
+        torch.testing.assert_close(found[name], right, atol=5e-3, rtol=5e-3)  # kept in half precision
+
+
+@torch.no_grad()
+def test_a_label_reader_sees_its_own_pictures(reading: Callable[..., Any], tmp_path: Path) -> None:
+    model, _ = reading()
+    model.eval()
+
+    def detailed(index: int) -> np.ndarray:
+        return np.random.default_rng(index).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+    cache = cache_features(model, tmp_path, "p", 5, picture, detailed=detailed)
+    pixels = normalise(np.stack([detailed(i) for i in (4, 1)]), "pixel_values_labels")
+    found = cache([4, 1])["label_features"]
+    torch.testing.assert_close(found, model.label_reader(pixels), atol=5e-3, rtol=5e-3)
+    before = tower_hash(model)
+    model.label_reader.backbone.embedder.embedder.normalization.running_mean.add_(1)
+    assert tower_hash(model) != before, "its statistics decide too"
 
 
 def test_a_second_opening_computes_nothing(
@@ -43,9 +68,10 @@ def test_a_second_opening_computes_nothing(
 ) -> None:
     model, _ = tiny()
     first = cache_features(model, tmp_path, "p", 5, picture)
-    monkeypatch.setattr(model, "encode_towers", None)
+    monkeypatch.setattr(model, "encode_features", None)
     again = cache_features(model, tmp_path, "p", 5, picture)
-    assert torch.equal(first([1, 4])[0], again([1, 4])[0])
+    assert len(again) == 5
+    assert torch.equal(first([1, 4])["vision_features"], again([1, 4])["vision_features"])
 
 
 def test_an_interrupted_computation_is_not_taken_for_done(tiny: Callable[..., Any], tmp_path: Path) -> None:
@@ -59,21 +85,21 @@ def test_an_interrupted_computation_is_not_taken_for_done(tiny: Callable[..., An
     with pytest.raises(KeyboardInterrupt):
         cache_features(model, tmp_path, "p", 6, breaks, batch_size=2)
     cache = cache_features(model, tmp_path, "p", 6, picture, batch_size=2)
-    assert cache([4])[0].abs().max() > 0
+    assert cache([4])["vision_features"].abs().max() > 0
 
 
 def test_other_towers_and_other_pictures_have_their_own_features(
     tiny: Callable[..., Any], tmp_path: Path
 ) -> None:
     model, _ = tiny()
-    first = cache_features(model, tmp_path, "p", 5, picture)([2])[0]
+    first = cache_features(model, tmp_path, "p", 5, picture)([2])["vision_features"]
     # The same name and number of pictures, other crops: what two stages with two seeds ask for.
-    second = cache_features(model, tmp_path, "p", 5, other)([2])[0]
+    second = cache_features(model, tmp_path, "p", 5, other)([2])["vision_features"]
     assert not torch.equal(first, second)
     with torch.no_grad():
         next(iter(model.aux_vision_model.parameters())).add_(0.5)
-    aux = cache_features(model, tmp_path, "p", 5, picture)([2])[1]
-    assert not torch.equal(aux, cache_features(model, tmp_path, "p", 5, other)([2])[1])
+    aux = cache_features(model, tmp_path, "p", 5, picture)([2])["aux_features"]
+    assert not torch.equal(aux, cache_features(model, tmp_path, "p", 5, other)([2])["aux_features"])
     assert len(list(tmp_path.glob("*.json"))) == 4
 
 
@@ -97,3 +123,14 @@ def test_dropped_features_keep_their_mean_and_follow_the_generator() -> None:
     assert set(first.unique().tolist()) == {0.0, 1.25}
     assert abs(float(first.mean()) - 1) < 0.05
     assert drop_features(features, 0.0, np.random.default_rng(3)) is features
+
+
+def test_blurred_labels_are_less_sure_and_have_the_same_colours() -> None:
+    features = torch.zeros(50, 40, 12)
+    features[..., 0] = 3.0
+    first, again = (blur_labels(features, 1.5, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(first[..., 1:], features[..., 1:])
+    assert abs(float(first[..., 0].mean()) - 3) < 0.1
+    assert abs(float(first[..., 0].std()) - 1.5) < 0.1
+    assert blur_labels(features, 0.0, np.random.default_rng(3)) is features

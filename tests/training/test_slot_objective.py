@@ -54,8 +54,8 @@ def test_features_and_targets_belong_together(make: Any, share: float) -> None:
             views = [
                 (s, v)
                 for s, cached in images.features.items()
-                for v in range(len(cached.vision))
-                if torch.equal(cached([v])[0][0], feature)
+                for v in range(len(cached))
+                if torch.equal(cached([v])["vision_features"][0], feature)
             ]
             assert len(views) == 1
             sources.add(views[0][0])

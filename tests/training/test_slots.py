@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from torch import Tensor, nn
 
 from segue.data.photos.facts import LabelFacts, PhotoFacts
 from segue.data.scenes.kinds import SceneObject
-from segue.errors import InputError
 from segue.training.pools import ScenePool
 from segue.training.slots import (
-    checked_label_queries,
     photo_targets,
     presence_losses,
     scene_targets,
+    slot_counts,
     slot_losses,
     stack_targets,
 )
@@ -169,40 +167,32 @@ def test_scenes_say_nothing_about_labels_and_photographs_nothing_about_slots(
     assert queries.grad is not None
 
 
-def test_each_label_has_a_query_of_its_own_by_hand() -> None:
-    count, first = len(PHOTO_LABELS), CLASS_INDEX[PHOTO_LABELS[0]]
-    hair, coat, hat = (PHOTO_LABELS.index(name) for name in ("hair", "coat", "hat"))
-    classes, colours = torch.zeros(1, count + 1, NOTHING + 1), torch.zeros(1, count + 1, len(COLOUR_INDEX))
-    classes[0, hair, first + hair] = 50.0
-    classes[0, 0, first + coat] = 50.0  # another query says coat: that is not where it belongs
-    colours[0, hair, COLOUR_INDEX["brown"]] = 50.0
-    target = photo_targets(facts(), None, 1)
-    presence, label_colours = np.full(count, -1), np.full(count, IGNORED)
-    presence[[hair, coat, hat]] = 1, 1, 0
-    label_colours[hair] = COLOUR_INDEX["brown"]
-    targets = stack_targets([replace(target, presence=presence, label_colours=label_colours)])
-    heads = FixedHeads(classes, colours, torch.zeros(1, count + 1, 3))
-    loss, readings = slot_losses(heads, torch.zeros(1, count + 1, 4), targets, label_queries=True)
-    # Hair is said; the queries of coat and hat know nothing of 1 + NOTHING answers.
-    assert loss.item() == pytest.approx(2 * math.log(NOTHING + 1) / 3, rel=1e-4)
-    assert readings == {"presence": pytest.approx(1 / 3)}, "a tie names the first class, which is neither"
+def test_a_silent_photograph_names_nothing_by_hand() -> None:
+    first = CLASS_INDEX[PHOTO_LABELS[0]]
+    classes = torch.zeros(2, 3, NOTHING + 1)
+    classes[0, 0, NOTHING] = 50.0  # one of three queries is silent already
+    classes[0, 1, first] = 50.0
+    heads = FixedHeads(classes, torch.zeros(2, 3, len(COLOUR_INDEX)), torch.zeros(2, 3, 3))
+    targets = stack_targets([photo_targets(facts(), None, 1)] * 2)
+    queries = torch.zeros(2, 3, 4)
+    loss, readings = slot_losses(heads, queries, targets, silent_photos=True)
+    assert loss.item() == pytest.approx((50 + 4 * math.log(NOTHING + 1)) / 6, rel=1e-4)
+    assert readings == {}
+    halves = [
+        slot_losses(
+            FixedHeads(classes[k : k + 1], torch.zeros(1, 3, len(COLOUR_INDEX)), torch.zeros(1, 3, 3)),
+            queries[k : k + 1],
+            stack_targets([photo_targets(facts(), None, 1)]),
+            slot_counts(targets),
+            silent_photos=True,
+        )[0]
+        for k in range(2)
+    ]
+    assert sum(halves).item() == pytest.approx(loss.item(), rel=1e-5), "a step's parts add up"
 
 
 def test_nothing_known_of_a_photograph_costs_nothing() -> None:
-    count = len(PHOTO_LABELS)
     blank = photo_targets(PhotoFacts({}, frozenset(PHOTO_LABELS)), None, 1)
-    heads = FixedHeads(*(torch.randn(1, count + 1, n) for n in (NOTHING + 1, len(COLOUR_INDEX), 3)))
-    loss, readings = slot_losses(
-        heads, torch.zeros(1, count + 1, 4), stack_targets([blank]), label_queries=True
-    )
+    heads = FixedHeads(*(torch.randn(1, 3, n) for n in (NOTHING + 1, len(COLOUR_INDEX), 3)))
+    loss, readings = slot_losses(heads, torch.zeros(1, 3, 4), stack_targets([blank]), silent_photos=True)
     assert (loss.item(), readings) == (0.0, {})
-
-
-def test_models_with_few_queries_have_none_to_spare(tiny: Callable[..., Any]) -> None:
-    model = tiny()[0]
-    assert checked_label_queries(model, False) is False
-    with pytest.raises(InputError, match="too few queries") as error:
-        checked_label_queries(model, True)
-    assert error.value.where == "options.label_queries"
-    wide = tiny(num_query_tokens=len(PHOTO_LABELS) + 1, num_object_slots=1)[0]
-    assert checked_label_queries(wide, True) is True

@@ -127,39 +127,3 @@ def test_towers_fusion_reader_and_slots_are_trained(tiny: Tiny, scenes: ScenePoo
         "slot_heads.mark",
     )
     assert all(n.startswith(waits) for n in dead), dead
-
-
-def test_optional_terms_are_off_and_can_be_switched_on(
-    tiny: Tiny, scenes: ScenePool, photos: PhotoPool
-) -> None:
-    model, stage = objective(tiny, scenes, photos)
-    _, readings = stage.loss(model, stage.batch(0))
-    assert not any(name.endswith(("_evidence", "_anchor")) for name in readings)
-    model, stage = objective(tiny, scenes, photos, photo_evidence=1.0, anchor=2.0, batch_size=8, recolour=0.0)
-    names = set_trainable(model, stage.trainable)
-    assert any("dino_evidence" in n for n in names)
-    batch = stage.batch(0)
-    assert bool(batch["photo"].any())
-    assert not bool(batch["photo"].all())
-    loss, readings = stage.loss(model, batch)
-    assert readings["clip_evidence"] > 0
-    assert readings["dino_evidence"] > 0
-    for name in ("clip_anchor", "dino_anchor"):
-        assert readings[name] < 1e-9, "nothing has changed yet"
-    loss.backward()
-    head = model.training_heads.clip_evidence.labels.weight.grad
-    assert head is not None
-    assert float(head.abs().sum()) > 0
-
-
-def test_the_anchor_holds_scenes_in_their_own_colours_alone(
-    tiny: Tiny, scenes: ScenePool, photos: PhotoPool
-) -> None:
-    model, stage = objective(tiny, scenes, photos, anchor=1.0, batch_size=8, recolour=0.0)
-    with torch.no_grad():
-        model.aux_vision_model.layernorm.bias.add_(0.3)
-    batch, every = stage.batch(0), torch.ones(8, dtype=torch.bool)
-    moved = stage.loss(model, batch)[1]["dino_anchor"]
-    assert moved > 0.01
-    for unanchored in ({"photo": every}, {"recoloured": every}):
-        assert stage.loss(model, batch | unanchored)[1]["dino_anchor"] == 0

@@ -17,6 +17,9 @@ from segue.inference.session import LoadedModel, load
 
 LABELS = ("trousers", "coat", "dress", "glasses")
 
+QUESTION = "Which person wears {x}?"
+"""A choice of one; "Who wears {x}?" leaves open how many of them do."""
+
 
 def draw_pairs(
     records: Sequence[PhotoRecord], label: str, count: int, rng: np.random.Generator
@@ -44,15 +47,22 @@ def draw_pairs(
     return pairs
 
 
-def chooses_right(model: LoadedModel, pair: Sequence[PhotoRecord], label: str, place: int) -> bool:
+def chooses_right(
+    model: LoadedModel, pair: Sequence[PhotoRecord], label: str, place: int, question: str = QUESTION
+) -> bool:
     """Whether the generated answer shows the label in that photograph and in no other."""
-    answer = model.session([r.path for r in pair]).ask(f"Who wears {article(label)}{label}?")
+    answer = model.session([r.path for r in pair]).ask(question.format(x=f"{article(label)}{label}"))
     shown = {g.image_index for g in answer.groundings if g.phrase == label}
     return shown == {place}
 
 
 def which_photo(
-    model: LoadedModel, records: Sequence[PhotoRecord], *, count: int = 60, seed: int = 0
+    model: LoadedModel,
+    records: Sequence[PhotoRecord],
+    *,
+    count: int = 60,
+    seed: int = 0,
+    question: str = QUESTION,
 ) -> dict[str, Any]:
     """Share of right choices per label, answers generated freely; chance is at most 0.5.
 
@@ -60,29 +70,33 @@ def which_photo(
         records: of `load_photo_facts`.
         count: pairs per label.
         seed: of the pairs.
+        question: what is asked, `{x}` for the label with its article.
 
     Returns:
-        Label to accuracy, with `count`.
+        Label to accuracy, with `count` and `question`.
 
     Source: ours.
     """
-    scores: dict[str, Any] = {"count": count}
+    scores: dict[str, Any] = {"count": count, "question": question}
     for number, label in enumerate(LABELS):
         pairs = draw_pairs(records, label, count, np.random.default_rng([seed, number]))
-        scores[label] = sum(chooses_right(model, pair, label, place) for pair, place in pairs) / count
+        right = [chooses_right(model, pair, label, place, question) for pair, place in pairs]
+        scores[label] = sum(right) / count
     return scores
 
 
 def main() -> None:
-    """`python -m segue.evaluation.which_photo --coco FILE --images DIR [--model M] [--count N]`."""
+    """`python -m segue.evaluation.which_photo --coco FILE --images DIR [--model M] [--count N] ...`."""
     parser = argparse.ArgumentParser(description=which_photo.__doc__)
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--model", default="segue-mini")
     parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--question", default=QUESTION)
     arguments = parser.parse_args()
     records = load_photo_facts(arguments.coco, arguments.images)
-    print(json.dumps(which_photo(load(arguments.model), records, count=arguments.count)))
+    model = load(arguments.model)
+    print(json.dumps(which_photo(model, records, count=arguments.count, question=arguments.question)))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from segue.training.pointing import UNKNOWN, AttentionInputs, PointedStates, poi
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import (
     SlotTargets,
-    checked_label_queries,
     slot_counts,
     slot_losses,
     stack_targets,
@@ -56,8 +55,9 @@ class ConversationObjective:
         pointing: weight of `pointing_loss` over the states that say names; 0 leaves attention alone.
         pointing_ahead: its weight over the states before them.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
-        label_queries: see `slot_losses`; pointing then shows the query of a photograph's label.
         label_noise: see `blur_labels`; of models that have a label reader.
+        photo_swap: share of the photographs whose towers' features are another photograph's: what is worn
+            must then be read from what the label reader says.
 
     Source: ours.
     """
@@ -85,8 +85,8 @@ class ConversationObjective:
         pointing: float = 0.0,
         pointing_ahead: float = 0.0,
         pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
-        label_queries: bool = False,
         label_noise: float = 0.0,
+        photo_swap: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.processor, self.batch_size, self.photo_share, self.seed = (
@@ -98,7 +98,7 @@ class ConversationObjective:
         self.images = CachedImages(
             model, scenes.subset(scene_count), photos, cache=cache, photo_views=photo_views
         )
-        self.label_queries = checked_label_queries(model, label_queries)
+        self.reads_labels = model.label_reader is not None
         self.turn_shares, self.question_noise = tuple(turn_shares), question_noise
         self.listing_first = ListingFirst(**(listing_first or {}))
         self.pointing = {"names": pointing, "ahead": pointing_ahead}
@@ -109,7 +109,7 @@ class ConversationObjective:
             "phrase_token_id": int(processor.tokenizer.convert_tokens_to_ids(PHRASE_START)),
             "seg_token_id": model.config.seg_token_id,
         }
-        self.feature_dropout, self.label_noise = feature_dropout, label_noise
+        self.feature_dropout, self.label_noise, self.photo_swap = feature_dropout, label_noise, photo_swap
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.token_weights = name_weights(processor, name_weight)
@@ -155,11 +155,16 @@ class ConversationObjective:
 
     def features(self, source: str, views: list[int], rng: np.random.Generator) -> dict[str, Tensor]:
         """Cached features of some views, a little less sure than they are."""
-        found = self.images.features[source](views)
+        cached = self.images.features[source]
+        found = cached(views)
+        if "label_features" in found:
+            labels = {"label_features": blur_labels(found["label_features"], self.label_noise, rng)}
+            if source == "photos" and self.photo_swap:
+                others, swapped = rng.integers(len(cached), size=len(views)), rng.random(len(views))
+                found = cached(np.where(swapped < self.photo_swap, others, views).tolist())
+            found |= labels
         for name in ("vision_features", "aux_features"):
             found[name] = drop_features(found[name], self.feature_dropout, rng)
-        if "label_features" in found:
-            found["label_features"] = blur_labels(found["label_features"], self.label_noise, rng)
         return found
 
     def pointed_states(
@@ -176,11 +181,12 @@ class ConversationObjective:
     def visual_places(self, mention: Mention) -> tuple[int, int]:
         """First and last + 1 place of a mention's slot among its conversation's visual tokens.
 
-        For photographs, which have no slots, that of its label's query, or all places of its image.
+        For photographs, which have no slots, that of its label where a label reader spells it, or all places
+        of its image.
         """
         tokens, slots = self.tokens
         first = mention.image_index * tokens
-        if mention.object_index is None and self.label_queries:
+        if mention.object_index is None and self.reads_labels:
             place = first + PHOTO_LABELS.index(mention.phrase)
             return place, place + 1
         if mention.object_index is None:
@@ -291,7 +297,7 @@ class ConversationObjective:
             targets,
             totals,
             visual.asked,
-            label_queries=self.label_queries,
+            silent_photos=self.reads_labels,
         )
         loss = output.loss + self.distillation * distance + self.slots * slots
         terms = {name: float(term) for name, term in output.loss_terms.items()}

@@ -24,6 +24,9 @@ class FeatureCache:
 
     arrays: dict[str, NDArray[np.float16]]
 
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
     def __call__(self, indices: list[int]) -> dict[str, Tensor]:
         """Features of some images as float32 tensors."""
         return {n: torch.from_numpy(np.asarray(a[indices])).float() for n, a in self.arrays.items()}

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from segue.errors import ImageError, InputError
 from segue.models.processing_grounded import GroundedProcessor
 
-ENCODERS = ("vision_model", "aux_vision_model", "sam.vision_encoder")
+ENCODERS = ("vision_model", "aux_vision_model", "label_reader", "sam.vision_encoder")
 """Parts whose outputs are kept, where a family has them; all of them must be frozen."""
 
 EMBEDDINGS = "image_embeddings"

@@ -13,7 +13,7 @@ from segue.models.modeling_prima import PrimaModel
 from segue.training.cached_images import CachedImages
 from segue.training.features import drop_features
 from segue.training.pools import PhotoPool, ScenePool
-from segue.training.slots import checked_label_queries, slot_losses, stack_targets
+from segue.training.slots import slot_losses, stack_targets
 
 
 class SlotObjective:
@@ -23,7 +23,6 @@ class SlotObjective:
         instructions: tokenised questions `[M, Lq]` (padded) and their mask.
         cache: folder of the features; the conversation stage reads the same ones.
         feature_dropout: share of the towers' outputs that is zeroed.
-        label_queries: see `slot_losses`.
 
     Source: ours.
     """
@@ -43,7 +42,6 @@ class SlotObjective:
         scene_count: int = 8192,
         photo_views: int = 3,
         feature_dropout: float = 0.0,
-        label_queries: bool = False,
         seed: int = 0,
     ) -> None:
         self.images = CachedImages(
@@ -51,7 +49,6 @@ class SlotObjective:
         )
         self.instructions, self.batch_size, self.seed = instructions, batch_size, seed
         self.feature_dropout = feature_dropout
-        self.label_queries = checked_label_queries(model, label_queries)
         self.photo_share = photo_share if photos is not None else 0.0
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -81,4 +78,6 @@ class SlotObjective:
         targets = batch.pop("slots")
         visual = model.encode_images([1] * len(batch["vision_features"]), **batch)
         assert model.slot_heads is not None
-        return slot_losses(model.slot_heads, visual.queries, targets, label_queries=self.label_queries)
+        return slot_losses(
+            model.slot_heads, visual.queries, targets, silent_photos=model.label_reader is not None
+        )

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from segue.data.photos.facts import MIN_AREA, PhotoFacts
 from segue.data.scenes.kinds import SceneObject
-from segue.errors import InputError
 from segue.models.configuration_grounded import PrimaConfig
-from segue.models.modeling_prima import PrimaModel
 from segue.models.visual_tokens import ObjectSlotHeads
 from segue.training.vocabulary import CLASS_INDEX, COLOUR_INDEX, IGNORED, NOTHING, PHOTO_LABELS
 
@@ -105,24 +103,6 @@ def free_queries(config: PrimaConfig) -> int:
     return config.num_query_tokens - config.num_object_slots
 
 
-def checked_label_queries(model: PrimaModel, wanted: bool) -> bool:
-    """Whether every photograph label gets a query of its own.
-
-    Raises:
-        InputError: it is wanted, and the model has too few queries beside its slots.
-    """
-    free = free_queries(model.config)
-    if wanted and free < len(PHOTO_LABELS):
-        raise InputError(
-            "The model has too few queries for the labels.",
-            expected=f"{len(PHOTO_LABELS)} queries beside the slots",
-            found=str(free),
-            where="options.label_queries",
-            fix="leave the option out, or raise model.overrides.num_query_tokens",
-        )
-    return wanted
-
-
 def slot_counts(targets: dict[str, Tensor]) -> dict[str, float]:
     """What each term of `slot_losses` is a mean over: labels that are known, by name of the target."""
     return {
@@ -132,6 +112,7 @@ def slot_counts(targets: dict[str, Tensor]) -> dict[str, float]:
         "presence": float((targets["presence"] >= 0).sum()),
         "label_colours": float((targets["label_colours"] != IGNORED).sum()),
         "scenes": float((targets["classes"] != IGNORED).any(1).sum()),
+        "photos": float((targets["presence"] >= 0).any(1).sum()),
         "asked": float((targets["asked"] != IGNORED).sum()),
     }
 
@@ -143,7 +124,7 @@ def slot_losses(
     totals: dict[str, float] | None = None,
     asked: Tensor | None = None,
     *,
-    label_queries: bool = False,
+    silent_photos: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
     """Losses and readings of the slots.
 
@@ -157,8 +138,7 @@ def slot_losses(
         targets: of `stack_targets`.
         totals: `slot_counts` of the whole step of which these targets are a part; their own when None.
         asked: `[N, slots]` logits of the slots' relevance, where the model has them.
-        label_queries: of photographs, the k-th query says whether label k is there, as slots say objects;
-            otherwise any query may.
+        silent_photos: of photographs no query names anything, see `silent_loss`.
 
     Returns:
         The loss, and `slot_classes`, `slot_colours`, `asked`, `presence` accuracies.
@@ -194,8 +174,9 @@ def slot_losses(
     if asked is not None:
         relevance, judged = relevance_losses(asked, targets, totals)
         loss, readings = loss + relevance, readings | judged
-    judge = label_query_losses if label_queries else presence_losses
-    presence, readings_photo = judge(classes, colours, targets, totals)
+    if silent_photos:
+        return loss + silent_loss(classes, targets["presence"], totals["photos"]), readings
+    presence, readings_photo = presence_losses(classes, colours, targets, totals)
     return loss + presence, readings | readings_photo
 
 
@@ -255,27 +236,23 @@ def own_query_loss(classes: Tensor, numbers: Tensor, presence: Tensor) -> tuple[
     return F.cross_entropy(said, wanted, reduction="sum"), right
 
 
-def label_query_losses(
-    classes: Tensor, colours: Tensor, targets: dict[str, Tensor], totals: dict[str, float]
-) -> tuple[Tensor, dict[str, float]]:
-    """The photographs' part of `slot_losses` when every label has a query of its own.
+def silent_loss(classes: Tensor, presence: Tensor, total: float) -> Tensor:
+    """Cross-entropy of "nothing" at every query of the photographs.
 
-    Any query may say a label in `presence_losses`; then no token spells it clearly, and a language model does
-    not learn to compare photographs by it.
+    What they show is told by the label reader, which was trained for longer and on more views; queries that
+    tell it too are right about the photographs of the training and mislead about others.
+
+    Args:
+        classes: `[N, Q, classes + 1]` logits; the last class is nothing.
+        presence: `[N, labels]`, -1 everywhere for what is no photograph.
+        total: number of photographs that the loss is a mean over.
     """
-    first, count = CLASS_INDEX[PHOTO_LABELS[0]], len(PHOTO_LABELS)
-    if not bool((targets["presence"] >= 0).any()):
-        return classes.sum() * 0.0, {}
-    numbers = first + torch.arange(count, device=classes.device)
-    summed, right = own_query_loss(classes, numbers, targets["presence"])
-    loss = summed / totals["presence"]
-    coloured = targets["label_colours"] != IGNORED
-    if bool(coloured.any()):
-        summed = F.cross_entropy(
-            colours[:, :count][coloured], targets["label_colours"][coloured], reduction="sum"
-        )
-        loss = loss + summed / totals["label_colours"]
-    return loss, {"presence": right}
+    said = classes[(presence >= 0).any(1)]
+    if not said.numel():
+        return classes.sum() * 0.0
+    nothing = torch.full(said.shape[:2], NOTHING, device=said.device)
+    summed = F.cross_entropy(said.flatten(0, 1), nothing.flatten(), reduction="sum")
+    return summed / (total * said.shape[1])
 
 
 def presence_losses(

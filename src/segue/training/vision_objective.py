@@ -13,19 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segue.models.modeling_prima import PrimaModel
-from segue.training.anchor import Anchor, relative_error
-from segue.training.augmentation import jitter, permute_channels, warp
+from segue.training.augmentation import flip, jitter, permute_channels, random_crop, resize_pair
 from segue.training.dense_labels import DenseHeads, centres, cross_entropy, photo_maps, scene_maps
-from segue.training.photo_evidence import LabelEvidence, coverage
 from segue.training.pools import PhotoPool, ScenePool
-from segue.training.slots import (
-    SlotTargets,
-    checked_label_queries,
-    photo_targets,
-    scene_targets,
-    slot_losses,
-    stack_targets,
-)
+from segue.training.slots import SlotTargets, photo_targets, scene_targets, slot_losses, stack_targets
 from segue.training.streams import normalise
 from segue.training.vocabulary import IGNORED
 
@@ -37,9 +28,6 @@ class VisionObjective:
         instructions: tokenised questions `[M, Lq]` (padded) and their mask; the Q-Former reads one at random,
             so that it meets instructions before language training.
         recolour: share of the images whose colour channels are permuted; they teach shape only.
-        photo_evidence: weight of what the towers' patches must tell of photographs, see `photo_evidence`.
-        label_queries: see `slot_losses`.
-        anchor: weight of the distance from the outputs that the encoders had at the start, on scenes.
     """
 
     trainable = ("vision_model", "aux_vision_model", "fusion", "reader", "slot_heads", "training_heads")
@@ -54,17 +42,11 @@ class VisionObjective:
         batch_size: int = 24,
         photo_share: float = 0.3,
         recolour: float = 0.3,
-        photo_evidence: float = 0.0,
-        anchor: float = 0.0,
-        label_queries: bool = False,
         seed: int = 0,
     ) -> None:
         self.scenes, self.photos, self.instructions = scenes, photos, instructions
         self.batch_size, self.photo_share = batch_size, photo_share if photos else 0.0
         self.recolour, self.seed = recolour, seed
-        self.photo_evidence, self.anchor_weight = photo_evidence if photos else 0.0, anchor
-        self.label_queries = checked_label_queries(model, label_queries)
-        self.anchor = Anchor(model) if anchor else None
         vision, aux = model.config.vision_config, model.config.aux_vision_config
         self.size = vision.image_size
         self.clip_grid, self.dino_grid = (
@@ -74,19 +56,15 @@ class VisionObjective:
         self.slots = model.config.num_object_slots
         if not hasattr(model, "training_heads"):
             model.training_heads = DenseHeads(vision.hidden_size, aux.hidden_size)
-            if self.photo_evidence:
-                model.training_heads.clip_evidence = LabelEvidence(vision.hidden_size)
-                model.training_heads.dino_evidence = LabelEvidence(aux.hidden_size)
 
     def batch(self, step: int) -> dict[str, Any]:
         """Pixels, instructions, dense class / colour / part labels, slot targets."""
         rng = np.random.default_rng([self.seed, step, 2])
-        pictures, dense, targets, photos, recoloured = [], [], [], [], []
+        pictures, dense, targets = [], [], []
         for _ in range(self.batch_size):
-            photos.append(bool(rng.random() < self.photo_share))
-            image, maps, target = (self.photo if photos[-1] else self.scene)(rng)
-            recoloured.append(bool(rng.random() < self.recolour))
-            if recoloured[-1]:
+            draw = self.photo if rng.random() < self.photo_share else self.scene
+            image, maps, target = draw(rng)
+            if rng.random() < self.recolour:
                 image = permute_channels(image, rng)
                 maps, target = (maps[0], np.full_like(maps[1], IGNORED), maps[2]), target.without_colours()
             pictures.append(jitter(image, rng))
@@ -101,8 +79,6 @@ class VisionObjective:
             "qformer_attention_mask": self.instructions[1][chosen],
             "dense": torch.from_numpy(np.stack(dense)),
             "slots": stack_targets(targets),
-            "photo": torch.tensor(photos),
-            "recoloured": torch.tensor(recoloured),
         }
 
     def scene(
@@ -116,15 +92,20 @@ class VisionObjective:
     def photo(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
-        """The same for a photograph seen a little differently; labels have no parts."""
+        """The same for a cropped photograph; labels have no parts."""
         assert self.photos is not None
         i = int(rng.integers(len(self.photos)))
-        image, labels = warp(self.photos.images[i], self.photos.label_maps[i], self.size, rng)
+        image, labels = random_crop(self.photos.images[i], self.photos.label_maps[i], rng)
+        if rng.random() < 0.5:
+            image, labels = flip(image, labels)
+        image, labels = resize_pair(
+            np.ascontiguousarray(image), np.ascontiguousarray(labels), (self.size, self.size)
+        )
         facts = self.photos.records[i].facts
         return image, photo_maps(facts, labels), photo_targets(facts, labels, self.slots)
 
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """Dense cross-entropies of both towers, the slot losses, and the optional terms."""
+        """Dense cross-entropies of both towers plus the slot losses."""
         clip, dino = model.encode_towers(batch["pixel_values"], batch["pixel_values_aux"])
         # Slots start as noise; their gradient would drown the patch labels' in the towers.
         visual = model.encode_images(
@@ -134,59 +115,24 @@ class VisionObjective:
             vision_features=clip.detach(),
             aux_features=dino.detach(),
         )
+        heads = model.training_heads
         prefix = 1 + model.config.aux_vision_config.num_register_tokens
-        terms = self.dense_terms(model.training_heads, clip[:, 1:], dino[:, prefix:], batch["dense"])
-        readings: dict[str, float] = {}
-        if self.photo_evidence:
-            found, readings = self.evidence_terms(model.training_heads, clip[:, 1:], dino[:, prefix:], batch)
-            terms |= found
-        if self.anchor is not None:
-            terms |= self.anchor_terms((clip, dino, visual.queries), batch)
+        dense_dino = centres(batch["dense"], self.dino_grid)
+        dense_clip = centres(batch["dense"], self.clip_grid)
+        patches, cells = dino[:, prefix:], clip[:, 1:]
+        terms = {
+            "dino_class": cross_entropy(heads.dino_classes(patches), dense_dino[:, 0]),
+            "dino_colour": cross_entropy(heads.dino_colours(patches), dense_dino[:, 1]),
+            "dino_part": cross_entropy(heads.dino_parts(patches), dense_dino[:, 2]),
+            "clip_class": cross_entropy(heads.clip_classes(cells), dense_clip[:, 0]),
+            "clip_colour": cross_entropy(heads.clip_colours(cells), dense_clip[:, 1]),
+        }
         assert model.slot_heads is not None
-        slots, told = slot_losses(
-            model.slot_heads, visual.queries, batch["slots"], label_queries=self.label_queries
+        slots, readings = slot_losses(
+            model.slot_heads,
+            visual.queries,
+            batch["slots"],
+            silent_photos=model.label_reader is not None,
         )
         loss = sum(terms.values(), start=torch.zeros(())) + slots
-        return loss, {k: float(v.detach()) for k, v in terms.items()} | readings | told
-
-    def dense_terms(
-        self, heads: DenseHeads, cells: Tensor, patches: Tensor, dense: Tensor
-    ) -> dict[str, Tensor]:
-        """What is at the centre of every patch of CLIP (`cells`) and of DINOv2 (`patches`)."""
-        at_patches, at_cells = centres(dense, self.dino_grid), centres(dense, self.clip_grid)
-        return {
-            "dino_class": cross_entropy(heads.dino_classes(patches), at_patches[:, 0]),
-            "dino_colour": cross_entropy(heads.dino_colours(patches), at_patches[:, 1]),
-            "dino_part": cross_entropy(heads.dino_parts(patches), at_patches[:, 2]),
-            "clip_class": cross_entropy(heads.clip_classes(cells), at_cells[:, 0]),
-            "clip_colour": cross_entropy(heads.clip_colours(cells), at_cells[:, 1]),
-        }
-
-    def evidence_terms(
-        self, heads: DenseHeads, cells: Tensor, patches: Tensor, batch: dict[str, Any]
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """What the patches must tell of photographs, weighted; and how often the presences are right."""
-        rows = batch["photo"]
-        classes, presence = batch["dense"][rows, 0], batch["slots"]["presence"][rows]
-        terms, readings = {}, {}
-        for name, tokens, grid in (("clip", cells, self.clip_grid), ("dino", patches, self.dino_grid)):
-            head = getattr(heads, f"{name}_evidence")
-            loss, right = head.loss(tokens[rows], coverage(classes, grid), presence)
-            terms[f"{name}_evidence"], readings[f"{name}_presence"] = self.photo_evidence * loss, right
-        return terms, readings
-
-    def anchor_terms(
-        self, outputs: tuple[Tensor, Tensor, Tensor], batch: dict[str, Any]
-    ) -> dict[str, Tensor]:
-        """Distance of the towers' and of the visual tokens from the start, on scenes in their own colours."""
-        assert self.anchor is not None
-        rows = ~batch["photo"] & ~batch["recoloured"]
-        names = ("clip_anchor", "dino_anchor", "visual_anchor")
-        if not bool(rows.any()):
-            return {name: found.sum() * 0.0 for name, found in zip(names, outputs, strict=True)}
-        given = ("pixel_values", "pixel_values_aux", "qformer_input_ids", "qformer_attention_mask")
-        kept = self.anchor.outputs(*(batch[name][rows] for name in given))
-        return {
-            name: self.anchor_weight * relative_error(found[rows], old)
-            for name, found, old in zip(names, outputs, kept, strict=True)
-        }
+        return loss, {k: float(v.detach()) for k, v in terms.items()} | readings

@@ -88,7 +88,7 @@ def test_answers_are_true_and_grounded(photos: list[PhotoFacts], seed: int) -> N
 @settings(max_examples=150, deadline=None)
 @given(st.lists(photo_facts(), min_size=2, max_size=3), st.integers(0, 2**32 - 1))
 def test_questions_about_the_set_cover_every_image(photos: list[PhotoFacts], seed: int) -> None:
-    whole = {"which_wears", "compare_colour", "same_colour_pair", "same_colour_three"}
+    whole = {"which_wears", "which_one", "compare_colour", "same_colour_pair", "same_colour_three"}
     whole |= {"darker", "lighter", "darkest", "lightest", "find_person"}
     for exchange in compose_photo_dialogue(photos, np.random.default_rng(seed), 2):
         if exchange.template in whole:
@@ -116,10 +116,22 @@ def test_which_wears_says_who_and_who_not() -> None:
 
 def test_mostly_exactly_one_photo_has_what_is_asked_for() -> None:
     photos = [facts(dress="blue", glasses="black"), facts(trousers="black", glasses="black")]
-    counts = Counter(len(exchange.spans) for exchange in many(photos, "which_wears", seeds=600))
+    asked = many(photos, "which_wears", seeds=600) + many(photos, "which_one", seeds=600)
+    counts = Counter(len(exchange.spans) for exchange in asked)
     assert counts[1] / counts.total() >= 0.7
     assert counts[0] > 0
     assert counts[2] > 0
+
+
+def test_who_is_asked_to_choose_has_one_to_choose() -> None:
+    photos = [facts(dress="blue", glasses="black"), facts(trousers="black", glasses="black")]
+    choices = many(photos, "which_one", seeds=600)
+    assert {len(exchange.spans) for exchange in choices} == {1}
+    assert not any("glasses" in exchange.question for exchange in choices), "both wear them"
+    answers = {exchange.answer for exchange in choices}
+    assert "The person in image 2 wears trousers. There are no trousers in image 1." in answers
+    open_ones = [e for e in many(photos, "which_wears", seeds=600) if len(e.spans) == 1]
+    assert len(open_ones) > 20, "an open question may have one answer too"
 
 
 def test_an_uncertain_label_is_never_asked_for() -> None:
@@ -127,7 +139,7 @@ def test_an_uncertain_label_is_never_asked_for() -> None:
     for seed in range(300):
         for exchange in compose_photo_dialogue(photos, np.random.default_rng(seed), 3):
             assert "no glasses" not in exchange.answer
-            if exchange.template in ("which_wears", "which_wears_two"):
+            if exchange.template in ("which_wears", "which_one", "which_wears_two"):
                 assert "glasses" not in exchange.answer
 
 

@@ -48,6 +48,9 @@ LUMINANCE_GAP = 20.0
 DISCRIMINATIVE = 0.65
 """Share of "who wears X" questions that take X from what exactly one photo shows, where there is any."""
 
+CHOICE = 0.6
+"""Share of those questions, where just one photo shows X, that are worded so that they say so."""
+
 
 @dataclass(frozen=True)
 class _Made:
@@ -95,7 +98,9 @@ class _Composer(Asker):
         if present:
             text.say(".")
         absent(text, label, [k for k in self.all if k not in present])
-        made = exchange(self.question("which_wears", label), text, "presence", "which_wears")
+        one = len(present) == 1 and self.rng.random() < CHOICE
+        template = "which_one" if one else "which_wears"
+        made = exchange(self.question(template, label), text, "presence", template)
         return _Made(made, label, present, "worn")
 
     def wears_yes_no(self) -> _Made | None:

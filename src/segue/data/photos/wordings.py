@@ -8,16 +8,32 @@ each, so that a model does not learn one sentence.
 from __future__ import annotations
 
 WORDINGS: dict[str, tuple[str, ...]] = {
+    # Open: any number of the images may show it.
     "which_wears": (
-        "Which person wears {a_x}?",
         "Who wears {a_x}?",
         "Who is wearing {a_x}?",
+        "Who has {a_x} on?",
+        "In which images does someone wear {a_x}?",
+        "Which pictures show {a_x}?",
+        "Which of these people wear {a_x}?",
+        "Is anyone wearing {a_x}?",
+        "Find everyone with {a_x}.",
+        "Can you tell me who has {a_x}?",
+    ),
+    # A choice: just one of the images shows it.
+    "which_one": (
+        "Which person wears {a_x}?",
+        "Which one wears {a_x}?",
+        "Which photo shows {a_x}?",
+        "Which picture shows {a_x}?",
+        "Which image shows {a_x}?",
         "In which image does the person wear {a_x}?",
         "In which photo is someone wearing {a_x}?",
+        "Which of these people wears {a_x}?",
         "Which of these people has {a_x} on?",
         "Find the person with {a_x}.",
-        "Which picture shows {a_x}?",
-        "Can you tell me who has {a_x}?",
+        "Show me the one with {a_x}.",
+        "One of them wears {a_x}. Which one?",
     ),
     "wears_yes_no": (
         "Does the person in {k} wear {a_x}?",
