@@ -12,8 +12,8 @@ OMP_NUM_THREADS=1 "$segue" train recipes/mini_masks.yaml --out runs/mini/masks -
 masks=$!
 wait "$vision"
 OMP_NUM_THREADS=1 "$segue" train recipes/mini_slots.yaml --out runs/mini/slots --resume
-OMP_NUM_THREADS=1 "$segue" train recipes/mini_photos.yaml --out runs/mini/photos --resume
-OMP_NUM_THREADS=1 "$segue" train recipes/mini_conversation.yaml --out runs/mini/conversation --resume
 wait "$masks"
+"$segue" train recipes/mini_labels.yaml --out runs/mini/labels --resume
+"$segue" train recipes/mini_conversation.yaml --out runs/mini/conversation --resume
 "$segue" train recipes/mini_joint.yaml --out runs/mini/joint --resume
 .venv/bin/python -m segue.training.export runs/mini/joint/final --out runs/mini/segue-mini

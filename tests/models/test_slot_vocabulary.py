@@ -11,7 +11,7 @@ import torch
 from segue.errors import ModelError
 from segue.models import auto
 from segue.models.build import build_from_tokenizer
-from segue.models.slot_vocabulary import add_slot_names, slot_name_ids, slot_word_ids
+from segue.models.slot_vocabulary import add_slot_names, forget_labels, slot_name_ids, slot_word_ids
 
 NAMES = {"slot_classes": ("mug", "teapot"), "slot_attributes": ("red",), "slot_relevance": True}
 
@@ -85,3 +85,16 @@ def test_a_model_with_more_names_is_saved_and_loaded(model: tuple[Any, Any], tmp
 def test_a_model_without_slots_is_refused(tiny_tokenizer: Any) -> None:
     with pytest.raises(ModelError, match="no object slots"):
         add_slot_names(*build_from_tokenizer("tiny", tiny_tokenizer, num_object_slots=0), ["wheel"])
+
+
+def test_labels_are_forgotten_with_their_pictures(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    labels = {"label_reader_names": ("teapot",), "label_reader_size": 32}
+    model, processor = build_from_tokenizer("tiny", tiny_tokenizer, **NAMES, **labels)
+    assert "pixel_values_labels" in processor.streams
+    forget_labels(model, processor)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    again = auto.load(tmp_path)
+    assert again.model.label_reader is None
+    assert set(again.processor.streams) == {"pixel_values", "pixel_values_aux", "pixel_values_sam"}
+    assert not any(name.startswith("label_reader") for name in again.model.state_dict())

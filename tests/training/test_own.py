@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -200,19 +201,26 @@ def test_all_data_sets_have_weights_or_none(run: Callable[..., Path], data: Path
         run(data__own=[{"path": str(data), "weight": 1}, {"path": str(data)}])
 
 
-def test_the_names_of_the_data_are_learned(run: Callable[..., Path]) -> None:
-    """The scenes' own annotations, told as a source that knows what each image shows."""
+@contextmanager
+def naming(names: dict[str, bool]) -> Iterator[None]:
+    """Lets the source of own data say that every image shows these names, or does not."""
     opened = own.open_sources
 
-    def naming(recipe: Any, out: Path) -> Any:
+    def open_naming(recipe: Any, out: Path) -> Any:
         sources = opened(recipe, out)
         (source,) = sources.mixture.sources
-        source.name_counts = lambda: Counter({"gadget": 3, "mug": 1})
-        source.shown = lambda image: {"gadget": True, "mug": False}
+        source.name_counts = lambda: Counter(dict.fromkeys(names, 3))
+        source.shown = lambda image: names
         return sources
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(own, "open_sources", naming)
+        patched.setattr(own, "open_sources", open_naming)
+        yield
+
+
+def test_the_names_of_the_data_are_learned(run: Callable[..., Path]) -> None:
+    """The scenes' own annotations, told as a source that knows what each image shows."""
+    with naming({"gadget": True, "mug": False}):
         final = run(
             options__name_presence=5.0, optimiser__max_steps=16, optimiser__learning_rate=0.02,
             finetune__least_steps=1, save_every=16,
@@ -221,6 +229,29 @@ def test_the_names_of_the_data_are_learned(run: Callable[..., Path]) -> None:
     assert list(model.config.slot_classes) == [*SLOT_CLASSES, "gadget"]
     losses = [json.loads(line) for line in (final.parent / "losses.jsonl").read_text().splitlines()]
     assert losses[-1]["names"] < 0.5 * losses[0]["names"]
+
+
+@pytest.mark.parametrize("name", ["gadget", "hat"])
+def test_a_label_reader_stays_where_the_data_use_its_names(
+    name: str,
+    run: Callable[..., Path],
+    reading: Callable[..., Any],
+    start: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_final(start, *reading())
+    before = segue.load(start, device="cpu").model.label_reader.state_dict()
+    with naming({name: True}):
+        model = segue.load(run(options__name_presence=0.5), device="cpu").model
+    said = capsys.readouterr()
+    told = "left out: the label reader" in " ".join((said.out + said.err).split())
+    if name == "gadget":
+        assert told
+        assert model.label_reader is None
+    else:
+        assert not told
+        after = model.label_reader.state_dict()
+        assert all(torch.equal(after[key], value) for key, value in before.items()), "it is frozen"
 
 
 def test_coco_and_labelme_train_alike(

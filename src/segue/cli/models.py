@@ -15,6 +15,7 @@ PARTS = {
     "reader": "instruction-aware Q-Former",
     "image_projection": "projection into the language model",
     "slot_heads": "object slots",
+    "label_reader": "label reader (ResNet): what an image shows, spelled to the language model",
     "language_model": "language model",
     "seg_projection": "[SEG] projection",
     "region_alignment": "attention from [SEG] to its phrase",

@@ -18,7 +18,7 @@ from segue.errors import InputError
 from segue.models import auto
 from segue.models.auto import ModelBundle
 from segue.models.modeling_grounded import GroundedModel
-from segue.models.slot_vocabulary import add_slot_names
+from segue.models.slot_vocabulary import add_slot_names, forget_labels
 from segue.protocol import OBJ_TOKEN, PHRASE_START
 from segue.records import Conversation
 from segue.training.adapters import (
@@ -311,6 +311,11 @@ def teach_names(recipe: Recipe, bundle: ModelBundle, mixture: Mixture) -> NamePr
     if not recipe.options.get("name_presence"):
         return None
     names = common_names(mixture.sources)
+    labels = tuple(getattr(bundle.model.config, "label_reader_names", ()))
+    if names and labels and not set(names) & set(labels):
+        forget_labels(bundle.model, bundle.processor)
+        if is_first_process():
+            tell([f"left out: the label reader, which knows none of these names ({', '.join(labels)})"])
     add_slot_names(bundle.model, bundle.processor, names)
     return NamePresence.of(bundle.model, names) if names else None
 
