@@ -49,7 +49,9 @@ def test_the_same_masks_as_prompt_by_prompt(sam: SamModel, embeddings: Tensor, a
     found = decode_masks(sam, embeddings, prompts, torch.tensor(addressed))
     assert found.shape == (len(addressed), 16, 16)
     expected = torch.stack([draw_one(sam, embeddings[i], p) for i, p in zip(addressed, prompts, strict=True)])
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    # Batches of other sizes are summed in another order: 3e-5 was seen on one processor, 1e-6 on another. The
+    # wrong image or prompt changes the logits by more than 1e-2 (below).
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 
 @torch.no_grad()

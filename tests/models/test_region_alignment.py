@@ -231,5 +231,9 @@ def test_it_is_trained_and_saved(fresh: Shaken, batch_of: Any, talks: dict[str, 
     model.save_pretrained(tmp_path)
     again, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
     assert {name: found for name, found in report.items() if found} == {}
+    written = again.state_dict()
+    assert all(torch.equal(written[name], value) for name, value in model.state_dict().items())
     with torch.no_grad():
-        assert torch.equal(again.eval()(**batch).mask_logits, model(**batch).mask_logits)
+        found, expected = (m.eval()(**batch).mask_logits for m in (again, model))
+    # The same weights at other places of the memory may be multiplied by other kernels: 1e-6 was seen.
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
