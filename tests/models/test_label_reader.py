@@ -55,9 +55,9 @@ def test_the_loudest_cells_answer_for_the_image(reader: LabelReader) -> None:
     quiet[:, 0] = 9.0
     loud = quiet.clone()
     loud[0, 2].flatten()[:LOUDEST] = 18.0  # the second name, in a corner
-    attributes, whole = torch.zeros(1, 11, 6, 6), torch.zeros(1, 8)
+    attributes, cells = torch.zeros(1, 11, 6, 6), torch.zeros(1, 64, 6, 6)
     attributes[0, 4].flatten()[:LOUDEST] = 7.0
-    before, after = (reader.judge(names, attributes, whole)[0] for names in (quiet, loud))
+    before, after = (reader.judge(names, attributes, cells)[0] for names in (quiet, loud))
     assert after[1, 0] > before[1, 0] + 1
     assert (after[[0, 2], 0] <= before[[0, 2], 0] + 1e-5).all()
     assert after[1, 1:].argmax() == 4
@@ -144,6 +144,7 @@ def test_it_is_saved_and_loaded_with_its_statistics(make: Callable[..., Any], tm
     model = make(label_reader_names=NAMES)
     model.label_reader.train()
     model.label_reader(pixels(4))
+    torch.nn.init.normal_(model.label_reader.evidence)
     model.eval().save_pretrained(tmp_path)
     again = PrimaModel.from_pretrained(tmp_path).eval()
     assert again.config.label_reader_config.hidden_sizes == [4, 4, 8, 8]

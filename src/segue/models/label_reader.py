@@ -24,11 +24,16 @@ LOUDEST = 6
 """Cells of the finest grid that answer for the whole image: a pair of glasses covers few more."""
 
 
+LEAST_AREA = 1e-3
+"""Share of the image below which the area of a name no longer counts: a few cells."""
+
+
 class LabelReader(nn.Module):
     """Presence and attributes of every name, from a ResNet and a feature pyramid.
 
-    Names are read cell by cell; the cells that speak loudest and the coarsest map answer for the image. The
-    attributes of a name are those of the cells that show it.
+    Names are read cell by cell. For the image answer the cells that speak loudest, the area that a name
+    covers, and the features of the cells that show it; its attributes are those of the same cells. Nothing is
+    read from the image as a whole: the mean of a few hundred photographs is soon known by heart.
 
     Source: paper silent; ours. Pyramid: Lin et al. 2017.
     """
@@ -44,35 +49,45 @@ class LabelReader(nn.Module):
         )
         self.names = nn.Conv2d(CHANNELS, names + 1, 1)
         self.attributes = nn.Conv2d(CHANNELS, attributes, 1)
-        self.whole = nn.Linear(widths[-1], names)
-        self.scale = nn.Parameter(torch.empty(names))
+        self.dropout = nn.Dropout(0.2)
+        self.evidence = nn.Parameter(torch.empty(names, 2 + CHANNELS))
+        self.bias = nn.Parameter(torch.empty(names))
 
     def reset(self) -> None:
-        """The start of what the initialisation of its parts does not set."""
-        init.ones_(self.scale)
+        """The start of what the initialisation of its parts does not set: the loudest cells alone answer."""
+        loudest_first = torch.zeros(self.evidence.shape)
+        loudest_first[:, 0] = 1.0
+        init.copy_(self.evidence, loudest_first)
+        init.zeros_(self.bias)
 
     def train(self, mode: bool = True) -> LabelReader:
         """Batch statistics stay as they are while nothing here trains, whatever happens around it."""
         return super().train(mode and any(p.requires_grad for p in self.parameters()))
 
     def maps(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`[N, 3, S, S]` to names `[N, K + 1, h, w]` (the first is none), attributes, the whole `[N, C]`."""
-        maps = self.backbone(pixels).feature_maps
+        """`[N, 3, S, S]` to names `[N, K + 1, h, w]` (the first is none), attributes, features of cells."""
         merged: Tensor | None = None
-        for found, lateral in zip(reversed(maps), reversed(self.lateral), strict=True):
+        for found, lateral in zip(
+            reversed(self.backbone(pixels).feature_maps), reversed(self.lateral), strict=True
+        ):
             level = lateral(found)
             if merged is not None:
                 level = level + F.interpolate(merged, size=level.shape[-2:], mode="nearest")
             merged = level
         cells = self.smooth(merged)
-        return self.names(cells).float(), self.attributes(cells).float(), maps[-1].float().mean((2, 3))
+        return self.names(cells).float(), self.attributes(cells).float(), cells.float()
 
-    def judge(self, names: Tensor, attributes: Tensor, whole: Tensor) -> Tensor:
+    def judge(self, names: Tensor, attributes: Tensor, cells: Tensor) -> Tensor:
         """What `maps` found, `[N, K, 1 + A]`: each name's logit of presence, logits of its attributes."""
         logs = names.log_softmax(1)[:, 1:].flatten(2)  # (N, K, h w)
         loud = logs.topk(min(LOUDEST, logs.shape[2]), dim=2).values.mean(2)
-        presence = loud * self.scale + self.whole(whole)
-        told = torch.einsum("nkp,nap->nka", logs.softmax(2), attributes.flatten(2))
+        area = (logs.exp().mean(2) + LEAST_AREA).log()
+        where = logs.softmax(2)
+        # What is pooled must not decide where it is pooled.
+        shown = torch.einsum("nkp,ncp->nkc", where.detach(), cells.flatten(2))
+        evidence = torch.cat([loud[..., None], area[..., None], self.dropout(shown)], dim=2)
+        presence = (evidence * self.evidence).sum(2) + self.bias
+        told = torch.einsum("nkp,nap->nka", where, attributes.flatten(2))
         return torch.cat([presence[..., None], told], dim=2)
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -24,6 +24,14 @@ def permute_channels(image: Picture, rng: np.random.Generator) -> Picture:
     return np.ascontiguousarray(image[..., orders[int(rng.integers(len(orders)))]])
 
 
+def tint(image: Picture, mask: NDArray[np.bool_], rng: np.random.Generator) -> Picture:
+    """The pixels of a mask in another colour: channels in another order, each lighter or darker."""
+    pixels = image[mask][:, rng.permutation(3)].astype(np.float32)
+    tinted = image.copy()
+    tinted[mask] = np.clip(pixels * rng.uniform(0.5, 1.5, 3) + rng.uniform(-30, 30, 3), 0, 255)
+    return tinted
+
+
 def flip(*arrays: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Mirror left and right."""
     return [np.ascontiguousarray(a[:, ::-1]) for a in arrays]

@@ -13,7 +13,7 @@ from torch import Tensor
 from segue.errors import InputError
 from segue.models.label_reader import LabelReader
 from segue.models.modeling_prima import PrimaModel
-from segue.training.augmentation import jitter, warp
+from segue.training.augmentation import jitter, tint, warp
 from segue.training.pools import PHOTO_LABELS, PhotoPool, ScenePool
 from segue.training.slots import photo_targets
 from segue.training.streams import normalise
@@ -29,6 +29,7 @@ class LabelObjective:
     Args:
         batch_size: images a step.
         photo_share: fraction of them that are photographs.
+        recolour: share of the labels of a photograph that get another colour; they teach shape only.
 
     Raises:
         InputError: the model has no label reader, or there are no photographs.
@@ -46,6 +47,7 @@ class LabelObjective:
         *,
         batch_size: int = 16,
         photo_share: float = 0.9,
+        recolour: float = 0.0,
         seed: int = 0,
     ) -> None:
         if model.label_reader is None or photos is None or not photo_share:
@@ -58,6 +60,7 @@ class LabelObjective:
             )
         self.scenes, self.photos = scenes, photos
         self.batch_size, self.photo_share, self.seed = batch_size, photo_share, seed
+        self.recolour = recolour
         self.size = model.config.label_reader_size
         self.weights = pixel_weights(photos)
 
@@ -86,7 +89,10 @@ class LabelObjective:
         i = int(rng.integers(len(self.photos)))
         image, labels = warp(self.photos.images[i], self.photos.label_maps[i], self.size, rng)
         targets = photo_targets(self.photos.records[i].facts, labels, 0)
-        return image, labels, targets.presence, targets.label_colours
+        colours = targets.label_colours
+        for k in np.flatnonzero(rng.random(len(PHOTO_LABELS)) < self.recolour):
+            image, colours[k] = tint(image, labels == k + 1, rng), IGNORED
+        return image, labels, targets.presence, colours
 
     def scene(
         self, rng: np.random.Generator
@@ -100,17 +106,17 @@ class LabelObjective:
         """Cross-entropy of the cells' labels, of the presences and of the colours of what is there."""
         reader = model.label_reader
         assert isinstance(reader, LabelReader)
-        names, attributes, whole = reader.maps(batch["pixels"])
-        judged = reader.judge(names, attributes, whole)
-        cells = F.cross_entropy(names, at_cells(batch["maps"], names.shape[-1]), weight=self.weights)
+        names, attributes, cells = reader.maps(batch["pixels"])
+        judged = reader.judge(names, attributes, cells)
+        labels = F.cross_entropy(names, at_cells(batch["maps"], names.shape[-1]), weight=self.weights)
         known, coloured = batch["presence"] >= 0, batch["colours"] != IGNORED
         there, wanted = judged[..., 0][known], batch["presence"][known].float()
         presence = F.binary_cross_entropy_with_logits(there, wanted)
         colours = judged.sum() * 0.0
         if bool(coloured.any()):
             colours = F.cross_entropy(judged[..., 1:][coloured], batch["colours"][coloured])
-        terms = {"cells": cells, "presence_loss": presence, "colours": colours}
-        loss = cells + presence + 0.5 * colours
+        terms = {"cells": labels, "presence_loss": presence, "colours": colours}
+        loss = labels + presence + 0.5 * colours
         right = float(((there > 0) == (wanted > 0.5)).float().mean())
         return loss, {name: float(term.detach()) for name, term in terms.items()} | {"presence": right}
 
