@@ -32,8 +32,9 @@ class LabelReader(nn.Module):
     """Presence and attributes of every name, from a ResNet and a feature pyramid.
 
     Names are read cell by cell. For the image answer the cells that speak loudest, the area that a name
-    covers, and the features of the cells that show it; its attributes are those of the same cells. Nothing is
-    read from the image as a whole: the mean of a few hundred photographs is soon known by heart.
+    covers, the features of the cells that show it, and what is said of the other names (who wears trousers
+    wears no dress); its attributes are those of the same cells. Nothing is read from the image as a whole:
+    the means of a few hundred photographs are soon known by heart.
 
     Source: paper silent; ours. Pyramid: Lin et al. 2017.
     """
@@ -51,14 +52,15 @@ class LabelReader(nn.Module):
         self.attributes = nn.Conv2d(CHANNELS, attributes, 1)
         self.dropout = nn.Dropout(0.2)
         self.evidence = nn.Parameter(torch.empty(names, 2 + CHANNELS))
-        self.bias = nn.Parameter(torch.empty(names))
+        self.others = nn.Linear(2 * names, names)
 
     def reset(self) -> None:
         """The start of what the initialisation of its parts does not set: the loudest cells alone answer."""
         loudest_first = torch.zeros(self.evidence.shape)
         loudest_first[:, 0] = 1.0
         init.copy_(self.evidence, loudest_first)
-        init.zeros_(self.bias)
+        init.zeros_(self.others.weight)
+        init.zeros_(self.others.bias)
 
     def train(self, mode: bool = True) -> LabelReader:
         """Batch statistics stay as they are while nothing here trains, whatever happens around it."""
@@ -83,10 +85,10 @@ class LabelReader(nn.Module):
         loud = logs.topk(min(LOUDEST, logs.shape[2]), dim=2).values.mean(2)
         area = (logs.exp().mean(2) + LEAST_AREA).log()
         where = logs.softmax(2)
-        # What is pooled must not decide where it is pooled.
+        # What is pooled must not decide where it is pooled, nor one name what another's cells say.
         shown = torch.einsum("nkp,ncp->nkc", where.detach(), cells.flatten(2))
         evidence = torch.cat([loud[..., None], area[..., None], self.dropout(shown)], dim=2)
-        presence = (evidence * self.evidence).sum(2) + self.bias
+        presence = (evidence * self.evidence).sum(2) + self.others(torch.cat([loud, area], dim=1).detach())
         told = torch.einsum("nkp,nap->nka", where, attributes.flatten(2))
         return torch.cat([presence[..., None], told], dim=2)
 
