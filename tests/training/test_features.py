@@ -14,18 +14,18 @@ from segue.training.features import (
     blur_labels,
     cache_features,
     drop_features,
+    part_hash,
     picture_hash,
-    tower_hash,
 )
 from segue.training.streams import normalise
 
 
-def picture(index: int) -> np.ndarray:
-    return np.random.default_rng(index).integers(0, 256, (56, 56, 3), dtype=np.uint8)
+def picture(index: int, size: int = 56) -> np.ndarray:
+    return np.random.default_rng(index).integers(0, 256, (size, size, 3), dtype=np.uint8)
 
 
-def other(index: int) -> np.ndarray:
-    return picture(index + 100)
+def other(index: int, size: int = 56) -> np.ndarray:
+    return picture(index + 100, size)
 
 
 @torch.no_grad()
@@ -47,20 +47,21 @@ def test_features_are_the_towers_outputs(tiny: Callable[..., Any], tmp_path: Pat
 
 
 @torch.no_grad()
-def test_a_label_reader_sees_its_own_pictures(reading: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_label_reader_sees_its_own_pictures(
+    reading: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, _ = reading()
     model.eval()
 
-    def detailed(index: int) -> np.ndarray:
-        return np.random.default_rng(index).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    def cached() -> torch.Tensor:
+        return cache_features(model, tmp_path, "p", 5, picture)([4, 1])["label_features"]
 
-    cache = cache_features(model, tmp_path, "p", 5, picture, detailed=detailed)
-    pixels = normalise(np.stack([detailed(i) for i in (4, 1)]), "pixel_values_labels")
-    found = cache([4, 1])["label_features"]
-    torch.testing.assert_close(found, model.label_reader(pixels), atol=5e-3, rtol=5e-3)
-    before = tower_hash(model)
+    pixels = normalise(np.stack([picture(i, size=64) for i in (4, 1)]), "pixel_values_labels")
+    first = cached()
+    torch.testing.assert_close(first, model.label_reader(pixels), atol=5e-3, rtol=5e-3)
+    monkeypatch.setattr(model, "encode_towers", None)
     model.label_reader.backbone.embedder.embedder.normalization.running_mean.add_(1)
-    assert tower_hash(model) != before, "its statistics decide too"
+    assert not torch.equal(cached(), first), "its statistics decide too; the towers' features are kept"
 
 
 def test_a_second_opening_computes_nothing(
@@ -68,7 +69,7 @@ def test_a_second_opening_computes_nothing(
 ) -> None:
     model, _ = tiny()
     first = cache_features(model, tmp_path, "p", 5, picture)
-    monkeypatch.setattr(model, "encode_features", None)
+    monkeypatch.setattr(model, "encode_towers", None)
     again = cache_features(model, tmp_path, "p", 5, picture)
     assert len(again) == 5
     assert torch.equal(first([1, 4])["vision_features"], again([1, 4])["vision_features"])
@@ -105,13 +106,14 @@ def test_other_towers_and_other_pictures_have_their_own_features(
 
 def test_the_hashes_follow_what_they_name(tiny: Callable[..., Any]) -> None:
     model, _ = tiny()
-    before = tower_hash(model)
+    before = part_hash(model.vision_model, model.aux_vision_model)
     with torch.no_grad():
         model.image_projection.weight.add_(1)
-    assert tower_hash(model) == before
+    assert part_hash(model.vision_model, model.aux_vision_model) == before
+    assert part_hash(model.vision_model) != part_hash(model.aux_vision_model)
     with torch.no_grad():
         model.vision_model.post_layernorm.bias[0] += 1e-6
-    assert tower_hash(model) != before
+    assert part_hash(model.vision_model, model.aux_vision_model) != before
     assert picture_hash(picture, 5) == picture_hash(picture, 5) != picture_hash(other, 5)
     assert picture_hash(picture, 0) == picture_hash(other, 0)
 

@@ -93,12 +93,29 @@ class LabelReader(nn.Module):
         return torch.cat([presence[..., None], told], dim=2)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """`[N, 3, S, S]` to `[N, K, 1 + A]`, see `judge`; an image and its mirror image answer together."""
-        if self.training:
-            return self.judge(*self.maps(pixels))
-        both = self.judge(*self.maps(torch.cat([pixels, pixels.flip(-1)])))
-        first, second = both.chunk(2)
-        return (first + second) / 2
+        """`[N, 3, S, S]` to `[N, K, 1 + A]`, see `judge`."""
+        return self.judge(*self.maps(pixels))
+
+
+def contrasted(readings: Tensor, num_images: list[int]) -> Tensor:
+    """Readings in which each image's presences stand out from those of the other images beside it.
+
+    To a logit its lead over the best of the others is added: (1, -1) becomes (3, -3), (1, 1) stays. Which of
+    several images shows a thing is then told more clearly than whether one alone does.
+
+    Args:
+        readings: `[N, K, 1 + A]` of a `LabelReader`.
+        num_images: counts of the conversations that sum to N; a single image stays as it is.
+
+    Source: paper silent; ours.
+    """
+    groups = []
+    for group in readings[..., 0].split(num_images):
+        if len(group) > 1:
+            best, second = group.topk(2, dim=0).values
+            group = 2 * group - torch.where(group == best, second, best)
+        groups.append(group)
+    return torch.cat([torch.cat(groups)[..., None], readings[..., 1:]], dim=-1)
 
 
 def spelled(readings: Tensor, names: Tensor, attributes: Tensor) -> Tensor:

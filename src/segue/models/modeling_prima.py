@@ -12,7 +12,7 @@ from transformers import initialization as init
 
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import PrimaConfig
-from segue.models.label_reader import LabelReader, spelled
+from segue.models.label_reader import LabelReader, contrasted, spelled
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.visual_tokens import (
     FeatureFusion,
@@ -131,7 +131,7 @@ class PrimaModel(GroundedModel):
             words = self.spell_slots(outputs[:, : self.config.num_query_tokens])
             tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if "label_features" in features:
-            words = spelled(features["label_features"], *self.label_words())
+            words = spelled(contrasted(features["label_features"], num_images), *self.label_words())
             tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if self.slot_heads is not None and self.slot_heads.mark is not None:
             named = self.named_slots(qformer_input_ids).repeat_interleave(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,23 +31,13 @@ class CachedImages:
         self.scenes, self.photos, self.photo_views = scenes, photos, photo_views
         self.size = model.config.vision_config.image_size
         self.num_slots = model.config.num_object_slots
-        details = model.config.label_reader_size if model.label_reader is not None else None
-        shown: dict[str, tuple[int, Callable[..., NDArray[np.uint8]]]] = {
-            "scenes": (len(scenes), self.scene_picture)
+        self.features: dict[str, FeatureCache] = {
+            "scenes": cache_features(model, cache, "scenes", len(scenes), self.scene_picture)
         }
         if photos is not None:
-            shown["photos"] = (len(photos) * photo_views, self.photo_picture)
-        self.features: dict[str, FeatureCache] = {
-            name: cache_features(
-                model,
-                cache,
-                name,
-                count,
-                picture,
-                detailed=None if details is None else partial(picture, size=details),
+            self.features["photos"] = cache_features(
+                model, cache, "photos", len(photos) * photo_views, self.photo_picture
             )
-            for name, (count, picture) in shown.items()
-        }
 
     def scene_picture(self, index: int, size: int | None = None) -> NDArray[np.uint8]:
         """A scene at `size` (the towers' by default)."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from segue.models.modeling_prima import PrimaModel
@@ -43,11 +43,11 @@ def drop_features(features: Tensor, share: float, rng: np.random.Generator) -> T
     return features * torch.from_numpy(kept) / (1 - share)
 
 
-def tower_hash(model: PrimaModel) -> str:
-    """Changes when a weight of what is cached changes, so that a stale cache is never read."""
+def part_hash(*parts: nn.Module) -> str:
+    """Changes when a weight or a statistic of what is cached changes, so that a stale cache is never read."""
     digest = hashlib.sha256()
-    for tower in (model.vision_model, model.aux_vision_model, model.label_reader):
-        for name, value in tower.state_dict().items() if tower is not None else ():
+    for part in parts:
+        for name, value in part.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -75,42 +75,66 @@ def picture_hash(picture: Callable[[int], NDArray[np.uint8]], count: int, sample
     return digest.hexdigest()[:16]
 
 
-@torch.no_grad()
 def cache_features(
     model: PrimaModel,
     folder: Path,
     name: str,
     count: int,
-    picture: Callable[[int], NDArray[np.uint8]],
+    picture: Callable[..., NDArray[np.uint8]],
     *,
-    detailed: Callable[[int], NDArray[np.uint8]] | None = None,
     batch_size: int = 32,
 ) -> FeatureCache:
     """Open the features of `count` pictures, computing what is missing.
 
+    Towers and label reader are cached apart: a new reader needs no new features of the towers.
+
     Args:
-        model: its towers are run in eval mode.
-        folder: of the cache; the file names carry the hashes of the towers and of some of the pictures, so
+        model: its encoders are run in eval mode.
+        folder: of the cache; the file names carry the hashes of the weights and of some of the pictures, so
             that stages with other weights or other crops do not read each other's features.
         name: of the image source.
-        picture: index to RGB `[S, S, 3]` at the towers' size.
-        detailed: the same at the label reader's size, for a model that has one.
+        picture: index to RGB `[S, S, 3]` at the towers' size, at another one with `size`.
     """
+
+    def towers(drawn: range) -> dict[str, Tensor]:
+        pictures = np.stack([picture(i) for i in drawn])
+        streams = [normalise(pictures, stream) for stream in ("pixel_values", "pixel_values_aux")]
+        return dict(zip(("vision_features", "aux_features"), model.encode_towers(*streams), strict=True))
+
+    parts = part_hash(model.vision_model, model.aux_vision_model)
+    stem = f"{name}_{count}_{parts}_{picture_hash(picture, count)}"
+    arrays = _cached(model, folder, stem, count, towers, batch_size)
+    reader, size = model.label_reader, model.config.label_reader_size
+    if reader is not None:
+
+        def labels(drawn: range) -> dict[str, Tensor]:
+            pictures = np.stack([picture(i, size=size) for i in drawn])
+            return {"label_features": reader(normalise(pictures, "pixel_values_labels"))}
+
+        stem = f"{name}_{count}_{part_hash(reader)}_{picture_hash(picture, count)}_{size}"
+        arrays |= _cached(model, folder, stem, count, labels, batch_size)
+    return FeatureCache(arrays)
+
+
+@torch.no_grad()
+def _cached(
+    model: PrimaModel,
+    folder: Path,
+    stem: str,
+    count: int,
+    encode: Callable[[range], dict[str, Tensor]],
+    batch_size: int,
+) -> dict[str, NDArray[np.float16]]:
+    """Memory-mapped outputs of `encode`, which is asked only for what no finished file holds."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name}_{count}_{tower_hash(model)}_{picture_hash(picture, count)}"
     done = folder / f"{stem}.json"
     if not done.exists():
         training = model.training
         model.eval()
         arrays: dict[str, NDArray[np.float16]] = {}
-        for start in tqdm(range(0, count, batch_size), desc=f"features of {name}"):
+        for start in tqdm(range(0, count, batch_size), desc=f"features of {stem.split('_')[0]}"):
             drawn = range(start, min(count, start + batch_size))
-            pictures = np.stack([picture(i) for i in drawn])
-            streams = {stream: normalise(pictures, stream) for stream in ("pixel_values", "pixel_values_aux")}
-            if detailed is not None:
-                details = np.stack([detailed(i) for i in drawn])
-                streams["pixel_values_labels"] = normalise(details, "pixel_values_labels")
-            for part, output in model.encode_features(**streams).items():
+            for part, output in encode(drawn).items():
                 if part not in arrays:
                     arrays[part] = np.lib.format.open_memmap(
                         folder / f"{stem}_{part}.npy",
@@ -118,8 +142,8 @@ def cache_features(
                         dtype=np.float16,
                         shape=(count, *output.shape[1:]),
                     )
-                arrays[part][start : start + len(drawn)] = output.half().numpy()
+                arrays[part][start : drawn.stop] = output.half().numpy()
         model.train(training)
         done.write_text(json.dumps({"count": count, "parts": list(arrays)}))
     parts = json.loads(done.read_text())["parts"]
-    return FeatureCache({part: np.load(folder / f"{stem}_{part}.npy", mmap_mode="r") for part in parts})
+    return {part: np.load(folder / f"{stem}_{part}.npy", mmap_mode="r") for part in parts}

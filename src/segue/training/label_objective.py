@@ -13,7 +13,7 @@ from torch import Tensor
 from segue.errors import InputError
 from segue.models.label_reader import LabelReader
 from segue.models.modeling_prima import PrimaModel
-from segue.training.augmentation import jitter, tint, warp
+from segue.training.augmentation import flip, jitter, resize_pair, tint, warp
 from segue.training.pools import PHOTO_LABELS, PhotoPool, ScenePool
 from segue.training.slots import photo_targets
 from segue.training.streams import normalise
@@ -29,6 +29,7 @@ class LabelObjective:
     Args:
         batch_size: images a step.
         photo_share: fraction of them that are photographs.
+        whole: share of the photographs that are seen as they are, or mirrored, as a model will meet them.
         recolour: share of the labels of a photograph that get another colour; they teach shape only.
 
     Raises:
@@ -47,6 +48,7 @@ class LabelObjective:
         *,
         batch_size: int = 16,
         photo_share: float = 0.9,
+        whole: float = 0.0,
         recolour: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -60,7 +62,7 @@ class LabelObjective:
             )
         self.scenes, self.photos = scenes, photos
         self.batch_size, self.photo_share, self.seed = batch_size, photo_share, seed
-        self.recolour = recolour
+        self.whole, self.recolour = whole, recolour
         self.size = model.config.label_reader_size
         self.weights = pixel_weights(photos)
 
@@ -87,7 +89,12 @@ class LabelObjective:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
         """Picture, label map, presence and colour of every label."""
         i = int(rng.integers(len(self.photos)))
-        image, labels = warp(self.photos.images[i], self.photos.label_maps[i], self.size, rng)
+        image, labels = self.photos.images[i], self.photos.label_maps[i]
+        if rng.random() < self.whole:
+            image, labels = resize_pair(image, labels, (self.size, self.size))
+            image, labels = flip(image, labels) if rng.random() < 0.5 else (image, labels)
+        else:
+            image, labels = warp(image, labels, self.size, rng)
         targets = photo_targets(self.photos.records[i].facts, labels, 0)
         colours = targets.label_colours
         for k in np.flatnonzero(rng.random(len(PHOTO_LABELS)) < self.recolour):
