@@ -15,6 +15,7 @@ from segue.training.augmentation import (
     permute_channels,
     random_crop,
     resize_pair,
+    tint,
     warp,
 )
 from segue.training.streams import normalise
@@ -124,3 +125,20 @@ def test_beyond_a_warped_photograph_is_the_mean_colour_and_no_label() -> None:
         assert (where[outside] == 0).all()
         empty += int(outside.any())
     assert empty > 5
+
+
+def test_a_tint_changes_the_mask_alone_and_keeps_its_texture() -> None:
+    image = np.random.default_rng(0).integers(60, 200, (20, 30, 3), dtype=np.uint8)
+    mask = np.zeros((20, 30), bool)
+    mask[5:15, 4:20] = True
+    before = image.copy()
+    tinted = tint(image, mask, np.random.default_rng(1))
+    assert np.array_equal(image, before), "the picture itself is left alone"
+    assert np.array_equal(tinted[~mask], image[~mask])
+    assert not np.array_equal(tinted[mask], image[mask])
+    again = tint(image, mask, np.random.default_rng(1))
+    assert np.array_equal(tinted, again)
+    for channel in range(3):
+        follows = [abs(np.corrcoef(tinted[mask][:, channel], image[mask][:, c])[0, 1]) for c in range(3)]
+        assert max(follows) > 0.95, "each channel is one of the old ones, lighter or darker"
+    assert np.array_equal(tint(image, np.zeros_like(mask), np.random.default_rng(1)), image)

@@ -12,6 +12,7 @@ import torch
 
 from segue.errors import InputError
 from segue.models.modeling_prima import PrimaModel
+from segue.training.augmentation import resize_pair
 from segue.training.label_objective import RAREST, LabelObjective, at_cells, pixel_weights
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.run import train
@@ -59,6 +60,35 @@ def test_labels_colours_and_maps_belong_to_the_photograph(
         worn = {PHOTO_LABELS[k] for k in range(len(PHOTO_LABELS)) if presence[k] == 1}
         assert not {"trousers", "dress"} <= worn, "nobody in these pictures wears both"
     assert len(seen) >= 4
+
+
+def test_whole_photographs_are_seen_as_they_are_or_mirrored(make: Any, photos: PhotoPool) -> None:
+    _, stage = make(whole=1.0)
+    plain = [resize_pair(i, m, (64, 64)) for i, m in zip(photos.images, photos.label_maps, strict=True)]
+    rng, ways = np.random.default_rng(0), set()
+    for _ in range(12):
+        picture, labels, _, _ = stage.photo(rng)
+        (way,) = {
+            way
+            for image, wanted in plain
+            for way in (1, -1)
+            if np.array_equal(picture, image[:, ::way]) and np.array_equal(labels, wanted[:, ::way])
+        } or {None}
+        ways.add(way)
+    assert ways == {1, -1}
+
+
+def test_tinted_labels_keep_their_shape_and_tell_no_colour(make: Any) -> None:
+    plain, tinted = (make(whole=1.0, recolour=share)[1] for share in (0.0, 1.0))
+    before, labels, presence, colours = plain.photo(np.random.default_rng(3))
+    after, same_labels, same_presence, no_colours = tinted.photo(np.random.default_rng(3))
+    assert np.array_equal(labels, same_labels)
+    assert np.array_equal(presence, same_presence)
+    assert (colours != IGNORED).any()
+    assert (no_colours == IGNORED).all()
+    assert np.array_equal(before[labels == 0], after[labels == 0]), "what has no label keeps its colour"
+    changed = np.abs(before.astype(int) - after).max(-1)[labels > 0]
+    assert (changed > 5).mean() > 0.8
 
 
 def test_scenes_show_no_label(make: Any) -> None:
