@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 import segue
+from segue.data.photos.facts import load_photo_facts
 from segue.data.scenes.kinds import Scene
 from segue.data.scenes.render import render_scene
+from segue.evaluation.which_photo import LABELS, which_photo
 from segue.models.auto import WEIGHTS_FOLDER
 
 WEIGHTS = WEIGHTS_FOLDER / "segue-mini"
@@ -99,3 +101,10 @@ def test_demo_pictures_get_a_grounded_answer(mini: object) -> None:
     answer = mini.session(pictures).ask("What is the largest thing in each image?")  # type: ignore[attr-defined]
     assert answer.groundings
     assert all(g.mask.any() for g in answer.groundings)
+
+
+def test_of_two_photographs_it_finds_the_one_that_shows_it(mini: object, shared: Path) -> None:
+    """Photographs that no training used; chance is a half. The whole measurement is in the model card."""
+    folder = shared / "data" / "clothing"
+    scores = which_photo(mini, load_photo_facts(folder / "val.json", folder), count=6)  # type: ignore[arg-type]
+    assert np.mean([scores[label] for label in LABELS]) >= 0.7

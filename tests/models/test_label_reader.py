@@ -114,6 +114,14 @@ def test_pixels_and_kept_features_give_the_same_tokens(make: Callable[..., Any])
     torch.testing.assert_close(one.tokens, model.encode_images([2], ids, mask, **kept).tokens)
 
 
+def test_half_precision_stays_half_precision(make: Callable[..., Any]) -> None:
+    model = make(label_reader_names=NAMES).to(torch.bfloat16)
+    images = pixels(2).to(torch.bfloat16)
+    streams = dict.fromkeys(("pixel_values", "pixel_values_aux", "pixel_values_labels"), images)
+    tokens = model.encode_images([2], torch.tensor([[5, 6]]), torch.ones(1, 2, dtype=torch.long), **streams)
+    assert tokens.tokens.dtype == torch.bfloat16
+
+
 @pytest.fixture
 def make() -> Callable[..., Any]:
     """A tiny model whose slots name a mug and three garments."""

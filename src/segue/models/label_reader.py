@@ -88,7 +88,8 @@ class LabelReader(nn.Module):
         # What is pooled must not decide where it is pooled, nor one name what another's cells say.
         shown = torch.einsum("nkp,ncp->nkc", where.detach(), cells.flatten(2))
         evidence = torch.cat([loud[..., None], area[..., None], self.dropout(shown)], dim=2)
-        presence = (evidence * self.evidence).sum(2) + self.others(torch.cat([loud, area], dim=1).detach())
+        read = torch.cat([loud, area], dim=1).detach().to(self.others.weight)
+        presence = (evidence * self.evidence).sum(2) + self.others(read)
         told = torch.einsum("nkp,nap->nka", where, attributes.flatten(2))
         return torch.cat([presence[..., None], told], dim=2)
 

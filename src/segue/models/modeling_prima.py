@@ -132,7 +132,7 @@ class PrimaModel(GroundedModel):
             tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if "label_features" in features:
             words = spelled(contrasted(features["label_features"], num_images), *self.label_words())
-            tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
+            tokens = tokens + F.pad(words.to(tokens), (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if self.slot_heads is not None and self.slot_heads.mark is not None:
             named = self.named_slots(qformer_input_ids).repeat_interleave(
                 torch.tensor(num_images, device=tokens.device), dim=0
