@@ -129,5 +129,5 @@ def spelled(readings: Tensor, names: Tensor, attributes: Tensor) -> Tensor:
     Returns:
         `[N, K, D]`; nothing for a name that is not there.
     """
-    presence, told = readings[..., :1].sigmoid(), readings[..., 1:].softmax(-1)
+    presence, told = readings[..., :1].sigmoid().to(names), readings[..., 1:].softmax(-1).to(names)
     return presence * (names + told @ attributes)

@@ -132,12 +132,12 @@ class PrimaModel(GroundedModel):
             tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if "label_features" in features:
             words = spelled(contrasted(features["label_features"], num_images), *self.label_words())
-            tokens = tokens + F.pad(words.to(tokens), (0, 0, 0, tokens.shape[1] - words.shape[1]))
+            tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if self.slot_heads is not None and self.slot_heads.mark is not None:
             named = self.named_slots(qformer_input_ids).repeat_interleave(
                 torch.tensor(num_images, device=tokens.device), dim=0
             )
-            asked = self.slot_heads.asked(outputs[:, : self.config.num_query_tokens], named)
+            asked = self.slot_heads.asked(outputs[:, : self.config.num_query_tokens], named.to(outputs))
             before = self.config.num_query_tokens - asked.shape[1]
             marks = F.pad(asked.sigmoid(), (before, tokens.shape[1] - self.config.num_query_tokens))
             tokens = tokens + marks[..., None] * self.slot_heads.mark
