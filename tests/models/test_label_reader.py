@@ -39,6 +39,11 @@ def test_it_says_presence_and_attributes_of_every_name(reader: LabelReader) -> N
     assert readings.isfinite().all()
 
 
+def test_a_picture_and_its_mirror_image_say_the_same(reader: LabelReader) -> None:
+    image = pixels(1)
+    torch.testing.assert_close(reader(image), reader(image.flip(-1)), atol=1e-5, rtol=1e-5)
+
+
 def test_images_of_a_batch_do_not_know_of_each_other(reader: LabelReader) -> None:
     images = pixels(3)
     alone = torch.cat([reader(image[None]) for image in images])

@@ -94,8 +94,11 @@ class LabelReader(nn.Module):
         return torch.cat([presence[..., None], told], dim=2)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """`[N, 3, S, S]` to `[N, K, 1 + A]`, see `judge`."""
-        return self.judge(*self.maps(pixels))
+        """`[N, 3, S, S]` to `[N, K, 1 + A]`, see `judge`; an image and its mirror image answer together."""
+        if self.training:
+            return self.judge(*self.maps(pixels))
+        first, second = self.judge(*self.maps(torch.cat([pixels, pixels.flip(-1)]))).chunk(2)
+        return (first + second) / 2
 
 
 def contrasted(readings: Tensor, num_images: list[int]) -> Tensor:
