@@ -31,8 +31,6 @@ class LabelObjective:
         photo_share: fraction of them that are photographs.
         whole: share of the photographs that are seen as they are, or mirrored, as a model will meet them.
         recolour: share of the labels of a photograph that get another colour; they teach shape only.
-        mixed: share of the images through which another one of the batch shines (mixup); who annotated them
-            erred now and then, and mixed images cannot be known by heart.
 
     Raises:
         InputError: the model has no label reader, or there are no photographs.
@@ -52,7 +50,6 @@ class LabelObjective:
         photo_share: float = 0.9,
         whole: float = 0.0,
         recolour: float = 0.0,
-        mixed: float = 0.0,
         seed: int = 0,
     ) -> None:
         if model.label_reader is None or photos is None or not photo_share:
@@ -65,7 +62,7 @@ class LabelObjective:
             )
         self.scenes, self.photos = scenes, photos
         self.batch_size, self.photo_share, self.seed = batch_size, photo_share, seed
-        self.whole, self.recolour, self.mixed = whole, recolour, mixed
+        self.whole, self.recolour = whole, recolour
         self.size = model.config.label_reader_size
         self.weights = pixel_weights(photos)
 
@@ -80,18 +77,11 @@ class LabelObjective:
             maps.append(labels)
             presence.append(there)
             colours.append(coloured)
-        pixels = normalise(np.stack(pictures), "pixel_values_labels")
-        others = torch.from_numpy(rng.permutation(self.batch_size))
-        part = np.where(rng.random(self.batch_size) < self.mixed, rng.uniform(0.5, 1.0, self.batch_size), 1.0)
-        own = torch.from_numpy(part).float()
-        share = own[:, None, None, None]
         return {
-            "pixels": share * pixels + (1 - share) * pixels[others] if self.mixed else pixels,
+            "pixels": normalise(np.stack(pictures), "pixel_values_labels"),
             "maps": torch.from_numpy(np.stack(maps)).long(),
             "presence": torch.from_numpy(np.stack(presence)),
             "colours": torch.from_numpy(np.stack(colours)),
-            "others": others,
-            "own": own,
         }
 
     def photo(
@@ -120,49 +110,22 @@ class LabelObjective:
         return image, np.zeros(image.shape[:2], np.uint8), nothing, np.full_like(nothing, IGNORED)
 
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy of the cells' labels, of the presences and of the colours of what is there.
-
-        Of a mixed image both images' labels and presences count, each by its share; its colours do not.
-        """
+        """Cross-entropy of the cells' labels, of the presences and of the colours of what is there."""
         reader = model.label_reader
         assert isinstance(reader, LabelReader)
         names, attributes, cells = reader.maps(batch["pixels"])
         judged = reader.judge(names, attributes, cells)
-        own, others = batch["own"], batch["others"]
-        maps, presence = at_cells(batch["maps"], names.shape[-1]), batch["presence"]
-        labels = mixed_cross_entropy(names, maps, maps[others], own, self.weights)
-        known = (presence >= 0) & ((presence[others] >= 0) | (own == 1)[:, None])
-        wanted = own[:, None] * presence + (1 - own)[:, None] * presence[others]
-        there, wanted = judged[..., 0][known], wanted[known]
-        presences = F.binary_cross_entropy_with_logits(there, wanted)
-        coloured = (batch["colours"] != IGNORED) & (own == 1)[:, None]
+        labels = F.cross_entropy(names, at_cells(batch["maps"], names.shape[-1]), weight=self.weights)
+        known, coloured = batch["presence"] >= 0, batch["colours"] != IGNORED
+        there, wanted = judged[..., 0][known], batch["presence"][known].float()
+        presence = F.binary_cross_entropy_with_logits(there, wanted)
         colours = judged.sum() * 0.0
         if bool(coloured.any()):
             colours = F.cross_entropy(judged[..., 1:][coloured], batch["colours"][coloured])
-        terms = {"cells": labels, "presence_loss": presences, "colours": colours}
-        loss = labels + presences + 0.5 * colours
+        terms = {"cells": labels, "presence_loss": presence, "colours": colours}
+        loss = labels + presence + 0.5 * colours
         right = float(((there > 0) == (wanted > 0.5)).float().mean())
         return loss, {name: float(term.detach()) for name, term in terms.items()} | {"presence": right}
-
-
-def mixed_cross_entropy(
-    logits: Tensor, first: Tensor, second: Tensor, share: Tensor, weights: Tensor
-) -> Tensor:
-    """Weighted mean of the cross-entropies of two label maps, the first counted by its share.
-
-    Args:
-        logits: `[N, C, h, w]`.
-        first, second: `[N, h, w]` classes.
-        share: `[N]` of the first, 0..1.
-        weights: `[C]`.
-    """
-    share = share[:, None, None]
-    losses = torch.zeros_like(logits[:, 0])
-    total = torch.zeros_like(losses)
-    for classes, part in ((first, share), (second, 1 - share)):
-        losses = losses + part * F.cross_entropy(logits, classes, weight=weights, reduction="none")
-        total = total + part * weights[classes]
-    return losses.sum() / total.sum()
 
 
 def pixel_weights(photos: PhotoPool) -> Tensor:
