@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
 DEMO_IMAGES ?= $(sort $(wildcard examples/images/*.png examples/images/*.jpg))
-DEMO_QUESTION ?= How many mugs are there in total?
+DEMO_QUESTION ?= Compare the bottles.
 DEMO_OUT ?= runs/demo
 
 .DEFAULT_GOAL := help

@@ -60,7 +60,7 @@ def which_photo(
     model: LoadedModel,
     records: Sequence[PhotoRecord],
     *,
-    count: int = 60,
+    count: int = 200,
     seed: int = 0,
     question: str = QUESTION,
 ) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--model", default="segue-mini")
-    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--question", default=QUESTION)
     arguments = parser.parse_args()
     records = load_photo_facts(arguments.coco, arguments.images)
