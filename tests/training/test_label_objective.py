@@ -13,7 +13,7 @@ import torch
 from segue.errors import InputError
 from segue.models.modeling_prima import PrimaModel
 from segue.training.augmentation import resize_pair
-from segue.training.label_objective import RAREST, LabelObjective, at_cells, pixel_weights
+from segue.training.label_objective import RAREST, LabelObjective, pixel_weights
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.run import train
 from segue.training.vocabulary import COLOUR_INDEX, IGNORED, PHOTO_LABELS
@@ -144,12 +144,6 @@ def test_rare_labels_count_more(photos: PhotoPool) -> None:
     hair, dress = (weights[PHOTO_LABELS.index(n) + 1] for n in ("hair", "dress"))
     assert 1 < dress < hair <= RAREST
     assert weights[PHOTO_LABELS.index("hat") + 1] == RAREST, "what never occurs has the most"
-
-
-def test_cells_take_the_label_of_their_centre() -> None:
-    maps = torch.arange(36).reshape(1, 6, 6)
-    assert at_cells(maps, 2).tolist() == [[[7, 10], [25, 28]]]
-    assert torch.equal(at_cells(maps, 6), maps)
 
 
 @pytest.mark.parametrize("missing", ["reader", "photos", "share"])

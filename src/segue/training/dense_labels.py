@@ -79,7 +79,7 @@ def photo_maps(facts: PhotoFacts, labels: NDArray[np.uint8]) -> Maps:
 
 
 def centres(maps: Tensor, grid: int) -> Tensor:
-    """Labels at the centre pixels of a grid: `[N, 3, S, S]` to `[N, 3, grid * grid]`."""
+    """Labels at the centre pixels of a grid: `[N, maps, S, S]` to `[N, maps, grid * grid]`."""
     places = ((torch.arange(grid) + 0.5) * maps.shape[-1] / grid).long()
     return maps[:, :, places][..., places].flatten(2)
 

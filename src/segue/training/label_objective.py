@@ -14,6 +14,7 @@ from segue.errors import InputError
 from segue.models.label_reader import LabelReader
 from segue.models.modeling_prima import PrimaModel
 from segue.training.augmentation import flip, jitter, resize_pair, tint, warp
+from segue.training.dense_labels import centres
 from segue.training.pools import PHOTO_LABELS, PhotoPool, ScenePool
 from segue.training.slots import photo_targets
 from segue.training.streams import normalise
@@ -115,7 +116,8 @@ class LabelObjective:
         assert isinstance(reader, LabelReader)
         names, attributes, cells = reader.maps(batch["pixels"])
         judged = reader.judge(names, attributes, cells)
-        labels = F.cross_entropy(names, at_cells(batch["maps"], names.shape[-1]), weight=self.weights)
+        shown = centres(batch["maps"][:, None], names.shape[-1])[:, 0]
+        labels = F.cross_entropy(names.flatten(2), shown, weight=self.weights)
         known, coloured = batch["presence"] >= 0, batch["colours"] != IGNORED
         there, wanted = judged[..., 0][known], batch["presence"][known].float()
         presence = F.binary_cross_entropy_with_logits(there, wanted)
@@ -133,9 +135,3 @@ def pixel_weights(photos: PhotoPool) -> Tensor:
     counts = sum(np.bincount(labels.ravel(), minlength=len(PHOTO_LABELS) + 1) for labels in photos.label_maps)
     weights = torch.as_tensor(np.asarray(counts)).clamp(min=1).float().rsqrt()
     return (weights / weights[0]).clamp(max=RAREST)
-
-
-def at_cells(maps: Tensor, grid: int) -> Tensor:
-    """Labels at the centre pixels of a grid: `[N, S, S]` to `[N, grid, grid]`."""
-    places = ((torch.arange(grid) + 0.5) * maps.shape[-1] / grid).long()
-    return maps[:, places][:, :, places]
