@@ -183,7 +183,7 @@ def test_a_silent_photograph_names_nothing_by_hand() -> None:
             FixedHeads(classes[k : k + 1], torch.zeros(1, 3, len(COLOUR_INDEX)), torch.zeros(1, 3, 3)),
             queries[k : k + 1],
             stack_targets([photo_targets(facts(), None, 1)]),
-            slot_counts(targets),
+            slot_counts(targets, silent_photos=True),
             silent_photos=True,
         )[0]
         for k in range(2)

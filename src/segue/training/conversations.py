@@ -264,7 +264,7 @@ class ConversationObjective:
         }
         for name, states in batch.get("pointed", {}).items():
             counts[name] = float(len(states))
-        return counts | slot_counts(batch["slots"])
+        return counts | slot_counts(batch["slots"], self.reads_labels)
 
     def loss(
         self, model: PrimaModel, batch: dict[str, Any], totals: dict[str, float] | None = None

@@ -103,16 +103,20 @@ def free_queries(config: PrimaConfig) -> int:
     return config.num_query_tokens - config.num_object_slots
 
 
-def slot_counts(targets: dict[str, Tensor]) -> dict[str, float]:
+def slot_counts(targets: dict[str, Tensor], silent_photos: bool = False) -> dict[str, float]:
     """What each term of `slot_losses` is a mean over: labels that are known, by name of the target."""
-    return {
+    if silent_photos:
+        photos = {"photos": float((targets["presence"] >= 0).any(1).sum())}
+    else:
+        photos = {
+            "presence": float((targets["presence"] >= 0).sum()),
+            "label_colours": float((targets["label_colours"] != IGNORED).sum()),
+        }
+    return photos | {
         "classes": float((targets["classes"] != IGNORED).sum()),
         "colours": float((targets["colours"] != IGNORED).sum()),
         "geometry": float((~targets["geometry"].isnan()).sum()),
-        "presence": float((targets["presence"] >= 0).sum()),
-        "label_colours": float((targets["label_colours"] != IGNORED).sum()),
         "scenes": float((targets["classes"] != IGNORED).any(1).sum()),
-        "photos": float((targets["presence"] >= 0).any(1).sum()),
         "asked": float((targets["asked"] != IGNORED).sum()),
     }
 
@@ -144,7 +148,7 @@ def slot_losses(
         The loss, and `slot_classes`, `slot_colours`, `asked`, `presence` accuracies.
     """
     classes, colours, geometry = heads(queries)
-    totals = totals or slot_counts(targets)
+    totals = totals or slot_counts(targets, silent_photos)
     n = targets["classes"].shape[1]
     loss, readings = queries.sum() * 0.0, {}
     for name, logits in (("classes", classes[:, -n:]), ("colours", colours[:, -n:])):
