@@ -60,15 +60,20 @@ def test_new_names_stand_before_nothing_and_attributes(model: tuple[Any, Any]) -
 def test_at_the_start_the_model_is_nearly_as_before(model: tuple[Any, Any]) -> None:
     grounded, processor = model
     queries = torch.randn(2, 5, grounded.config.qformer_config.hidden_size)
-    before = grounded.spell_slots(queries)
+    before = grounded.spell_slots(queries, grounded.word_table())
     add_slot_names(grounded, processor, ["wheel", "door"])
-    torch.testing.assert_close(grounded.spell_slots(queries), before, rtol=0.1, atol=0.1)
+    torch.testing.assert_close(
+        grounded.spell_slots(queries, grounded.word_table()), before, rtol=0.1, atol=0.1
+    )
     with torch.no_grad():
         grounded.slot_heads.classes.bias[2] += 20
     wheel = grounded.get_input_embeddings()(torch.tensor(grounded.config.slot_word_ids[2])).mean(0)
     red = grounded.get_input_embeddings()(torch.tensor(grounded.config.slot_word_ids[4])).mean(0)
     torch.testing.assert_close(
-        grounded.spell_slots(queries), (wheel + red).expand(2, 5, -1), rtol=1e-2, atol=1e-3
+        grounded.spell_slots(queries, grounded.word_table()),
+        (wheel + red).expand(2, 5, -1),
+        rtol=1e-2,
+        atol=1e-3,
     )
 
 

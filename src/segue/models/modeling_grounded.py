@@ -61,6 +61,12 @@ class GroundedGeneration:
     finished: bool
 
 
+def gradients_of(part: nn.Module) -> torch.set_grad_enabled:
+    """Where a part of a model runs: without gradient while the part is frozen."""
+    trains = any(p.requires_grad for p in part.parameters())
+    return torch.set_grad_enabled(trains and torch.is_grad_enabled())
+
+
 class GroundedModel(PreTrainedModel):
     """A causal LM that sees images and draws a mask for every `[SEG]`; families fill `encode_images`.
 
@@ -147,8 +153,7 @@ class GroundedModel(PreTrainedModel):
 
     def encode_sam(self, pixel_values_sam: Tensor) -> Tensor:
         """`[N, 3, S, S]` to `[N, C, S/16, S/16]` embeddings; without gradient while the encoder is frozen."""
-        trains = any(p.requires_grad for p in self.sam.vision_encoder.parameters())
-        with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+        with gradients_of(self.sam.vision_encoder):
             return self.sam.vision_encoder(pixel_values_sam)[0]
 
     def decode_masks(self, image_embeddings: Tensor, prompts: Tensor, image_index: Tensor) -> Tensor:

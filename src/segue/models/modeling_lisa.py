@@ -10,7 +10,7 @@ from transformers import CLIPVisionModel
 
 from segue.errors import AlignmentError
 from segue.models.configuration_lisa import LisaConfig
-from segue.models.modeling_grounded import GroundedModel
+from segue.models.modeling_grounded import GroundedModel, gradients_of
 from segue.models.visual_tokens import VisualTokens
 
 
@@ -49,8 +49,7 @@ class LisaModel(GroundedModel):
 
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
         """CLIP's patch features `[N, P, C]` of `pixel_values`; without gradient while the tower is frozen."""
-        trains = any(p.requires_grad for p in self.vision_model.parameters())
-        with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+        with gradients_of(self.vision_model):
             states = self.vision_model(streams["pixel_values"], output_hidden_states=True).hidden_states
         return {"vision_features": states[self.config.vision_select_layer][:, 1:]}
 

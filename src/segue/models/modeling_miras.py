@@ -12,6 +12,7 @@ from transformers import initialization as init
 
 from segue.errors import ModelError
 from segue.models.configuration_miras import MirasConfig
+from segue.models.modeling_grounded import gradients_of
 from segue.models.modeling_lisa import LisaModel
 from segue.models.visual_tokens import VisualTokens
 
@@ -79,8 +80,7 @@ class MirasModel(LisaModel):
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
         """CLIP's patches `[N, P, C]` and the ConvNeXt map `[N, C_aux, G, G]` of all stages at one size."""
         patches = super().encode_features(pixel_values=streams["pixel_values"])
-        trains = any(p.requires_grad for p in self.aux_vision_model.parameters())
-        with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+        with gradients_of(self.aux_vision_model):
             states = self.aux_vision_model(
                 streams["pixel_values_aux"], output_hidden_states=True
             ).hidden_states

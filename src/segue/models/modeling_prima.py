@@ -13,7 +13,7 @@ from transformers import initialization as init
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import PrimaConfig
 from segue.models.label_reader import LabelReader, contrasted, spelled
-from segue.models.modeling_grounded import GroundedModel
+from segue.models.modeling_grounded import GroundedModel, gradients_of
 from segue.models.visual_tokens import (
     FeatureFusion,
     InstructionQueries,
@@ -73,8 +73,7 @@ class PrimaModel(GroundedModel):
         """CLIP `[N, Lc, Dc]` and DINOv2 `[N, Ld, Dd]` features; without gradient while a tower is frozen."""
         features = []
         for tower, pixels in ((self.vision_model, pixel_values), (self.aux_vision_model, pixel_values_aux)):
-            trains = any(p.requires_grad for p in tower.parameters())
-            with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+            with gradients_of(tower):
                 features.append(tower(pixels).last_hidden_state)
         return features[0], features[1]
 
@@ -82,8 +81,7 @@ class PrimaModel(GroundedModel):
         vision, aux = self.encode_towers(streams["pixel_values"], streams["pixel_values_aux"])
         features = {"vision_features": vision, "aux_features": aux}
         if self.label_reader is not None:
-            trains = any(p.requires_grad for p in self.label_reader.parameters())
-            with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+            with gradients_of(self.label_reader):
                 features["label_features"] = self.label_reader(streams["pixel_values_labels"])
         return features
 
@@ -128,11 +126,13 @@ class PrimaModel(GroundedModel):
         if self.config.visual_token_rms:
             tokens = self.config.visual_token_rms * F.rms_norm(tokens, tokens.shape[-1:])
         if self.config.slot_word_ids:
-            words = self.spell_slots(outputs[:, : self.config.num_query_tokens])
-            tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
-        if "label_features" in features:
-            words = spelled(contrasted(features["label_features"], num_images), *self.label_words())
-            tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
+            table = self.word_table()
+            said = [self.spell_slots(outputs[:, : self.config.num_query_tokens], table)]
+            if "label_features" in features:
+                readings = contrasted(features["label_features"], num_images)
+                said.append(spelled(readings, *self.label_words(table)))
+            for words in said:
+                tokens = tokens + F.pad(words, (0, 0, 0, tokens.shape[1] - words.shape[1]))
         if self.slot_heads is not None and self.slot_heads.mark is not None:
             named = self.named_slots(qformer_input_ids).repeat_interleave(
                 torch.tensor(num_images, device=tokens.device), dim=0
@@ -169,11 +169,10 @@ class PrimaModel(GroundedModel):
             found[:, k] = torch.isin(instruction_ids, wanted).any(1)
         return found.float()
 
-    def spell_slots(self, queries: Tensor) -> Tensor:
-        """LM embeddings of what the slot heads read from `[N, Q, C]` queries, `[N, Q, D]`; see the config."""
+    def spell_slots(self, queries: Tensor, table: Tensor) -> Tensor:
+        """What the slot heads read from `[N, Q, C]` queries in words of the `word_table`, `[N, Q, D]`."""
         assert self.slot_heads is not None
         classes, attributes, _ = self.slot_heads(queries)
-        table = self.word_table()
         seen = classes.softmax(-1)[..., :-1]
         mixed = torch.cat([seen, seen.sum(-1, keepdim=True) * attributes.softmax(-1)], dim=-1)
         return mixed @ table
@@ -184,10 +183,9 @@ class PrimaModel(GroundedModel):
         names = [embedding(torch.tensor(i, device=self.device)) for i in self.config.slot_word_ids]
         return torch.stack([name.mean(0) for name in names])
 
-    def label_words(self) -> tuple[Tensor, Tensor]:
-        """LM embeddings of the label reader's names `[K, D]` and of the attributes `[A, D]`."""
+    def label_words(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the `word_table` the label reader's names `[K, D]` and the attributes `[A, D]`."""
         classes = list(self.config.slot_classes)
-        table = self.word_table()
         chosen = [classes.index(name) for name in self.config.label_reader_names]
         return table[chosen], table[len(classes) :]
 

@@ -166,9 +166,7 @@ def slot_losses(
     others = classes[scenes, :-n]
     if others.numel():
         # What they say is spelled to the language model too; untrained, they name things at random.
-        nothing = torch.full(others.shape[:2], NOTHING, device=others.device)
-        summed = F.cross_entropy(others.flatten(0, 1), nothing.flatten(), reduction="sum")
-        loss = loss + summed / (totals["scenes"] * others.shape[1])
+        loss = loss + nothing_loss(others, totals["scenes"])
     known = ~targets["geometry"].isnan()
     if bool(known.any()):
         summed = F.smooth_l1_loss(
@@ -254,6 +252,11 @@ def silent_loss(classes: Tensor, presence: Tensor, total: float) -> Tensor:
     said = classes[(presence >= 0).any(1)]
     if not said.numel():
         return classes.sum() * 0.0
+    return nothing_loss(said, total)
+
+
+def nothing_loss(said: Tensor, total: float) -> Tensor:
+    """Cross-entropy of "nothing" at `[N, Q, classes + 1]`: the mean over queries and `total` images."""
     nothing = torch.full(said.shape[:2], NOTHING, device=said.device)
     summed = F.cross_entropy(said.flatten(0, 1), nothing.flatten(), reduction="sum")
     return summed / (total * said.shape[1])

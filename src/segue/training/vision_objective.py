@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segue.models.modeling_prima import PrimaModel
-from segue.training.augmentation import flip, jitter, permute_channels, random_crop, resize_pair
+from segue.training.augmentation import jitter, permute_channels, warp
 from segue.training.dense_labels import DenseHeads, centres, cross_entropy, photo_maps, scene_maps
 from segue.training.pools import PhotoPool, ScenePool
 from segue.training.slots import SlotTargets, photo_targets, scene_targets, slot_losses, stack_targets
@@ -92,15 +92,10 @@ class VisionObjective:
     def photo(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64], ...], SlotTargets]:
-        """The same for a cropped photograph; labels have no parts."""
+        """The same for a photograph seen a little differently; labels have no parts."""
         assert self.photos is not None
         i = int(rng.integers(len(self.photos)))
-        image, labels = random_crop(self.photos.images[i], self.photos.label_maps[i], rng)
-        if rng.random() < 0.5:
-            image, labels = flip(image, labels)
-        image, labels = resize_pair(
-            np.ascontiguousarray(image), np.ascontiguousarray(labels), (self.size, self.size)
-        )
+        image, labels = warp(self.photos.images[i], self.photos.label_maps[i], self.size, rng)
         facts = self.photos.records[i].facts
         return image, photo_maps(facts, labels), photo_targets(facts, labels, self.slots)
 
@@ -115,18 +110,8 @@ class VisionObjective:
             vision_features=clip.detach(),
             aux_features=dino.detach(),
         )
-        heads = model.training_heads
         prefix = 1 + model.config.aux_vision_config.num_register_tokens
-        dense_dino = centres(batch["dense"], self.dino_grid)
-        dense_clip = centres(batch["dense"], self.clip_grid)
-        patches, cells = dino[:, prefix:], clip[:, 1:]
-        terms = {
-            "dino_class": cross_entropy(heads.dino_classes(patches), dense_dino[:, 0]),
-            "dino_colour": cross_entropy(heads.dino_colours(patches), dense_dino[:, 1]),
-            "dino_part": cross_entropy(heads.dino_parts(patches), dense_dino[:, 2]),
-            "clip_class": cross_entropy(heads.clip_classes(cells), dense_clip[:, 0]),
-            "clip_colour": cross_entropy(heads.clip_colours(cells), dense_clip[:, 1]),
-        }
+        terms = self.dense_terms(model.training_heads, clip[:, 1:], dino[:, prefix:], batch["dense"])
         assert model.slot_heads is not None
         slots, readings = slot_losses(
             model.slot_heads,
@@ -136,3 +121,16 @@ class VisionObjective:
         )
         loss = sum(terms.values(), start=torch.zeros(())) + slots
         return loss, {k: float(v.detach()) for k, v in terms.items()} | readings
+
+    def dense_terms(
+        self, heads: DenseHeads, cells: Tensor, patches: Tensor, dense: Tensor
+    ) -> dict[str, Tensor]:
+        """What is at the centre of every patch of CLIP (`cells`) and of DINOv2 (`patches`)."""
+        at_patches, at_cells = centres(dense, self.dino_grid), centres(dense, self.clip_grid)
+        return {
+            "dino_class": cross_entropy(heads.dino_classes(patches), at_patches[:, 0]),
+            "dino_colour": cross_entropy(heads.dino_colours(patches), at_patches[:, 1]),
+            "dino_part": cross_entropy(heads.dino_parts(patches), at_patches[:, 2]),
+            "clip_class": cross_entropy(heads.clip_classes(cells), at_cells[:, 0]),
+            "clip_colour": cross_entropy(heads.clip_colours(cells), at_cells[:, 1]),
+        }
