@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segue.data.photos.facts import PhotoRecord, load_photo_facts
+from segue.data.photos.facts import PhotoRecord, as_annotated, load_photo_facts
 from segue.data.photos.labels import LABELS
 from segue.errors import InputError
 from segue.images import load_image
@@ -82,8 +82,11 @@ def main() -> None:
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--model", default="segue-mini")
+    parser.add_argument("--as-annotated", action="store_true", help="doubt nothing that is annotated")
     arguments = parser.parse_args()
-    records = load_photo_facts(arguments.coco, arguments.images)
+    records: Sequence[PhotoRecord] = load_photo_facts(arguments.coco, arguments.images)
+    if arguments.as_annotated:
+        records = as_annotated(records)
     print(json.dumps(label_presence(load(arguments.model), records), indent=1))
 
 

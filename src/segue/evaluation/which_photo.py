@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from segue.data.photos.answers import article
-from segue.data.photos.facts import PhotoRecord, load_photo_facts
+from segue.data.photos.facts import PhotoRecord, as_annotated, load_photo_facts
 from segue.errors import InputError
 from segue.inference.session import LoadedModel, load
 
@@ -93,8 +93,11 @@ def main() -> None:
     parser.add_argument("--model", default="segue-mini")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--question", default=QUESTION)
+    parser.add_argument("--as-annotated", action="store_true", help="doubt nothing that is annotated")
     arguments = parser.parse_args()
-    records = load_photo_facts(arguments.coco, arguments.images)
+    records: Sequence[PhotoRecord] = load_photo_facts(arguments.coco, arguments.images)
+    if arguments.as_annotated:
+        records = as_annotated(records)
     model = load(arguments.model)
     print(json.dumps(which_photo(model, records, count=arguments.count, question=arguments.question)))
 

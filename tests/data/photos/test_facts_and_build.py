@@ -11,14 +11,15 @@ from PIL import Image
 
 from segue import masks
 from segue.data.photos.build import build, sample_photo_set
-from segue.data.photos.facts import MIN_AREA, PhotoSet, load_photo_facts
+from segue.data.photos.facts import MIN_AREA, PhotoSet, as_annotated, load_photo_facts
 from segue.errors import InputError
 from segue.records import Conversation, read_jsonl
 
 H, W = 90, 60
 RAW = {"hair": 1, "jeans": 2, "pants": 3, "dress": 4, "scarf": 5, "sunglasses": 6, "suit": 7, "sandals": 8}
+RAW["blouse"] = 9
 BANDS = {"hair": (5, 15), "sunglasses": (15, 18), "suit": (20, 40), "dress": (20, 60), "jeans": (40, 60)}
-BANDS |= {"pants": (60, 70), "sandals": (75, 85), "scarf": (18, 20)}
+BANDS |= {"pants": (60, 70), "sandals": (75, 85), "scarf": (18, 20), "blouse": (20, 30)}
 INK = {"hair": (30, 20, 12), "jeans": (50, 70, 160), "pants": (50, 70, 160), "dress": (200, 20, 30)}
 
 
@@ -124,6 +125,22 @@ def test_suit_and_tiny_things_leave_doubt(tmp_path: Path) -> None:
         assert not record.facts.has(label)
         assert not record.facts.lacks(label)
     assert record.mask("glasses").sum() == 1
+
+
+@pytest.mark.parametrize("beside", ["pants", "blouse"])
+def test_a_dress_beside_what_it_would_cover_leaves_doubt(tmp_path: Path, beside: str) -> None:
+    photos = [draw(tmp_path, 1, ("hair", "dress", beside)), draw(tmp_path, 2, ("hair", "dress", "suit"))]
+    doubted, plain = load_photo_facts(write(tmp_path, photos))
+    for label in ("dress", "skirt"):  # annotators call many a skirt a dress
+        assert not doubted.facts.has(label)
+        assert not doubted.facts.lacks(label)
+    assert doubted.facts.has({"pants": "trousers", "blouse": "top"}[beside])
+    assert doubted.mask("dress").any()
+    assert plain.facts.has("dress")
+    assert plain.facts.lacks("skirt")
+    (sure, _) = as_annotated([doubted, plain])
+    assert sure.facts.has("dress")
+    assert sure.facts.lacks("skirt")
 
 
 def test_cache_is_used_only_for_the_same_input(photos_json: Path, tmp_path: Path) -> None:
