@@ -100,12 +100,13 @@ def test_a_model_without_a_reader_is_refused(photos: Path) -> None:
         presences(model_of(None), load_photo_facts(photos))
 
 
+@pytest.mark.parametrize("more", [[], ["--as-annotated"]])
 def test_the_command_prints_json(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: Path, more: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "load", lambda name: model_of(Brightness()))
     monkeypatch.setattr(
-        sys, "argv", ["label_presence", "--coco", str(photos), "--images", str(photos.parent)]
+        sys, "argv", ["label_presence", "--coco", str(photos), "--images", str(photos.parent), *more]
     )
     module.main()
     assert json.loads(capsys.readouterr().out)["coat"]["having"] == 1

@@ -125,6 +125,9 @@ def test_suit_and_tiny_things_leave_doubt(tmp_path: Path) -> None:
         assert not record.facts.has(label)
         assert not record.facts.lacks(label)
     assert record.mask("glasses").sum() == 1
+    (sure,) = as_annotated([record])
+    assert sure.facts.lacks("trousers"), "none is annotated"
+    assert not sure.facts.lacks("glasses"), "a slip stays one"
 
 
 @pytest.mark.parametrize("beside", ["pants", "blouse"])

@@ -202,8 +202,11 @@ def photo_record(annotated: AnnotatedImage) -> PhotoRecord | None:
 
 
 def as_annotated(records: Sequence[PhotoRecord]) -> list[PhotoRecord]:
-    """The same photographs with nothing in doubt: a label is there where it is annotated, else it is absent."""
-    return [replace(r, facts=PhotoFacts(r.facts.labels)) for r in records]
+    """The same photographs without a doubt of what is annotated or not; what is too small stays in doubt."""
+    return [
+        replace(r, facts=PhotoFacts(r.facts.labels, frozenset(r.rles.keys() - r.facts.labels.keys())))
+        for r in records
+    ]
 
 
 def _cache_key(coco_json: Path, images_dir: Path) -> dict[str, Any]:
