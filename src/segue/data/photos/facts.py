@@ -194,8 +194,8 @@ def photo_record(annotated: AnnotatedImage) -> PhotoRecord | None:
     if "coat" in labels and "suit" in labels["coat"].raw and not _LOWER & labels.keys():
         uncertain.add("trousers")  # one mask "suit" then covers jacket and trousers
     if "dress" in labels and _BESIDE_NO_DRESS & labels.keys():
-        # Annotators called many a skirt below a top a dress: looked at without knowing which they are, none of
-        # the 13 such photographs of `clothing/val` surely shows a dress, and 14 of the 17 others do.
+        # Annotators called many a skirt below a top a dress. Looked at without knowing which they are, none
+        # of the 13 such photographs of `clothing/val` surely shows a dress, and 14 of the 17 others do.
         uncertain |= {"dress", "skirt"}
     facts = PhotoFacts(labels, frozenset(uncertain))
     return PhotoRecord(annotated.image_id, annotated.path, annotated.hw, rles, facts)
