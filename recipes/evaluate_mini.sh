@@ -21,6 +21,7 @@ if [ -f "$photos/val.json" ]; then
     data photos200 photos --coco "$photos/val.json" --images "$photos" --seed 9003 --count 200
     run photos200 photos200_result
     .venv/bin/python -m segue.evaluation.which_photo --model "$model" --coco "$photos/val.json" --images "$photos" | tee "$out/which_photo.json"
+    .venv/bin/python -m segue.evaluation.which_photo --model "$model" --coco "$photos/val.json" --images "$photos" --as-annotated | tee "$out/which_photo_as_annotated.json"
     .venv/bin/python -m segue.evaluation.label_presence --model "$model" --coco "$photos/val.json" --images "$photos" | tee "$out/label_presence.json"
 fi
 .venv/bin/python - "$out" <<'PY'

@@ -14,6 +14,18 @@ wait "$vision"
 OMP_NUM_THREADS=1 "$segue" train recipes/mini_slots.yaml --out runs/mini/slots --resume
 wait "$masks"
 "$segue" train recipes/mini_labels.yaml --out runs/mini/labels --resume
+branch() { # two go on from the same weights; their mean is kept
+    OMP_NUM_THREADS=1 "$segue" train recipes/mini_labels.yaml --out "runs/mini/labels_$1" --resume \
+        --set data.seed="$1" --set options.recolour="$2" --set optimiser.max_steps=1000 \
+        --set optimiser.learning_rate=0.0012 --set optimiser.warmup_steps=10 \
+        --set model.init='[{folder: runs/mini/labels/final, parts: [label_reader]}]'
+}
+branch 51 0.3 &
+other=$!
+branch 52 0.5
+wait "$other"
+.venv/bin/python -m segue.training.average runs/mini/labels_51/final runs/mini/labels_52/final \
+    --parts label_reader --out runs/mini/labels_mean
 "$segue" train recipes/mini_conversation.yaml --out runs/mini/conversation --resume
 "$segue" train recipes/mini_joint.yaml --out runs/mini/joint --resume
 .venv/bin/python -m segue.training.export runs/mini/joint/final --out runs/mini/segue-mini

@@ -44,6 +44,21 @@ def test_a_picture_and_its_mirror_image_say_the_same(reader: LabelReader) -> Non
     torch.testing.assert_close(reader(image), reader(image.flip(-1)), atol=1e-5, rtol=1e-5)
 
 
+def test_a_picture_is_read_at_several_sizes() -> None:
+    torch.manual_seed(0)
+    reader = PrimaModel(config_of(label_reader_smaller=[40])).label_reader
+    assert reader is not None
+    reader.eval()
+    images, seen = pixels(2), []
+    hook = reader.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    readings = reader(images)
+    hook.remove()
+    assert seen == [56, 56, 40, 40]
+    small = torch.nn.functional.interpolate(images, size=(40, 40), mode="bilinear", antialias=True)
+    views = [reader.judge(*reader.maps(v)) for image in (images, small) for v in (image, image.flip(-1))]
+    torch.testing.assert_close(readings, torch.stack(views).mean(0))
+
+
 def test_images_of_a_batch_do_not_know_of_each_other(reader: LabelReader) -> None:
     images = pixels(3)
     alone = torch.cat([reader(image[None]) for image in images])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from segue.data.photos.facts import PhotoFacts
 from segue.errors import InputError
 from segue.models.modeling_prima import PrimaModel
 from segue.training.augmentation import resize_pair
@@ -62,6 +64,28 @@ def test_labels_colours_and_maps_belong_to_the_photograph(
     assert len(seen) >= 4
 
 
+def test_what_is_doubted_teaches_nothing(reading: Reading, scenes: ScenePool, photos: PhotoPool) -> None:
+    model, _ = reading()
+    doubted = [
+        replace(r, facts=PhotoFacts(r.facts.labels, frozenset({"dress", "skirt"}))) for r in photos.records
+    ]
+    sure = LabelObjective(model, scenes, photos)
+    unsure = LabelObjective(model, scenes, replace(photos, records=doubted))
+    dress, skirt = (PHOTO_LABELS.index(name) for name in ("dress", "skirt"))
+    seen = 0
+    for seed in range(12):
+        picture, labels, presence, _ = sure.photo(np.random.default_rng(seed))
+        same, left, unknown, colours = unsure.photo(np.random.default_rng(seed))
+        assert np.array_equal(picture, same)
+        seen += int((labels == dress + 1).any())
+        assert np.array_equal(left, np.where(labels == dress + 1, IGNORED, labels))
+        assert (unknown[[dress, skirt]] == -1).all(), "neither there nor absent"
+        assert colours[dress] == IGNORED
+        others = np.delete(np.arange(len(PHOTO_LABELS)), [dress, skirt])
+        assert np.array_equal(presence[others], unknown[others])
+    assert seen
+
+
 def test_whole_photographs_are_seen_as_they_are_or_mirrored(make: Any, photos: PhotoPool) -> None:
     _, stage = make(whole=1.0)
     plain = [resize_pair(i, m, (64, 64)) for i, m in zip(photos.images, photos.label_maps, strict=True)]
@@ -104,6 +128,13 @@ def test_a_share_of_the_images_are_scenes(make: Any) -> None:
     _, stage = make(photo_share=0.5, batch_size=40)
     nothing = (stage.batch(0)["maps"] == 0).flatten(1).all(1).float().mean()
     assert 0.25 < float(nothing) < 0.75
+
+
+def test_pictures_may_be_smaller_than_the_reader_s(make: Any) -> None:
+    batch = make(size=32, batch_size=2)[1].batch(0)
+    assert batch["pixels"].shape == (2, 3, 32, 32)
+    assert batch["maps"].shape == (2, 32, 32)
+    assert make()[1].batch(0)["pixels"].shape[-1] == 64
 
 
 def test_one_step_lowers_the_loss_and_moves_the_reader_alone(make: Any, one_step: Any) -> None:

@@ -208,6 +208,10 @@ class PrimaConfig(GroundedConfig):
     """Side in pixels of the square that the label reader sees. Source: ours; at 240, where a pair of glasses
     is two or three pixels high, it was overlooked far more often."""
 
+    label_reader_smaller: list[int] | tuple[int, ...] = ()
+    """Further sides, below `label_reader_size`, at which the label reader sees the same picture; what it says
+    at all of them is averaged. Source: ours."""
+
     label_reader_names: list[str] | tuple[str, ...] = ()
     """Those of `slot_classes` that the label reader tells. The k-th is spelled, by its `slot_word_ids`, on
     the visual token of the k-th query. Source: ours."""

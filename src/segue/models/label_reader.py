@@ -42,6 +42,7 @@ class LabelReader(nn.Module):
     def __init__(self, config: PrimaConfig) -> None:
         super().__init__()
         names, attributes = len(config.label_reader_names), len(config.slot_attributes)
+        self.smaller = tuple(config.label_reader_smaller)
         self.backbone = ResNetBackbone(config.label_reader_config)
         widths = list(config.label_reader_config.hidden_sizes)
         self.lateral = nn.ModuleList([nn.Conv2d(width, CHANNELS, 1) for width in widths])
@@ -94,11 +95,18 @@ class LabelReader(nn.Module):
         return torch.cat([presence[..., None], told], dim=2)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """`[N, 3, S, S]` to `[N, K, 1 + A]`, see `judge`; an image and its mirror image answer together."""
+        """`[N, 3, S, S]` to `[N, K, 1 + A]`, see `judge`; an image answers at all sizes, mirrored and not."""
         if self.training:
             return self.judge(*self.maps(pixels))
-        first, second = self.judge(*self.maps(torch.cat([pixels, pixels.flip(-1)]))).chunk(2)
-        return (first + second) / 2
+        sized = [pixels, *(resized(pixels, size) for size in self.smaller)]
+        views = [view for picture in sized for view in (picture, picture.flip(-1))]
+        return torch.stack([self.judge(*self.maps(view)) for view in views]).mean(0)
+
+
+def resized(pixels: Tensor, size: int) -> Tensor:
+    """`[N, 3, S, S]` to `[N, 3, size, size]`."""
+    small = F.interpolate(pixels.float(), size=(size, size), mode="bilinear", antialias=True)
+    return small.to(pixels)
 
 
 def contrasted(readings: Tensor, num_images: list[int]) -> Tensor:

@@ -190,6 +190,7 @@ def segue_mini_config(
                 "slot_attributes": MINI_COLOURS,
                 "label_reader_names": label_reader_names,
                 "label_reader_config": LABEL_READER if label_reader_names else None,
+                "label_reader_smaller": [256],
                 "image_index_embedding": True,
                 "slot_relevance": True,
                 "visual_token_rms": 0.06,
@@ -246,6 +247,7 @@ def tiny_config(**overrides: Any) -> PrimaConfig:
     }
     if overrides.get("label_reader_names"):
         sizes["label_reader_config"] = LABEL_READER | {"embedding_size": 4, "hidden_sizes": [4, 4, 8, 8]}
+        sizes["label_reader_smaller"] = []
     return segue_mini_config(**(sizes | overrides))
 
 

@@ -111,7 +111,8 @@ def cache_features(
             pictures = np.stack([picture(i, size=size) for i in drawn])
             return {"label_features": reader(normalise(pictures, "pixel_values_labels"))}
 
-        stem = f"{name}_{count}_{part_hash(reader)}_{picture_hash(picture, count)}_{size}"
+        sizes = "_".join(map(str, (size, *reader.smaller)))
+        stem = f"{name}_{count}_{part_hash(reader)}_{picture_hash(picture, count)}_{sizes}"
         arrays |= _cached(model, folder, stem, count, labels, batch_size)
     return FeatureCache(arrays)
 

@@ -32,6 +32,9 @@ class LabelObjective:
         photo_share: fraction of them that are photographs.
         whole: share of the photographs that are seen as they are, or mirrored, as a model will meet them.
         recolour: share of the labels of a photograph that get another colour; they teach shape only.
+        size: side of the pictures in pixels; by default the reader's own. Smaller pictures teach as much in
+            less time, and warped ones show things larger than whole ones do: what is learned from them reads
+            whole pictures of a larger size best (Touvron et al. 2019).
 
     Raises:
         InputError: the model has no label reader, or there are no photographs.
@@ -51,6 +54,7 @@ class LabelObjective:
         photo_share: float = 0.9,
         whole: float = 0.0,
         recolour: float = 0.0,
+        size: int | None = None,
         seed: int = 0,
     ) -> None:
         if model.label_reader is None or photos is None or not photo_share:
@@ -64,7 +68,7 @@ class LabelObjective:
         self.scenes, self.photos = scenes, photos
         self.batch_size, self.photo_share, self.seed = batch_size, photo_share, seed
         self.whole, self.recolour = whole, recolour
-        self.size = model.config.label_reader_size
+        self.size = size or model.config.label_reader_size
         self.weights = pixel_weights(photos)
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -87,8 +91,8 @@ class LabelObjective:
 
     def photo(
         self, rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-        """Picture, label map, presence and colour of every label."""
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Picture, label map, presence and colour of every label; what is doubted is IGNORED."""
         i = int(rng.integers(len(self.photos)))
         image, labels = self.photos.images[i], self.photos.label_maps[i]
         if rng.random() < self.whole:
@@ -96,19 +100,22 @@ class LabelObjective:
             image, labels = flip(image, labels) if rng.random() < 0.5 else (image, labels)
         else:
             image, labels = warp(image, labels, self.size, rng)
-        targets = photo_targets(self.photos.records[i].facts, labels, 0)
+        facts = self.photos.records[i].facts
+        targets = photo_targets(facts, labels, 0)
         colours = targets.label_colours
         for k in np.flatnonzero(rng.random(len(PHOTO_LABELS)) < self.recolour):
             image, colours[k] = tint(image, labels == k + 1, rng), IGNORED
-        return image, labels, targets.presence, colours
+        shown = labels.astype(np.int64)
+        shown[np.isin(labels, [k + 1 for k, n in enumerate(PHOTO_LABELS) if n in facts.uncertain])] = IGNORED
+        return image, shown, targets.presence, colours
 
     def scene(
         self, rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """The same for a scene: nobody is there, and nothing is worn."""
         _, (image, *_), _ = self.scenes.draw(rng, self.size)
         nothing = np.zeros(len(PHOTO_LABELS), np.int64)
-        return image, np.zeros(image.shape[:2], np.uint8), nothing, np.full_like(nothing, IGNORED)
+        return image, np.zeros(image.shape[:2], np.int64), nothing, np.full_like(nothing, IGNORED)
 
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the cells' labels, of the presences and of the colours of what is there."""

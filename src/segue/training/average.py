@@ -1,0 +1,75 @@
+"""The mean of the weights of runs that went on from the same weights."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, AutoProcessor
+
+import segue.models  # noqa: F401  registers the families
+from segue.errors import InputError
+from segue.training.checkpoints import saved_weights
+from segue.training.run import save_final
+
+
+def average(sources: Sequence[Path], out: Path, parts: Sequence[str] = ()) -> Path:
+    """Average the weights of several saved models; what they share stays as it is.
+
+    Runs of other seeds that start from the same weights end near each other, and their mean is wrong less
+    often than each of them. Means of runs that started apart are worth nothing.
+
+    Args:
+        sources: folders of models of the same shape; all but the weights is taken from the first.
+        out: folder to write.
+        parts: beginnings of the names of the parameters to average; all when empty.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: fewer than two models, no parameter with such a name, or shapes that differ.
+
+    Source: Wortsman et al. 2022 ("Model soups").
+    """
+    if len(sources) < 2:
+        raise InputError(
+            "There is nothing to average.",
+            expected="two or more models",
+            found=str(len(sources)),
+            where="average",
+            fix="name the final folders of several runs",
+        )
+    model = AutoModel.from_pretrained(sources[0], dtype=torch.float32)
+    mean = {n: w for n, w in model.state_dict().items() if n.startswith(tuple(parts) or "")}
+    others = [saved_weights(folder, model) for folder in sources[1:]]
+    for folder, weights in zip(sources[1:], others, strict=True):
+        wrong = [n for n, w in mean.items() if n not in weights or weights[n].shape != w.shape]
+        if wrong or not mean:
+            raise InputError(
+                "These models cannot be averaged.",
+                expected=f"the same shapes of {', '.join(parts) or 'all parameters'}",
+                found=f"{len(wrong)} of {len(mean)} differ: {', '.join(wrong[:3])}" if mean else "none",
+                where=str(folder),
+                fix="average runs of the same recipe, and mend the names of the parts",
+            )
+    for name, weight in mean.items():
+        if weight.is_floating_point():  # a count of batches has no mean
+            weight.copy_(torch.stack([weight, *(w[name].to(weight) for w in others)]).mean(0))
+    return save_final(out, model, AutoProcessor.from_pretrained(sources[0]))
+
+
+def main() -> None:
+    """`python -m segue.training.average RUN/final OTHER/final ... --out DIR [--parts label_reader]`."""
+    parser = argparse.ArgumentParser(description=average.__doc__)
+    parser.add_argument("sources", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--parts", nargs="*", default=[])
+    arguments = parser.parse_args()
+    print(average(arguments.sources, arguments.out, arguments.parts))
+
+
+if __name__ == "__main__":
+    main()

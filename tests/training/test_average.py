@@ -1,0 +1,77 @@
+"""The mean of the weights of runs: exact, of the named parts alone, refused where it would mean nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from segue.errors import InputError
+from segue.models.modeling_prima import PrimaModel
+from segue.training import average as module
+from segue.training.average import average
+from segue.training.run import save_final
+
+
+@pytest.fixture
+def saved(reading: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[Path, dict[str, Any]]]:
+    """`(seed)` to the folder of a saved model and its weights."""
+
+    def save(seed: int, **overrides: Any) -> tuple[Path, dict[str, Any]]:
+        model, processor = reading(seed=seed, **overrides)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.fill_(seed)
+        folder = tmp_path / f"model_{seed}"
+        save_final(folder, model, processor)
+        return folder, {n: w.clone() for n, w in model.state_dict().items()}
+
+    return save
+
+
+def test_parts_are_the_mean_and_the_rest_is_the_first(saved: Any, tmp_path: Path) -> None:
+    (first, a), (second, b), (third, c) = (saved(seed) for seed in (1, 2, 3))
+    out = average([first, second, third], tmp_path / "mean", ["label_reader"])
+    found = PrimaModel.from_pretrained(out, dtype=torch.float32).state_dict()
+    moved = 0
+    for name, weight in found.items():
+        expected = a[name]
+        if name.startswith("label_reader") and weight.is_floating_point():
+            expected = (a[name] + b[name] + c[name]) / 3
+            moved += int(not torch.equal(expected, a[name]))
+        torch.testing.assert_close(weight, expected, msg=name)
+    assert moved > 10
+    assert float(found["label_reader.smooth.1.running_mean"][0]) == pytest.approx(2.0)
+
+
+def test_all_is_averaged_without_parts(saved: Any, tmp_path: Path) -> None:
+    (first, a), (second, b) = saved(1), saved(2)
+    found = PrimaModel.from_pretrained(average([first, second], tmp_path / "mean")).state_dict()
+    name = "language_model.model.layers.0.mlp.up_proj.weight"
+    torch.testing.assert_close(found[name], (a[name] + b[name]) / 2)
+
+
+def test_what_cannot_be_averaged_is_refused(saved: Any, tmp_path: Path) -> None:
+    (first, _), (second, _) = saved(1), saved(2, num_query_tokens=24)
+    with pytest.raises(InputError, match="nothing to average"):
+        average([first], tmp_path / "mean")
+    with pytest.raises(InputError, match=r"reader\.query_tokens"):
+        average([first, second], tmp_path / "mean")
+    with pytest.raises(InputError, match="none"):
+        average([first, second], tmp_path / "mean", ["lable_reader"])
+    assert not (tmp_path / "mean").exists()
+
+
+def test_the_command_prints_where_it_is(
+    saved: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(saved(seed)[0]) for seed in (1, 2)]
+    arguments = [*folders, "--out", str(tmp_path / "mean"), "--parts", "label_reader", "slot_heads"]
+    monkeypatch.setattr(sys, "argv", ["average", *arguments])
+    module.main()
+    assert capsys.readouterr().out.strip() == str(tmp_path / "mean")
+    assert (tmp_path / "mean" / "model.safetensors").is_file()
