@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -55,8 +56,11 @@ def test_stages_share_vocabulary_and_scenes_and_start_from_each_other() -> None:
         )
         == 1
     )
-    stages = {f"runs/mini/{name.removeprefix('mini_')}/final" for name in recipes}
-    assert {init.folder for r in recipes.values() for init in r.model.init} <= stages
+    script = (RECIPES[0].parent / "reproduce_mini.sh").read_text()
+    made = set(re.findall(r"--out (runs/mini/\w+)", script))
+    assert {f"runs/mini/{name.removeprefix('mini_')}" for name in recipes} <= made
+    used = {init.folder.removesuffix("/final") for r in recipes.values() for init in r.model.init}
+    assert used <= made, "what a stage starts from is made before"
 
 
 def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
