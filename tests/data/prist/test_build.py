@@ -210,7 +210,7 @@ def killed_often(start: Start, server: PristEndpoint, images: Path, out: Path, k
         while process.is_alive() and (done >= kills or server.received < until):
             time.sleep(0.002)
         if process.is_alive():
-            time.sleep(rng.random() * 0.03)
+            time.sleep(rng.random() * 0.01)  # short, or the work is done before the last kill
             process.kill()
             done += 1
         process.join()
