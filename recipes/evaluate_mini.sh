@@ -10,6 +10,9 @@ photos="${SEGUE_SHARED:-../shared}/data/clothing"
 export OMP_WAIT_POLICY=PASSIVE
 data() { [ -f "$out/$1/conversations.jsonl" ] || "$segue" data "${@:2}" --out "$out/$1"; }
 run() { "$segue" eval --model "$model" --data "$out/$1/conversations.jsonl" --out "$out/$2" "${@:3}" --no-progress; }
+on_photos() { # name of the result, module, further flags
+    .venv/bin/python -m "segue.evaluation.$2" --model "$model" --coco "$photos/val.json" --images "$photos" "${@:3}" | tee "$out/$1.json"
+}
 data scenes300 scenes --seed 9001 --count 300
 data heldout120 scenes --seed 9002 --count 120 --split heldout
 data unseen100 scenes --seed 9004 --count 100 --wording unseen
@@ -20,9 +23,9 @@ run unseen100 unseen100_result
 if [ -f "$photos/val.json" ]; then
     data photos200 photos --coco "$photos/val.json" --images "$photos" --seed 9003 --count 200
     run photos200 photos200_result
-    .venv/bin/python -m segue.evaluation.which_photo --model "$model" --coco "$photos/val.json" --images "$photos" | tee "$out/which_photo.json"
-    .venv/bin/python -m segue.evaluation.which_photo --model "$model" --coco "$photos/val.json" --images "$photos" --as-annotated | tee "$out/which_photo_as_annotated.json"
-    .venv/bin/python -m segue.evaluation.label_presence --model "$model" --coco "$photos/val.json" --images "$photos" | tee "$out/label_presence.json"
+    on_photos which_photo which_photo
+    on_photos which_photo_as_annotated which_photo --as-annotated
+    on_photos label_presence label_presence
 fi
 .venv/bin/python - "$out" <<'PY'
 import json, pathlib, sys

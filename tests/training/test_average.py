@@ -61,7 +61,7 @@ def test_what_cannot_be_averaged_is_refused(saved: Any, tmp_path: Path) -> None:
         average([first], tmp_path / "mean")
     with pytest.raises(InputError, match=r"reader\.query_tokens"):
         average([first, second], tmp_path / "mean")
-    with pytest.raises(InputError, match="none"):
+    with pytest.raises(InputError, match="lable_reader"):
         average([first, second], tmp_path / "mean", ["lable_reader"])
     assert not (tmp_path / "mean").exists()
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segue.data.photos.facts import PhotoRecord, as_annotated, load_photo_facts
+from segue.data.photos.facts import PhotoRecord
 from segue.data.photos.labels import LABELS
 from segue.errors import InputError
+from segue.evaluation.photo_arguments import photo_parser, photo_records
 from segue.images import load_image
 from segue.inference.session import LoadedModel, load
 
@@ -78,16 +77,8 @@ def label_presence(model: LoadedModel, records: Sequence[PhotoRecord]) -> dict[s
 
 def main() -> None:
     """`python -m segue.evaluation.label_presence --coco FILE --images DIR [--model M]`."""
-    parser = argparse.ArgumentParser(description=label_presence.__doc__)
-    parser.add_argument("--coco", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--model", default="segue-mini")
-    parser.add_argument("--as-annotated", action="store_true", help="doubt nothing that is annotated")
-    arguments = parser.parse_args()
-    records: Sequence[PhotoRecord] = load_photo_facts(arguments.coco, arguments.images)
-    if arguments.as_annotated:
-        records = as_annotated(records)
-    print(json.dumps(label_presence(load(arguments.model), records), indent=1))
+    arguments = photo_parser(label_presence.__doc__).parse_args()
+    print(json.dumps(label_presence(load(arguments.model), photo_records(arguments)), indent=1))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segue.data.photos.answers import article
-from segue.data.photos.facts import PhotoRecord, as_annotated, load_photo_facts
+from segue.data.photos.facts import PhotoRecord
 from segue.errors import InputError
+from segue.evaluation.photo_arguments import photo_parser, photo_records
 from segue.inference.session import LoadedModel, load
 
 LABELS = ("trousers", "coat", "dress", "glasses")
@@ -87,17 +86,11 @@ def which_photo(
 
 def main() -> None:
     """`python -m segue.evaluation.which_photo --coco FILE --images DIR [--model M] [--count N] ...`."""
-    parser = argparse.ArgumentParser(description=which_photo.__doc__)
-    parser.add_argument("--coco", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--model", default="segue-mini")
+    parser = photo_parser(which_photo.__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--question", default=QUESTION)
-    parser.add_argument("--as-annotated", action="store_true", help="doubt nothing that is annotated")
     arguments = parser.parse_args()
-    records: Sequence[PhotoRecord] = load_photo_facts(arguments.coco, arguments.images)
-    if arguments.as_annotated:
-        records = as_annotated(records)
+    records = photo_records(arguments)
     model = load(arguments.model)
     print(json.dumps(which_photo(model, records, count=arguments.count, question=arguments.question)))
 

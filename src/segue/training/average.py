@@ -11,8 +11,8 @@ from transformers import AutoModel, AutoProcessor
 
 import segue.models  # noqa: F401  registers the families
 from segue.errors import InputError
-from segue.training.checkpoints import saved_weights
-from segue.training.run import save_final
+from segue.training.recipe import InitRecipe
+from segue.training.run import load_parts, save_final
 
 
 def average(sources: Sequence[Path], out: Path, parts: Sequence[str] = ()) -> Path:
@@ -43,21 +43,13 @@ def average(sources: Sequence[Path], out: Path, parts: Sequence[str] = ()) -> Pa
             fix="name the final folders of several runs",
         )
     model = AutoModel.from_pretrained(sources[0], dtype=torch.float32)
-    mean = {n: w for n, w in model.state_dict().items() if n.startswith(tuple(parts) or "")}
-    others = [saved_weights(folder, model) for folder in sources[1:]]
-    for folder, weights in zip(sources[1:], others, strict=True):
-        wrong = [n for n, w in mean.items() if n not in weights or weights[n].shape != w.shape]
-        if wrong or not mean:
-            raise InputError(
-                "These models cannot be averaged.",
-                expected=f"the same shapes of {', '.join(parts) or 'all parameters'}",
-                found=f"{len(wrong)} of {len(mean)} differ: {', '.join(wrong[:3])}" if mean else "none",
-                where=str(folder),
-                fix="average runs of the same recipe, and mend the names of the parts",
-            )
-    for name, weight in mean.items():
-        if weight.is_floating_point():  # a count of batches has no mean
-            weight.copy_(torch.stack([weight, *(w[name].to(weight) for w in others)]).mean(0))
+    weights = []
+    for folder in reversed(sources):  # what has no mean, a count of batches, is then the first one's
+        names = load_parts(model, InitRecipe(folder=str(folder), parts=list(parts)))
+        weights.append({name: model.state_dict()[name].clone() for name in names})
+    for name, weight in model.state_dict().items():
+        if name in weights[0] and weight.is_floating_point():
+            weight.copy_(torch.stack([w[name] for w in weights]).mean(0))
     return save_final(out, model, AutoProcessor.from_pretrained(sources[0]))
 
 

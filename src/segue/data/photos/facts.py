@@ -30,7 +30,7 @@ there nor absent, because a thing of that size and an annotator's slip look the 
 _CACHE_VERSION = 3
 """Raise it with every change of the colour rule or of what is measured."""
 _LOWER = frozenset({"trousers", "skirt", "dress", "shorts"})
-_BESIDE_NO_DRESS = frozenset({"top", "trousers", "skirt", "shorts"})
+_BESIDE_NO_DRESS = _LOWER - {"dress"} | {"top"}
 
 
 @dataclass(frozen=True)
