@@ -20,7 +20,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 # The tests are no package (--import-mode=importlib); what they share stands in modules beside this one.
 sys.path.insert(0, str(REPOSITORY / "tests"))
-pytest_plugins = ["tiny_model", "chat_server", "browser_page"]
+pytest_plugins = ["tiny_model", "chat_server", "browser_page", "small_pools"]
 
 # Derandomized and without an example database: what fails on one machine fails on every machine. No deadline:
 # the first call of a function that imports torch takes seconds.
@@ -56,7 +56,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
     """At most 600 subwords learned from two exchanges; whatever else is typed falls apart into bytes."""
-    from segue.training.tokenizer import train_tokenizer
+    from segue.mini.tokenizer import train_tokenizer
 
     texts = [
         "The (IMAGE1), (IMAGE2) provide an overview of the pictures. USER: What can you drink coffee from?",

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segue import masks
-from segue.data.m4seg.absence import lexicon_of
-from segue.data.m4seg.images import SourceSpec, StoredImage, StoredRegion
-from segue.data.m4seg.lexicon import Lexicon
-from segue.data.m4seg.listing import Listing, list_images
-from segue.data.scenes.build import build
+from segue.datasets.m4seg.absence import lexicon_of
+from segue.datasets.m4seg.images import SourceSpec, StoredImage, StoredRegion
+from segue.datasets.m4seg.lexicon import Lexicon
+from segue.datasets.m4seg.listing import Listing, list_images
+from segue.scenes.build import build
 
 Box = tuple[int, int, int, int]
 VOCABULARY: dict[str, set[str]] = {

@@ -140,8 +140,8 @@ class PristEndpoint:
 def build_dialogues(url: str, images: str, out: str) -> None:
     """What `segue data prist build` does, with a client that does not wait long; fit for a child process."""
     from segue.chat_model import OpenAIChatModel, Patience
-    from segue.data.generation import Generation, GenerationSettings
-    from segue.data.prist.build import PristSettings, PristSource, images_in, prist_job
+    from segue.datasets.generation import Generation, GenerationSettings
+    from segue.datasets.prist.build import PristSettings, PristSource, images_in, prist_job
 
     patience = Patience(timeout=0.5, first_wait=0.01, longest_wait=0.02)
     model = OpenAIChatModel(url, "scripted", api_key="", patience=patience)

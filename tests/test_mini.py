@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 import segue
-from segue.data.photos.facts import load_photo_facts
-from segue.data.scenes.kinds import Scene
-from segue.data.scenes.render import render_scene
-from segue.evaluation.which_photo import LABELS, which_photo
+from segue.mini.evaluation.which_photo import LABELS, which_photo
+from segue.mini.photos.facts import load_photo_facts
 from segue.models.auto import WEIGHTS_FOLDER
+from segue.scenes.kinds import Scene
+from segue.scenes.render import render_scene
 
 WEIGHTS = WEIGHTS_FOLDER / "segue-mini"
 

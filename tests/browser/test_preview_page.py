@@ -18,8 +18,8 @@ from pycocotools import mask as coco_mask
 from browser_page import NARROW, fits, has_basics, is_coloured, part_of, pixels
 from m4seg_images import Thumbnails, scene_specs
 from segue.cli import main
-from segue.data.m4seg.build import Build, BuildConfig
-from segue.data.m4seg.sampling import SamplingConfig
+from segue.datasets.m4seg.build import Build, BuildConfig
+from segue.datasets.m4seg.sampling import SamplingConfig
 from segue.inference.visualize import FILL_ALPHA, PALETTE
 
 if TYPE_CHECKING:

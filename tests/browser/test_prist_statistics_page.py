@@ -11,7 +11,7 @@ from PIL import Image
 
 from browser_page import NARROW, WIDE, fits, has_basics, pixels
 from segue import masks
-from segue.data.prist.statistics import write_page
+from segue.datasets.prist.statistics import write_page
 from segue.records import Conversation, ImageRef, Region, Span, Turn
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from chat_server import ChatServer, Step, fails, says
 from segue.chat_model import Budget, Format, Message, OpenAIChatModel, Patience
-from segue.chat_model.patience import read_retry_after
+from segue.chat_model.limits import read_retry_after
 from segue.errors import InputError, ModelError, SegueError
 
 KEY = "sk-test-0123456789"

@@ -124,7 +124,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
 
 
 def test_own_data_become_a_recipe(asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    from segue.training.own_recipe import DEFAULT_RECIPE
+    from segue.training.finetune.defaults import DEFAULT_RECIPE
 
     out = ["--out", str(tmp_path / "run")]
     first = ["--model", "segue-mini", "--data", "a.json", "--images", "photos", "--val", "b.json"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segue.cli import main
-from segue.data.scenes.build import build
+from segue.scenes.build import build
 from source_layouts import label_map, photo
 
 

@@ -21,8 +21,8 @@ TEXT = "The red mug is larger than the lamp."
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny MIRAS that says ANSWER about two images, in the first turn and in the second."""
+    from segue.mini.tokenizer import train_tokenizer
     from segue.models.build import build_miras
-    from segue.training.tokenizer import train_tokenizer
 
     texts = [TEXT, *QUESTIONS, "provide an overview of the pictures. USER: ASSISTANT: The"]
     model, processor = build_miras(train_tokenizer(texts * 2, 400))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segue.cli import main
-from segue.data.scenes.build import build
+from segue.scenes.build import build
 
 DEEP = "[" * 100_000
 

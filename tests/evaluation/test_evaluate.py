@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from segue import masks
 from segue.errors import AlignmentError, InputError
 from segue.evaluation.evaluate import evaluate, exchange_images
-from segue.evaluation.replay import replay, targets_of
+from segue.evaluation.run_conversation import replay, targets_of
 from segue.inference import session as session_module
 from segue.inference.answer import SessionAnswer
 from segue.records import Conversation, Grounding, ImageRef, Region, Span, Turn, write_jsonl

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from segue.errors import InputError
+from segue.mini.tokenizer import SPECIAL_TOKENS
+from segue.mini.vocabulary import SLOT_CLASSES
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import PRESETS, Preset, preset, streams_for
-from segue.training.tokenizer import SPECIAL_TOKENS
-from segue.training.vocabulary import SLOT_CLASSES
 
 MILLION = 10**6
 

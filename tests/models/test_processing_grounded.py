@@ -16,8 +16,6 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from segue import protocol
-from segue.data.scenes.dialogue import compose_dialogue
-from segue.data.scenes.render import render_set
 from segue.errors import AlignmentError, InputError
 from segue.models.losses import IGNORE_INDEX, resize_logits, shrink_masks
 from segue.models.processing_grounded import (
@@ -28,6 +26,8 @@ from segue.models.processing_grounded import (
     PrimaProcessor,
     pad_right,
 )
+from segue.scenes.dialogue import compose_dialogue
+from segue.scenes.render import render_set
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 ANSWER = "The <p> red mug </p> [SEG] (IMAGE2)."

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from segue.errors import InputError
+from segue.mini.tokenizer import train_tokenizer
 from segue.models.build import build_from_tokenizer
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
@@ -18,7 +19,6 @@ from segue.training.adapters import (
     special_token_ids,
     trained_parts,
 )
-from segue.training.tokenizer import train_tokenizer
 
 
 def tiny(visual_module: str = "fusion") -> PrimaModel:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from segue.training.engine.trainer import set_trainable
 from segue.training.measure_cache import main, measure
 from segue.training.run import save_final
-from segue.training.trainer import set_trainable
 
 
 def test_both_kinds_train_on_the_same_batches(

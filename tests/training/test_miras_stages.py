@@ -26,7 +26,7 @@ from segue.training.adapters import (
     prepare_for_training,
     special_token_ids,
 )
-from segue.training.own import switch_options
+from segue.training.finetune.run import switch_options
 from segue.training.recipe import load_recipe
 from segue.training.run import save_final, train
 

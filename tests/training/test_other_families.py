@@ -14,9 +14,9 @@ from segue.models.modeling_lisa import LisaModel
 from segue.models.presets import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, tiny_config
 from segue.models.processing_grounded import SHORT_TEMPLATE, LisaProcessor
 from segue.training.adapters import add_lora, prepare_for_training
-from segue.training.mixture import Mixture
-from segue.training.model_features import ModelFeatures
-from segue.training.records_objective import RecordsObjective
+from segue.training.finetune.feature_store import ModelFeatures
+from segue.training.finetune.mixture import Mixture
+from segue.training.finetune.objective import RecordsObjective
 
 
 def tiny_lisa(tokenizer: Any) -> tuple[LisaModel, LisaProcessor]:

@@ -109,7 +109,7 @@ def test_the_schedule_is_the_papers(name: str) -> None:
 
 def test_debug_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from segue.models.auto import load
-    from segue.training.loss_log import read_losses
+    from segue.training.engine.loss_log import read_losses
     from segue.training.run import train
 
     monkeypatch.chdir(tmp_path)  # its folders are relative

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from segue import masks, protocol
-from segue.data.prist.released import read_released
+from segue.datasets.prist.released import read_released
 from segue.inference.session import LoadedModel
 from segue.models.build import build_miras
 from segue.records import Conversation
-from segue.training.mixture import Drawn, Mixture
-from segue.training.records_objective import Example, RecordsObjective
+from segue.training.finetune.mixture import Drawn, Mixture
+from segue.training.finetune.objective import Example, RecordsObjective
 
 HW = (40, 56)
 FEW = 20

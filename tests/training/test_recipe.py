@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from segue.errors import InputError
-from segue.training.engines import read_config
+from segue.training.engine.engines import read_config
 from segue.training.recipe import Recipe, apply_override, load_recipe
 from segue.training.run import check_recipe
 

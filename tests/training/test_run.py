@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
 from segue.errors import InputError
-from segue.training.conversations import ConversationObjective
+from segue.mini.conversation_objective import ConversationObjective
+from segue.mini.vision_objective import VisionObjective
 from segue.training.export import export
 from segue.training.recipe import InitRecipe, load_recipe
 from segue.training.run import load_parts, open_data, open_tokenizer, save_final, train
-from segue.training.vision_objective import VisionObjective
 
 RecipeOf = Callable[..., Path]
 OBJECTIVES = {"conversation": ConversationObjective, "vision": VisionObjective}
@@ -254,7 +254,7 @@ def test_a_run_survives_kill_9(recipe_of: RecipeOf, tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
         "from segue.training.run import train\n"
-        "from segue.training.vision_objective import VisionObjective as V\n"
+        "from segue.mini.vision_objective import VisionObjective as V\n"
         "batch = V.batch\n"
         "V.batch = lambda self, step: batch(self, step) if step != 5 else time.sleep(600)\n"
         f"train({str(recipe)!r}, {str(out)!r})\n"

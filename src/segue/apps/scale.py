@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from segue.data.stages import MapFn
+from segue.datasets.stages.stages import MapFn
 from segue.errors import InputError
 
 Item = TypeVar("Item")

@@ -12,9 +12,9 @@ from segue.chat_model.failures import (
     RefusedError,
     UnreachableError,
 )
+from segue.chat_model.limits import Budget, Patience, Prices
 from segue.chat_model.messages import ChatModel, ChatReply, Format, Message, fingerprint, image_part
 from segue.chat_model.openai import API_KEY_VARIABLES, OpenAIChatModel
-from segue.chat_model.patience import Budget, Patience, Prices
 from segue.chat_model.recording import RecordingChatModel, ReplayChatModel
 
 __all__ = [

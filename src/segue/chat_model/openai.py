@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from segue.chat_model.failures import NotACompletionError, RefusedError, UnreachableError
+from segue.chat_model.limits import Budget, Patience, read_retry_after
 from segue.chat_model.messages import ChatReply, Format, Message
-from segue.chat_model.patience import Budget, Patience, read_retry_after
 from segue.chat_model.transport import NoAnswer, Response, exchange
 from segue.errors import InputError, ModelError
 

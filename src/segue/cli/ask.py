@@ -39,8 +39,8 @@ def ask(
     Prints the answer, each grounded phrase in a colour, with its image and score. With --out the masks are
     written too: as COCO RLE in answer.json, drawn over the images, and as a page to open in a browser.
     """
+    from segue.files import make_folder
     from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
-    from segue.inference.report import make_folder
 
     # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
     text = check_question(question)

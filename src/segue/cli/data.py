@@ -44,8 +44,8 @@ def scenes(
     ] = "seen",
 ) -> None:
     """Draw scenes with exact masks and write questions and answers about them."""
-    from segue.data.scenes.build import build
-    from segue.inference.report import make_folder
+    from segue.files import make_folder
+    from segue.scenes.build import build
 
     make_folder(out)
     build(out_dir=out, seed=seed, count=count, split=split, size=size, wording=wording)
@@ -67,8 +67,8 @@ def photos(
     ] = False,
 ) -> None:
     """Write questions and answers about annotated photographs of dressed persons."""
-    from segue.data.photos.build import build
-    from segue.inference.report import make_folder
+    from segue.files import make_folder
+    from segue.mini.photos.build import build
 
     known = known_split(split)
     known_folder(images)

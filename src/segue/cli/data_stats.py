@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from segue.data.statistics import Statistics
+    from segue.datasets.statistics import Statistics
     from segue.records.jsonl import RecordReader
 
 _MOST_SHOWN = 3
@@ -28,8 +28,8 @@ def stats(
 
     from segue.cli.console import err, show_paths
     from segue.cli.console import out as stdout
-    from segue.data.statistics import Statistics, count_rejected
-    from segue.inference.report import make_folder
+    from segue.datasets.statistics import Statistics, count_rejected
+    from segue.files import make_folder
     from segue.records import read_jsonl
 
     if out is not None:
@@ -69,8 +69,8 @@ def preview(
     from rich.text import Text
 
     from segue.cli.console import err, show_paths
-    from segue.inference.preview import write_preview
-    from segue.inference.report import make_folder
+    from segue.datasets.preview import write_preview
+    from segue.files import make_folder
 
     make_folder(out)
     done = write_preview(path, out / "preview.html", images=images, count=count, seed=seed, store=store)
@@ -194,7 +194,7 @@ def _written(statistics: Statistics, folder: Path) -> list[Path]:
     import json
     import os
 
-    from segue.data.statistics_plots import draw_statistics
+    from segue.datasets.statistics_plots import draw_statistics
 
     file = folder / "statistics.json"
     unfinished = folder / ".statistics.json.unfinished"

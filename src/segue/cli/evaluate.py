@@ -27,8 +27,8 @@ def evaluate(
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
 ) -> None:
     """Measure a model: every question is asked, every answer generated freely and scored."""
+    from segue.files import make_folder
     from segue.inference.inputs import MAX_NEW_TOKENS, check_budget
-    from segue.inference.report import make_folder
     from segue.records import read_jsonl
 
     budget = check_budget(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)

@@ -13,9 +13,9 @@ from segue.cli.options import known_folder, make_way
 
 if TYPE_CHECKING:
     from segue.chat_model import Budget
-    from segue.data.m4seg.build import Asking
-    from segue.data.m4seg.images import SourceSpec
-    from segue.data.stages import MapFn
+    from segue.datasets.m4seg.build import Asking
+    from segue.datasets.m4seg.images import SourceSpec
+    from segue.datasets.stages.stages import MapFn
 
 Stage = Literal["images", "features", "sets", "pairs", "records"]
 Folders = Annotated[list[Path] | None, typer.Option(metavar="DIR")]
@@ -130,10 +130,10 @@ def m4seg(
     ] = False,
 ) -> None:
     """Build M4SEG from its three sources, or the like of it from your own annotated images."""
-    from segue.data.m4seg.build import STAGES, Build, BuildConfig
-    from segue.data.m4seg.relevance import DEFAULT_TABLE
-    from segue.data.m4seg.sampling import SamplingConfig
-    from segue.inference.report import make_folder
+    from segue.datasets.m4seg.build import STAGES, Build, BuildConfig
+    from segue.datasets.m4seg.relevance import DEFAULT_TABLE
+    from segue.datasets.m4seg.sampling import SamplingConfig
+    from segue.files import make_folder
 
     specs = [
         *_known(ade20k_part, pascal_part, paco, coco, pascal_vocab, split_lr),
@@ -176,8 +176,8 @@ def m4seg_export(
 ) -> None:
     """Write records as Parquet for Hugging Face datasets, or fetch their masks from a region store."""
     from segue.cli.console import show_paths
-    from segue.data.m4seg.parquet import write_parquet
-    from segue.data.m4seg.region_store import RegionStore
+    from segue.datasets.m4seg.parquet import write_parquet
+    from segue.datasets.m4seg.region_store import RegionStore
     from segue.records import read_jsonl, write_jsonl
 
     make_way(out)
@@ -197,8 +197,8 @@ def m4seg_import(
 ) -> None:
     """Read Parquet back into gconv/1; of a release by others, say what its columns are and what they lack."""
     from segue.cli.console import show_paths
-    from segue.data.m4seg.parquet import is_ours, read_parquet
-    from segue.data.m4seg.release import read_release
+    from segue.datasets.m4seg.parquet import is_ours, read_parquet
+    from segue.datasets.m4seg.release import read_release
     from segue.records import write_jsonl
 
     make_way(out)
@@ -227,8 +227,8 @@ def m4seg_bench(
     import json
 
     from segue.cli.console import out as stdout
-    from segue.data.m4seg import measure
-    from segue.inference.report import make_folder
+    from segue.datasets.m4seg import measure
+    from segue.files import make_folder
 
     make_folder(out)
     found = {"build": measure.rounded(measure.measure_build(out / "plain", scenes))}
@@ -243,9 +243,9 @@ def m4seg_bench(
     if len(filtered) > 1:
         found["memory"] = measure.growth(list(filtered.values()))
     if ray:
-        from segue.data.m4seg.build import Build, BuildConfig
-        from segue.data.m4seg.images import SourceSpec
-        from segue.data.m4seg.sampling import SamplingConfig
+        from segue.datasets.m4seg.build import Build, BuildConfig
+        from segue.datasets.m4seg.images import SourceSpec
+        from segue.datasets.m4seg.sampling import SamplingConfig
 
         # In a folder of the same name and depth, since image paths are relative to it.
         config = BuildConfig(
@@ -294,8 +294,8 @@ def _known(
 
 def _splits(name: str, root: Path, options: Sequence[tuple[str, object]] = ()) -> list[SourceSpec]:
     """A source in each of its splits; one that the download lacks is passed over and told."""
-    from segue.data.m4seg.images import SourceSpec
     from segue.data.sources import source_class
+    from segue.datasets.m4seg.images import SourceSpec
     from segue.errors import InputError
 
     found, first = [], None
@@ -315,7 +315,7 @@ def _splits(name: str, root: Path, options: Sequence[tuple[str, object]] = ()) -
 
 
 def _own(files: Sequence[Path], images: Sequence[Path], scenes: Path | None) -> list[SourceSpec]:
-    from segue.data.m4seg.images import SourceSpec
+    from segue.datasets.m4seg.images import SourceSpec
     from segue.errors import InputError
 
     if len(images) not in ((0, 1, len(files)) if files else (0,)):
@@ -340,8 +340,8 @@ def _own(files: Sequence[Path], images: Sequence[Path], scenes: Path | None) -> 
 
 
 def _splits_of_scenes(folder: Path) -> list[str]:
-    from segue.data.scenes.build import CONVERSATIONS
     from segue.records import read_jsonl
+    from segue.scenes.build import CONVERSATIONS
 
     return sorted({record.split for record in read_jsonl(folder / CONVERSATIONS)})
 
@@ -405,8 +405,8 @@ def _asking(
             fix="add --url",
         )
     from segue.chat_model import OpenAIChatModel, Patience
-    from segue.data.generation import GenerationSettings
-    from segue.data.m4seg.build import Asking
+    from segue.datasets.generation import GenerationSettings
+    from segue.datasets.m4seg.build import Asking
 
     def confirm(lines: Sequence[str]) -> bool:
         tell(lines)

@@ -36,7 +36,7 @@ def make_way(file: Path) -> None:
         InputError: There is a folder of the file's name, or none can be made for it.
     """
     from segue.errors import InputError
-    from segue.inference.report import make_folder
+    from segue.files import make_folder
 
     if file.is_dir():
         raise InputError(

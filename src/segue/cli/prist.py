@@ -13,9 +13,9 @@ from segue.cli.options import known_folder, known_split, make_way
 if TYPE_CHECKING:
     from PIL import Image
 
-    from segue.data.annotations import AnnotatedImage
-    from segue.data.prist.build import PristSource
-    from segue.inference.mask_maker import MaskMaker
+    from segue.agent.box_masks import MaskMaker
+    from segue.data.formats.annotations import AnnotatedImage
+    from segue.datasets.prist.build import PristSource
     from segue.masks import RLE
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def load(
     ] = "named",
 ) -> None:
     """Turn the released file into gconv/1, and say what it lacks."""
-    from segue.data.prist.released import read_released
+    from segue.datasets.prist.released import read_released
     from segue.records import write_jsonl
 
     make_way(out)
@@ -92,8 +92,8 @@ def build(
 ) -> None:
     """Let a chat model write dialogues about images: elements, a reasoning tree, a dialogue per path."""
     from segue.chat_model import OpenAIChatModel, Patience
-    from segue.data.generation import Generation, GenerationSettings
-    from segue.data.prist.build import PristSettings, prist_job
+    from segue.datasets.generation import Generation, GenerationSettings
+    from segue.datasets.prist.build import PristSettings, prist_job
 
     settings = PristSettings(
         paths=paths,
@@ -134,10 +134,10 @@ def template(
     size: Annotated[int, typer.Option(help="Side of the scenes in pixels.", min=64, max=2048)] = 224,
 ) -> None:
     """Write dialogues by rule, without a model: about scenes, or about annotated images."""
-    from segue.data.prist.offline.build import OfflineSettings, build_offline
-    from segue.data.prist.offline.pictures import annotated_pictures, scene_pictures
+    from segue.datasets.prist.offline.build import OfflineSettings, build_offline
+    from segue.datasets.prist.offline.pictures import annotated_pictures, scene_pictures
     from segue.errors import InputError
-    from segue.inference.report import make_folder
+    from segue.files import make_folder
 
     if (scenes is None) == (annotations is None):
         raise InputError(
@@ -175,7 +175,7 @@ def stats(
     import json
 
     from segue.cli.console import out as console
-    from segue.data.prist.statistics import report_beside, write_page
+    from segue.datasets.prist.statistics import report_beside, write_page
     from segue.records import read_jsonl
 
     file = file / "conversations.jsonl" if file.is_dir() else file
@@ -193,13 +193,13 @@ def stats(
 def _source(
     images: Path, out: Path, annotations: Path | None, sam: str | None, captions: Path | None
 ) -> PristSource:
-    from segue.data.prist.build import PristSource, images_in
+    from segue.datasets.prist.build import PristSource, images_in
 
     annotated = {} if annotations is None else _annotated(annotations, images)
     listed = [(name, image.path) for name, image in annotated.items()] or images_in(images)
     masks, maker = None, ""
     if sam is not None and not annotated:
-        from segue.inference.mask_maker import load_mask_maker
+        from segue.agent.box_masks import load_mask_maker
 
         masks, maker = BoxMasks(load_mask_maker(sam)), "box filling" if sam == "none" else Path(sam).name
     elif sam is not None:
@@ -227,7 +227,7 @@ def _annotated(path: Path, images: Path | None) -> dict[str, AnnotatedImage]:
 
 def _captions(path: Path | None) -> dict[str, str]:
     """Captions by image name, with or without its suffix."""
-    from segue.data.own.files import load_json
+    from segue.data.formats.files import load_json
     from segue.errors import InputError
 
     if path is None:

@@ -68,7 +68,7 @@ def train(
     segue train --model segue-mini --data my_coco.json --images DIR --out RUN
     """
     from segue.errors import InputError
-    from segue.inference.report import make_folder
+    from segue.files import make_folder
 
     changes: dict[str, Any] = {}
     if model is not None:
@@ -105,7 +105,7 @@ def train(
     from segue.training.run import train as run
 
     if recipe is None:
-        from segue.training.own_recipe import DEFAULT_RECIPE
+        from segue.training.finetune.defaults import DEFAULT_RECIPE
 
         recipe = DEFAULT_RECIPE
     # JSON is YAML, which is what the values of overrides are; --set comes last and wins.

@@ -16,10 +16,10 @@ import transformers
 
 import segue
 from segue.errors import InputError
-from segue.evaluation.replay import History, TurnResult, image_paths, replay
+from segue.evaluation.run_conversation import History, TurnResult, image_paths, replay
 from segue.evaluation.scores import summarise
+from segue.files import make_folder
 from segue.inference.inputs import MAX_NEW_TOKENS
-from segue.inference.report import make_folder
 from segue.inference.session import LoadedModel
 from segue.records import Conversation
 

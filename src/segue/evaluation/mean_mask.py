@@ -14,7 +14,7 @@ from PIL import Image
 
 from segue import masks
 from segue.errors import InputError
-from segue.evaluation.replay import Target, targets_of
+from segue.evaluation.run_conversation import Target, targets_of
 from segue.masks import Mask
 from segue.records import Conversation, read_jsonl
 

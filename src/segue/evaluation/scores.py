@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from segue.evaluation.replay import TurnResult
+from segue.evaluation.run_conversation import TurnResult
 from segue.metrics import PhraseCounts, cumulative_iou, mean_iou, recall_at
 
 FIRST_FAILURES = 20

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import json
-import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from segue.errors import InputError
+from segue.files import make_folder, unwritable, write_atomic
 from segue.inference.visualize import (
     FILL_ALPHA,
     Colour,
@@ -151,36 +150,10 @@ def write_answer(answer: SessionAnswer, folder: Path) -> list[Path]:
             written.append(path)
         page = folder / "answer.html"
         page.write_text(render_html(answer), encoding="utf-8")
-        unfinished = folder / ".answer.json.unfinished"
-        unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / "answer.json")
+        write_atomic(folder / "answer.json", json.dumps(content, ensure_ascii=False, indent=2) + "\n")
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise unwritable(folder, error) from None
     return [folder / "answer.json", page, *written]
-
-
-def make_folder(folder: Path) -> None:
-    """Make an output folder, and fail before the work rather than after it.
-
-    Raises:
-        InputError: There is a file of that name, or it may not be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(folder, PermissionError(13, "permission denied"))
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(
-        "The output folder cannot be written.",
-        expected="a folder that may be written",
-        found=error.strerror or str(error),
-        where=str(folder),
-        fix="choose another folder with --out",
-    )
 
 
 # ---- answer.html -----------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from segue import masks, protocol
+from segue.agent.address import is_agent
 from segue.errors import AlignmentError, InputError
 from segue.images import ImageSource, content_hash
-from segue.inference.agent_address import is_agent
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.models import auto
@@ -70,7 +70,7 @@ def load(
     """
     if is_agent(name_or_path):
         # Its session builds on the one below.
-        from segue.inference.agent import load_agent
+        from segue.agent.session import load_agent
 
         return load_agent(str(name_or_path), device, dtype, quantize)
     bundle = auto.load(name_or_path, device, dtype, quantize)

@@ -10,19 +10,19 @@ from tokenizers import AddedToken
 
 from segue.models.configuration_miras import MirasConfig
 from segue.models.image_streams import miras_streams_for, streams_for
+from segue.models.mini.slot_vocabulary import slot_name_ids, slot_word_ids
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
 from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
-from segue.models.slot_vocabulary import slot_name_ids, slot_word_ids
 from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, SEG_TOKEN
 
 
 def build_from_tokenizer(
     name: str, tokenizer: Any, *, seed: int = 0, **overrides: Any
 ) -> tuple[PrimaModel, PrimaProcessor]:
-    """A model of a small preset around a tokenizer of `segue.training.tokenizer`.
+    """A model of a small preset around a tokenizer of `segue.mini.tokenizer`.
 
     Args:
         name: `segue-mini` or `tiny`.
@@ -62,7 +62,7 @@ def build_from_tokenizer(
 def build_miras(
     tokenizer: Any, *, name: str = "tiny-miras", seed: int = 0, **overrides: Any
 ) -> tuple[MirasModel, MirasProcessor]:
-    """A small MIRAS around a tokenizer of `segue.training.tokenizer`, which is not changed.
+    """A small MIRAS around a tokenizer of `segue.mini.tokenizer`, which is not changed.
 
     Args:
         tokenizer: the model's is a copy that also knows `[OBJ]`.

@@ -202,7 +202,7 @@ class PrimaConfig(GroundedConfig):
 
     label_reader_config: Any = None
     """A ResNet that reads which of `label_reader_names` an image shows; None is off. Stream
-    `pixel_values_labels`. See `segue.models.label_reader`. Source: ours."""
+    `pixel_values_labels`. See `segue.models.mini.label_reader`. Source: ours."""
 
     label_reader_size: int = 320
     """Side in pixels of the square that the label reader sees. Source: ours; at 240, where a pair of glasses

@@ -12,7 +12,7 @@ from transformers import initialization as init
 
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import PrimaConfig
-from segue.models.label_reader import LabelReader, contrasted, spelled
+from segue.models.mini.label_reader import LabelReader, contrasted, spelled
 from segue.models.modeling_grounded import GroundedModel, gradients_of
 from segue.models.visual_tokens import (
     FeatureFusion,

@@ -44,7 +44,7 @@ def miras_7b_config(**overrides: Any) -> MirasConfig:
 def tiny_miras_config(**overrides: Any) -> MirasConfig:
     """Random-weight size: every part present, milliseconds a step, 16 visual tokens an image. Source: ours.
 
-    Ids are those of a tokenizer of `segue.training.tokenizer`; `segue.models.build.build_miras` adds `[OBJ]`.
+    Ids are those of a tokenizer of `segue.mini.tokenizer`; `segue.models.build.build_miras` adds `[OBJ]`.
     """
     fields: dict[str, Any] = {
         "vision_config": {

@@ -20,12 +20,12 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from segue.training.estimate import moved
-from segue.training.mixture import Mixture, Source
-from segue.training.model_features import ModelFeatures
-from segue.training.own import choose_trainable, open_model
-from segue.training.own_recipe import own_recipe
-from segue.training.records_objective import RecordsObjective
+from segue.training.engine.estimate import moved
+from segue.training.finetune.defaults import own_recipe
+from segue.training.finetune.feature_store import ModelFeatures
+from segue.training.finetune.mixture import Mixture, Source
+from segue.training.finetune.objective import RecordsObjective
+from segue.training.finetune.run import choose_trainable, open_model
 
 
 @dataclass(frozen=True)

@@ -18,30 +18,30 @@ from transformers import PreTrainedTokenizerFast, TrainingArguments
 
 import segue
 from segue.errors import InputError
+from segue.mini.pools import PhotoPool, ScenePool, photo_pool, scene_pool
+from segue.mini.slots import free_queries
+from segue.mini.starts import start_sam, start_towers
+from segue.mini.vocabulary import PHOTO_LABELS, SLOT_CLASSES
 from segue.models.build import build_from_tokenizer
 from segue.models.configuration_grounded import PrimaConfig
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
 from segue.models.processing_grounded import GroundedProcessor, PrimaProcessor
-from segue.training.accumulation import check_divisible
 from segue.training.adapters import has_adapters, merged_state
-from segue.training.checkpoints import saved_weights, step_of
-from segue.training.engines import (
+from segue.training.engine.accumulation import check_divisible
+from segue.training.engine.checkpoints import saved_weights, step_of
+from segue.training.engine.engines import (
     check_engaged,
     check_optimiser,
     engine_arguments,
     join_processes,
     lighten,
 )
-from segue.training.loss_log import LossLog
-from segue.training.pools import PhotoPool, ScenePool, photo_pool, scene_pool
+from segue.training.engine.loss_log import LossLog
+from segue.training.engine.resume import resume_point
+from segue.training.engine.trainer import Batches, Objective, StageTrainer, set_trainable
 from segue.training.recipe import InitRecipe, Recipe, load_recipe
-from segue.training.resume import resume_point
-from segue.training.slots import free_queries
-from segue.training.starts import start_sam, start_towers
-from segue.training.trainer import Batches, Objective, StageTrainer, set_trainable
-from segue.training.vocabulary import PHOTO_LABELS, SLOT_CLASSES
 
 
 def train(
@@ -68,7 +68,7 @@ def train(
     check_optimiser(recipe)
     processes = join_processes(recipe.engine)
     if recipe.stage == "finetune":
-        from segue.training.own import finetune
+        from segue.training.finetune.run import finetune
 
         return finetune(recipe, out, dry_run=dry_run, resume=resume)
     checkpoint = resume_point(out, recipe, processes, resume=resume)
@@ -158,8 +158,8 @@ def open_tokenizer(recipe: Recipe, scenes: ScenePool, photos: PhotoPool | None) 
     folder = Path(recipe.model.tokenizer.folder)
     if (folder / "tokenizer.json").exists():
         return PreTrainedTokenizerFast.from_pretrained(folder)
-    from segue.training.dialogues import dialogue_texts
-    from segue.training.tokenizer import train_tokenizer
+    from segue.mini.dialogues import dialogue_texts
+    from segue.mini.tokenizer import train_tokenizer
 
     texts = dialogue_texts(scenes, photos, recipe.model.tokenizer.dialogues)
     tokenizer = train_tokenizer(texts, recipe.model.tokenizer.vocab_size)
@@ -170,26 +170,26 @@ def open_tokenizer(recipe: Recipe, scenes: ScenePool, photos: PhotoPool | None) 
 def objective_class(stage: str) -> type:
     """The class of a stage's objective."""
     if stage == "masks":
-        from segue.training.mask_objective import MaskObjective
+        from segue.mini.mask_objective import MaskObjective
 
         return MaskObjective
     if stage == "slots":
-        from segue.training.slot_objective import SlotObjective
+        from segue.mini.slot_objective import SlotObjective
 
         return SlotObjective
     if stage == "vision":
-        from segue.training.vision_objective import VisionObjective
+        from segue.mini.vision_objective import VisionObjective
 
         return VisionObjective
     if stage == "labels":
-        from segue.training.label_objective import LabelObjective
+        from segue.mini.label_objective import LabelObjective
 
         return LabelObjective
     if stage == "finetune":
-        from segue.training.records_objective import RecordsObjective
+        from segue.training.finetune.objective import RecordsObjective
 
         return RecordsObjective
-    from segue.training.conversations import ConversationObjective
+    from segue.mini.conversation_objective import ConversationObjective
 
     return ConversationObjective
 
@@ -269,7 +269,7 @@ def make_objective(
     cache = out.parent / "features"
     if recipe.stage == "conversation":
         return make(model, processor, scenes, photos, cache=cache, **shared)
-    from segue.training.dialogues import instruction_bank
+    from segue.mini.dialogues import instruction_bank
 
     bank = instruction_bank(processor, scenes, photos)
     if recipe.stage == "slots":

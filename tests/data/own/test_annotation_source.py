@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue import masks
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.own import AnnotationSource, english, read_own_data
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.language import english
+from segue.data.own import AnnotationSource, read_own_data
 from segue.data.own.dialogue import WEIGHTS
 from segue.data.own.wordings import WORDINGS
 from segue.errors import InputError

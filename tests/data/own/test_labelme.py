@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from segue import masks
-from segue.data.coco import read_coco
+from segue.data.formats.coco import read_coco
 from segue.data.own import read_own_data, write_labelme
 from segue.errors import InputError
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from segue import masks
+from segue.data.formats.safe_pickle import load_plain
 from segue.data.own import read_own_data
-from segue.data.own.safe_pickle import load_plain
 from segue.errors import InputError, SegueError
 from segue.records import Conversation, grounded_markup, read_jsonl, write_jsonl
 

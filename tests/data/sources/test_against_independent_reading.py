@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.sources import open_source
 
 
@@ -236,7 +236,7 @@ def test_paco_lvis(fixtures: Path, split: str, capsys: pytest.CaptureFixture[str
 
 
 def test_car_parts_through_the_index_as_when_read_at_once(shared: Path) -> None:
-    from segue.data.coco import read_coco
+    from segue.data.formats.coco import read_coco
 
     root = shared / "data" / "car_parts"
     streamed = list(open_source("coco", root, split="val"))

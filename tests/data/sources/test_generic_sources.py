@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue import masks
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.coco import read_coco
-from segue.data.scenes.build import build
-from segue.data.scenes.kinds import KINDS
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.coco import read_coco
 from segue.data.sources import SOURCES, open_source, source_class
 from segue.data.sources.merging import merge_parts, union_rle
 from segue.data.sources.taxonomy import NumberedClasses, paco_vocabulary, pascal_classes
 from segue.errors import InputError
 from segue.records import read_jsonl
+from segue.scenes.build import build
+from segue.scenes.kinds import KINDS
 from source_layouts import H, W, annotation, block, dump, photo
 
 

@@ -9,10 +9,10 @@ Data that carries text (ReasonSeg, refCOCO, GranD-f, `gconv/1`) gives its own qu
 that is masks and names only (COCO, PACO, LabelMe) is asked about, see `docs/own_data.md`.
 """
 
+from segue.data.formats.labelme_writing import write_labelme
+from segue.data.formats.report import DroppedExample, ReadReport
 from segue.data.own.detect import FORMATS, detect_format
-from segue.data.own.labelme_writing import write_labelme
 from segue.data.own.read import read_own_data
-from segue.data.own.report import DroppedExample, ReadReport
 from segue.data.own.sources import AnnotationSource, ConversationSource, OwnData, RecordSource
 
 __all__ = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segue.data.coco import CocoReport, read_coco
-from segue.data.own.files import json_files
-from segue.data.own.report import ReadReport
+from segue.data.formats.coco import CocoReport, read_coco
+from segue.data.formats.files import json_files
+from segue.data.formats.report import ReadReport
 from segue.data.own.sources import AnnotationSource, OwnData, usable_images
 from segue.errors import InputError
 from segue.records.conversation import Split
@@ -37,7 +37,7 @@ ADVICE: dict[str, tuple[str, str]] = {
 
 
 def read(path: Path, images: Path | None, split: Split) -> OwnData:
-    """Read instances; see `segue.data.coco.read_coco` for what is kept.
+    """Read instances; see `segue.data.formats.coco.read_coco` for what is kept.
 
     Args:
         path: The JSON file, or a folder with one whose name contains the split ("instances_train.json").

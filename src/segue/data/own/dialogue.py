@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from segue.data.own.grounded_text import GroundedText
+from segue.data.language.grounded_text import GroundedText
 from segue.data.own.statements import Statements
 from segue.data.own.things import Catalogue, Inventory, Thing
 from segue.data.own.wordings import ALL_WORDS, IMAGE_WORDS, ONLY_IMAGE_WORDS, ORDINALS, WORDINGS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segue.data.own.files import ImageFolder
-from segue.data.own.report import ReadReport
+from segue.data.formats.files import ImageFolder
+from segue.data.formats.report import ReadReport
 from segue.data.own.sources import OwnData, RecordSource, relative_path
 from segue.errors import InputError, RecordError, SegueError
 from segue.records import Conversation, Turn, grounded_markup

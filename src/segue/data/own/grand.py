@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from segue.data.coco import to_rle
-from segue.data.image_header import upright_hw
+from segue.data.formats.coco import to_rle
+from segue.data.formats.files import ImageFolder, load_json
+from segue.data.formats.image_header import upright_hw
+from segue.data.formats.report import ReadReport
 from segue.data.own import requests
-from segue.data.own.files import ImageFolder, load_json
-from segue.data.own.report import ReadReport
 from segue.data.own.sources import OwnData, RecordSource, is_writable, relative_path
 from segue.errors import ImageError, InputError, RecordError
 from segue.masks import RLE

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from segue import masks
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.coco import clean_name, most_overlapped, name_key
-from segue.data.image_header import upright_hw
-from segue.data.own.files import IMAGE_SUFFIXES, ImageFolder, json_files, load_json
-from segue.data.own.report import ReadReport
-from segue.data.own.shapes import UnusableShape, shape_mask
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.coco import clean_name, most_overlapped, name_key
+from segue.data.formats.files import IMAGE_SUFFIXES, ImageFolder, json_files, load_json
+from segue.data.formats.image_header import upright_hw
+from segue.data.formats.report import ReadReport
+from segue.data.formats.shapes import UnusableShape, shape_mask
 from segue.data.own.sources import AnnotationSource, OwnData, usable_images
 from segue.errors import ImageError, InputError
 from segue.masks import Mask

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from segue import masks
-from segue.data.image_header import upright_hw
+from segue.data.formats.files import IMAGE_SUFFIXES, ImageFolder, json_files, load_json
+from segue.data.formats.image_header import upright_hw
+from segue.data.formats.report import ReadReport
+from segue.data.formats.shapes import UnusableShape, shape_area, shape_mask
 from segue.data.own import requests
-from segue.data.own.files import IMAGE_SUFFIXES, ImageFolder, json_files, load_json
-from segue.data.own.report import ReadReport
-from segue.data.own.shapes import UnusableShape, shape_area, shape_mask
 from segue.data.own.sources import OwnData, RecordSource, is_writable, relative_path
 from segue.errors import ImageError, InputError
 from segue.masks import RLE

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.report import ReadReport
 from segue.data.own.dialogue import OwnExchange, compose
-from segue.data.own.report import ReadReport
 from segue.data.own.things import Catalogue, Inventory
 from segue.errors import InputError
 from segue.protocol import contains_tag

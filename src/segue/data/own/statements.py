@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from segue.data.own import english
-from segue.data.own.grounded_text import GroundedText
+from segue.data.language import english
+from segue.data.language.grounded_text import GroundedText
 from segue.data.own.things import Inventory, Thing
 
 MAX_NAMES = 6

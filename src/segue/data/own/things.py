@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.own import english
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.language import english
 
 
 @dataclass(frozen=True, order=True)

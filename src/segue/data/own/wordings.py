@@ -9,8 +9,8 @@ every image ("all images", "both photos").
 
 from __future__ import annotations
 
-from segue.data.photos.wordings import IMAGE_WORDS as IMAGE_WORDS
-from segue.data.photos.wordings import ORDINALS as ORDINALS
+from segue.mini.photos.wordings import IMAGE_WORDS as IMAGE_WORDS
+from segue.mini.photos.wordings import ORDINALS as ORDINALS
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "find": (

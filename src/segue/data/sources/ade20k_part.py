@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from segue import masks
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.coco import CocoReport, UnusableRecord, read_image
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.coco import CocoReport, UnusableRecord, read_image
 from segue.data.sources.indexed import IndexedSource
 from segue.data.sources.label_map import LABEL_MAP_ADVICE, read_label_map
 from segue.data.sources.layout import Layout, locate

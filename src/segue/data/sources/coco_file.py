@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segue.data.annotations import AnnotatedImage
-from segue.data.coco import clean_name
+from segue.data.formats.annotations import AnnotatedImage
+from segue.data.formats.coco import clean_name
+from segue.data.formats.report import ReadReport
 from segue.data.own.coco_instances import choose_file
-from segue.data.own.report import ReadReport
 from segue.data.own.sources import usable_images
 from segue.data.sources.indexed import IndexedSource
 from segue.data.sources.merging import merge_parts

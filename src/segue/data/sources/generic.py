@@ -7,16 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.files import ImageFolder, json_files
 from segue.data.own import labelme
-from segue.data.own.files import ImageFolder, json_files
-from segue.data.scenes.build import CONVERSATIONS
-from segue.data.scenes.kinds import KINDS
 from segue.data.sources.coco_file import writable
 from segue.data.sources.layout import Layout, locate
 from segue.data.sources.source import ImageSource, Unusable
 from segue.errors import InputError
 from segue.records import Conversation, Region
+from segue.scenes.build import CONVERSATIONS
+from segue.scenes.kinds import KINDS
 
 
 class LabelMeFolder(ImageSource):

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segue.data.annotations import AnnotatedImage
-from segue.data.coco import CocoReport, UnusableRecord, category_names, read_image
+from segue.data.formats.annotations import AnnotatedImage
+from segue.data.formats.coco import CocoReport, UnusableRecord, category_names, read_image
 from segue.data.own.coco_instances import ADVICE
 from segue.data.sources.json_index import CocoIndex
 from segue.data.sources.photograph import SIZE_ADVICE, check_size

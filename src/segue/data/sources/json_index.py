@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from segue.data.coco import record_id
+from segue.data.formats.coco import record_id
 from segue.data.sources.json_scan import LIST_BEGINS, scan
 from segue.errors import RecordError
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pycocotools import mask as coco_mask
 
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.masks import RLE
 
 

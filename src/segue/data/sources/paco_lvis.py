@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from segue.data.annotations import AnnotatedImage
-from segue.data.coco import name_key
+from segue.data.formats.annotations import AnnotatedImage
+from segue.data.formats.coco import name_key
 from segue.data.sources.coco_file import CocoFile
 from segue.data.sources.layout import Layout, content, locate
 from segue.data.sources.source import Unusable

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from segue import masks
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.sources.layout import Layout, locate
 from segue.data.sources.merging import union_rle
 from segue.data.sources.photograph import photograph_hw

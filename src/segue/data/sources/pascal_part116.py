@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segue import masks
-from segue.data.annotations import AnnotatedImage, AnnotatedRegion
+from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.sources.label_map import LABEL_MAP_ADVICE, read_label_map
 from segue.data.sources.layout import Layout, locate
 from segue.data.sources.photograph import photograph_hw

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segue.data.annotations import AnnotatedImage
-from segue.data.image_header import upright_hw
+from segue.data.formats.annotations import AnnotatedImage
+from segue.data.formats.image_header import upright_hw
 from segue.data.sources.source import Unusable
 from segue.errors import ImageError
 

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from segue.data.annotations import AnnotatedImage
-from segue.data.own.report import ReadReport
+from segue.data.formats.annotations import AnnotatedImage
+from segue.data.formats.report import ReadReport
 
 
 @dataclass

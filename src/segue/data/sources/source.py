@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from segue.data.annotations import AnnotatedImage
+from segue.data.formats.annotations import AnnotatedImage
 from segue.data.sources.report import SourceReport
 from segue.errors import InputError
 

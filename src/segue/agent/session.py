@@ -1,0 +1,181 @@
+"""The training-free backend: a chat model says what is where, SAM draws it; the same sessions and answers.
+
+This is the paper's "post-hoc grounding": the model's own boxes are given to SAM. It needs no weights of ours
+and answers as well as the chat model behind the address does.
+
+Source: the newer version of PRIMA, its baseline table (boxes of general models given to SAM); the prompts,
+the reading of replies and the verify step are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+
+from segue.agent.address import PREFIX, AgentSettings, read_address
+from segue.agent.box_masks import BoxFiller, SamMaskMaker, load_mask_maker
+from segue.agent.turn import AgentAnswer, AgentTurn
+from segue.chat_model import ChatModel, OpenAIChatModel, Patience
+from segue.errors import InputError
+from segue.images import ImageSource
+from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question
+from segue.inference.session import GroundingSession, LoadedModel
+
+_SAMPLING = ("temperature", "top_p", "seed")
+
+
+@dataclass
+class AgentModel(LoadedModel):
+    """A chat model and a SAM that are asked like any model.
+
+    `model` is what runs here, the SAM (None of it with `sam=none`), and `processor` what drives it; the chat
+    model runs elsewhere.
+
+    Attributes:
+        chat: Who answers.
+        settings: Options of the address.
+    """
+
+    chat: ChatModel = field(kw_only=True)
+    settings: AgentSettings = field(kw_only=True)
+
+    @property
+    def mask_maker(self) -> SamMaskMaker | BoxFiller:
+        """What turns boxes into masks."""
+        return cast(SamMaskMaker, self.processor)
+
+    def session(
+        self, images: Sequence[ImageSource] | ImageSource, *, names: Sequence[str] | None = None
+    ) -> AgentSession:
+        """Start a conversation about 1 to 9 images; see `AgentSession`."""
+        return AgentSession(self, images, names=names)
+
+
+def agent(
+    chat: ChatModel, mask_maker: SamMaskMaker | BoxFiller, settings: AgentSettings | None = None
+) -> AgentModel:
+    """Put an agent together from parts: any `ChatModel`, also a recording.
+
+    Args:
+        chat: Who answers.
+        mask_maker: From `load_mask_maker`.
+        settings: The defaults, unless given; its `url`, `model` and `sam` are not looked at.
+    """
+    part: Any = mask_maker.sam if isinstance(mask_maker, SamMaskMaker) else mask_maker
+    return AgentModel(
+        model=part,
+        processor=cast(Any, mask_maker),
+        name=PREFIX + chat.name,
+        chat=chat,
+        settings=settings or AgentSettings(""),
+    )
+
+
+def load_agent(
+    address: str,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | str | None = None,
+    quantize: str | None = None,
+) -> AgentModel:
+    """Load the agent of an address such as "agent:http://localhost:8000/v1?model=NAME&sam=FOLDER".
+
+    Args:
+        address: See `segue.agent.address`.
+        device: Of SAM.
+        dtype: Of SAM; float32 by default.
+        quantize: Must be None: the chat model runs elsewhere, and SAM is never quantised.
+
+    Raises:
+        InputError: An address that cannot be read. ModelError: no SAM, or several models to choose from.
+    """
+    settings = read_address(address)
+    if quantize is not None:
+        raise InputError(
+            "An agent cannot be quantised.",
+            expected="no quantize",
+            found=repr(quantize),
+            where="quantize",
+            fix="quantise the chat model where it is served",
+        )
+    patience = Patience(retries=settings.retries, timeout=settings.timeout)
+    # First what is wrong at once, then what takes seconds to load.
+    chat = OpenAIChatModel(settings.url, settings.model or None, patience=patience)
+    return agent(chat, load_mask_maker(settings.sam, device, dtype), settings)
+
+
+class AgentSession(GroundingSession):
+    """A conversation with an agent about a set of images; everything but `ask` is the parent's.
+
+    Args:
+        model: From `segue.load("agent:...")`.
+        images: 1 to 9 sources.
+        names: What to call the images.
+    """
+
+    def __init__(
+        self,
+        model: AgentModel,
+        images: Sequence[ImageSource] | ImageSource,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(model, images, names=names)
+        self._turn = AgentTurn(
+            model.chat, model.mask_maker, model.settings, model.name, self.images, self.names
+        )
+
+    @property
+    def _dialect(self) -> str:
+        """How markup is written here; a chat model has no markup of its own."""
+        return "prima"
+
+    def ask(
+        self,
+        text: str,
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        stream: Callable[[str], None] | None = None,
+        **generation_options: Any,
+    ) -> AgentAnswer:
+        """Ask a question; earlier questions and answers of the session are its context.
+
+        Args:
+            text: The question, in words.
+            max_new_tokens: Budget of the answer's words; the JSON around them has its own (`tokens=`).
+            stream: Called once, with the whole text: a reply can be read only when it is complete.
+            **generation_options: `temperature`, `top_p`, `seed` for the chat model, `do_sample=False` for
+                temperature 0; greedy by default.
+
+        Returns:
+            The answer. Also appended to `history`.
+
+        Raises:
+            InputError: An empty question or an unknown option. ModelError: no usable answer could be had.
+        """
+        question = check_question(text)
+        check_budget(max_new_tokens)
+        sampling = _sampling(generation_options)
+        answer = self._turn.answer(question, self._answers, max_new_tokens, sampling)
+        if stream is not None:
+            stream(answer.text)
+        self._answers.append(answer)
+        return answer
+
+
+def _sampling(options: dict[str, Any]) -> dict[str, float | int]:
+    unknown = sorted(set(options) - {*_SAMPLING, "do_sample"})
+    if unknown:
+        raise InputError(
+            "A chat model behind an address does not know this option.",
+            expected=", ".join((*_SAMPLING, "do_sample")),
+            found=", ".join(unknown),
+            where="ask",
+            fix="leave it out",
+        )
+    chosen = {name: options[name] for name in _SAMPLING if name in options}
+    if not options.get("do_sample", bool(chosen)):
+        chosen["temperature"] = 0.0
+    return chosen

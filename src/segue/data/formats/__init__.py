@@ -1,0 +1,1 @@
+"""File formats of annotations: COCO, LabelMe, pickles read safely, image headers."""

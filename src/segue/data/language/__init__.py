@@ -1,0 +1,1 @@
+"""English and grounded text of composed dialogues."""

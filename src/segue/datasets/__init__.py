@@ -1,0 +1,1 @@
+"""The papers' data sets, M4SEG and PRIST: generation, stages, previews, statistics."""

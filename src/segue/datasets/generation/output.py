@@ -1,0 +1,170 @@
+"""What a job leaves for its readers: records, quarantine and a report, all atomic and in item order."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from segue.chat_model import Budget
+from segue.datasets.generation.job import GenerationJob, Item, Outcome
+from segue.datasets.generation.reply_store import PaidReplies
+from segue.errors import InputError
+
+QUARANTINE, REPORT = "quarantine.jsonl", "report.json"
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """What a run has made and spent.
+
+    Attributes:
+        records: The file of records.
+        items: Items of the job.
+        made: Records written.
+        replies: Replies that the finished items took, retries included.
+        rejects: Entries of the quarantine by rule.
+        passing: Of these, how many a later run will ask about again.
+        requests, tokens, money: Spent over all runs in this folder.
+        unanswered: Requests that were under way when a run was killed; a server without idempotency keys may
+            have charged them without effect.
+    """
+
+    records: Path
+    items: int
+    made: int
+    replies: int
+    rejects: dict[str, int]
+    passing: int
+    requests: int
+    tokens: int
+    money: float | None
+    unanswered: int
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        listed = ", ".join(f"{rule} {count}" for rule, count in self.rejects.items())
+        spent = f"{self.requests} requests, {self.tokens} tokens"
+        lines = [
+            f"{self.made} records of {self.items} items, from {self.replies} replies",
+            f"quarantine: {listed or 'empty'}",
+            f"spent in all runs: {spent}" + ("" if self.money is None else f", {self.money:.2f}"),
+        ]
+        if self.passing:
+            lines.append(f"{self.passing} rejects are the endpoint's: run again to ask about them again")
+        if self.unanswered:
+            lines.append(f"{self.unanswered} requests were under way when a run was killed, and asked again")
+        return lines
+
+
+@dataclass
+class Written:
+    """The two files of lines, written beside their targets until they are complete."""
+
+    job: GenerationJob
+    folder: Path
+    made: int = 0
+    replies: int = 0
+    passing: int = 0
+    rules: Counter[str] = field(default_factory=Counter)
+    steps: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._records = self._beside(self.job.output).open("wb")
+        self._rejects = self._beside(QUARANTINE).open("wb")
+
+    def add(self, item: Item, outcome: Outcome) -> None:
+        """Write what became of the next item."""
+        for record in outcome.records:
+            self._records.write(_line(record))
+        for reject in outcome.rejects:
+            self._rejects.write(_line(reject))
+            self.rules[reject["rule"]] += 1
+            self.steps[reject["step"] or "item"] += 1
+            self.passing += reject["passing"]
+        self.made += len(outcome.records)
+        self.replies += outcome.replies
+
+    def finish(self) -> None:
+        """Let both files appear."""
+        for file, name in ((self._records, self.job.output), (self._rejects, QUARANTINE)):
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            os.replace(self._beside(name), self.folder / name)
+
+    def _beside(self, name: str) -> Path:
+        return self.folder / f".{name}.unfinished"
+
+
+def write_output(written: Written, budget: Budget, paid: PaidReplies) -> GenerationReport:
+    """Finish the files and write `report.json`, which holds nothing that depends on how the run went."""
+    written.finish()
+    rules = dict(sorted(written.rules.items()))
+    content = {
+        "job": written.job.name,
+        "model": paid.model.name,
+        "items": len(written.job.items),
+        "records": written.made,
+        "replies": written.replies,
+        "rejects": rules,
+        "rejects_by_step": dict(sorted(written.steps.items())),
+    }
+    unfinished = written.folder / f".{REPORT}.unfinished"
+    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, written.folder / REPORT)
+    return GenerationReport(
+        records=written.folder / written.job.output,
+        items=len(written.job.items),
+        made=written.made,
+        replies=written.replies,
+        rejects=rules,
+        passing=written.passing,
+        requests=budget.requests,
+        tokens=budget.tokens,
+        money=None if budget.prices is None else budget.money,
+        unanswered=paid.unanswered,
+    )
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def held(folder: Path) -> IO[str]:
+    """Make a folder and keep it to this process: two runs at once would pay twice.
+
+    Returns:
+        The lock; the folder is free when it is closed, or when the process ends in whatever way.
+
+    Raises:
+        InputError: The folder cannot be made, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise _in_use("a folder that can be written", str(error), folder) from None
+    try:
+        import fcntl
+    except ImportError:  # Windows has none; there, keeping to one run at a time is left to the user
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise _in_use("a folder that no other run is using", "another run", folder) from None
+    return file
+
+
+def _in_use(expected: str, found: str, folder: Path) -> InputError:
+    return InputError(
+        "The folder of a generation cannot be used.",
+        expected=expected,
+        found=found,
+        where=str(folder),
+        fix="wait for the other run, or choose another folder",
+    )

@@ -1,0 +1,121 @@
+"""Asking a model so that no reply is paid twice and none is lost, whatever happens in between.
+
+Before a request leaves, `requests.jsonl` says so; when its reply has come, it is on the disk in
+`replies.jsonl` before anybody looks at it. A request that was under way when the process was killed is the
+one thing that cannot be known: it is asked again with the same idempotency key, which a server that honours
+such keys does not charge again, and it is counted and reported for the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from segue.chat_model import Budget, ChatModel, ChatReply, Format, Message, OpenAIChatModel, fingerprint
+from segue.datasets.generation.asking import Ask
+from segue.datasets.generation.ledger import Ledger
+from segue.errors import ModelError
+
+REPLIES, REQUESTS = "replies.jsonl", "requests.jsonl"
+
+
+class PaidReplies:
+    """Replies of one model, each paid once; safe to use from several threads.
+
+    Args:
+        model: Who is asked.
+        folder: Where the two ledgers lie; what is in them counts against the budget.
+        budget: What may be spent over all runs in this folder (its time: in this run).
+
+    Attributes:
+        reused: Replies that were found in the ledger.
+        unanswered: Requests that earlier runs sent without keeping a reply, since they were killed.
+    """
+
+    def __init__(self, model: ChatModel, folder: Path, budget: Budget) -> None:
+        self.model, self.budget = model, budget
+        self.replies, self.requests = Ledger(folder / REPLIES), Ledger(folder / REQUESTS)
+        self.reused = 0
+        self._busy: dict[str, tuple[threading.Lock, int]] = {}
+        self._guard = threading.Lock()
+        self.unanswered = self._count_spent()
+
+    def reply(
+        self, ask: Ask, messages: Sequence[Message], attempt: int, where: Mapping[str, str]
+    ) -> ChatReply:
+        """The reply to an attempt of an ask, from the ledger or from the model.
+
+        Args:
+            ask: What is asked.
+            messages: Its own, or those of a later attempt (`Ask.again`).
+            attempt: From 0.
+            where: Entries for people who read the ledger: item and step.
+
+        Raises:
+            ModelError: No reply could be had, or the budget is spent.
+        """
+        schema, sampling = ask.shape.model_json_schema(), ask.sampling_of(attempt)
+        key = fingerprint(self.model.name, messages, schema, ask.max_tokens, sampling, attempt)
+        # Two items may ask the very same thing at the same time; the second one waits and is served.
+        with self._alone(key):
+            known = self.replies.get(key)
+            if known is not None:
+                self.reused += 1
+                return reply_from(known)
+            self.budget.start_request()
+            self.requests.append({"key": key, **where}, synced=False)
+            complete = self.model.complete
+            if isinstance(self.model, OpenAIChatModel):
+                complete = partial(self.model.complete_once, key)
+            try:
+                reply = complete(messages, schema=schema, max_tokens=ask.max_tokens, **sampling)
+            except ModelError as error:
+                self.requests.append({"key": key, "failed": error.found[:300]}, synced=False)
+                raise
+            self.replies.append({"key": key, **where, "attempt": attempt, "reply": asdict(reply)})
+            self.budget.count_usage(*reply.tokens)
+            return reply
+
+    def close(self) -> None:
+        """Close both ledgers."""
+        self.replies.close()
+        self.requests.close()
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Keep a key to one thread; the lock is dropped with its last user."""
+        with self._guard:
+            lock, users = self._busy.get(key, (threading.Lock(), 0))
+            self._busy[key] = lock, users + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, users = self._busy.pop(key)
+                if users > 1:
+                    self._busy[key] = lock, users - 1
+
+    def _count_spent(self) -> int:
+        """Charge the budget with what the folder's earlier runs have spent; requests without an outcome."""
+        pending: Counter[str] = Counter()
+        for line in self.requests:
+            pending[line["key"]] += -1 if "failed" in line else 1
+            self.budget.requests += 0 if "failed" in line else 1
+        for line in self.replies:
+            pending[line["key"]] -= 1
+            self.budget.count_usage(*reply_from(line).tokens)
+        return sum(count for count in pending.values() if count > 0)
+
+
+def reply_from(line: Mapping[str, Any]) -> ChatReply:
+    """The reply in a line of the ledger."""
+    fields = dict(line["reply"])
+    fields["format"] = Format(fields["format"])
+    return ChatReply(**fields)

@@ -1,0 +1,231 @@
+"""Stage 5: pairs through the filters, identifiers to masks, `gconv/1` records out; rejects are kept too.
+
+Source: PRIMA sec. A.3 ("identifiers are later used to extract the corresponding grounding") and A.4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from segue.datasets.m4seg.absence import lexicon_of
+from segue.datasets.m4seg.filters import QAPair, Verdict, judge
+from segue.datasets.m4seg.images import ImageStore, StoredImage
+from segue.datasets.m4seg.lexicon import Lexicon
+from segue.datasets.m4seg.listing import ListedRegion, Listing, list_images
+from segue.datasets.m4seg.sampling import ImageSet
+from segue.datasets.stages.stages import MapFn, ShardWriter, StageOutput, StoredLines, ranges, run_stage
+from segue.records import Conversation, ImageRef, Region, Span, Turn
+from segue.records.conversation import Split
+
+VERSION = 1
+SHARD = 500
+DROPPED = "dropped"
+"""Output of rejected pairs. Its shards are not called `rejected`, which is the name of the finished file."""
+
+MaskForm = Literal["inline", "store"]
+
+
+def conversation(
+    verdict: Verdict,
+    id: str,
+    split: Split,
+    *,
+    folder: Path,
+    masks: MaskForm = "inline",
+    meta: Mapping[str, Any] | None = None,
+) -> Conversation:
+    """The record of a pair that was kept.
+
+    Regions are those that the answer names, and the objects of the parts among them.
+
+    Args:
+        verdict: Of `judge`.
+        id: Of the record.
+        split: Of the record.
+        folder: That image paths shall be relative to.
+        masks: `inline`, or `store` for a `mask_ref` into the stage of the images, `image_id#rid`: inline
+            masks repeat those of an image in every record about it.
+        meta: Further entries.
+    """
+    listing = verdict.pair.listing
+    question, question_phrases = verdict.pair.question.clean()
+    answer, phrases = verdict.pair.answer.clean()
+    named = {code for phrase in phrases for code in phrase.codes}
+    named |= {parent for code in named if (parent := listing.by_code[code].parent)}
+    spans = [
+        Span(start=p.start, end=p.end, rids=[rid_of(listing.by_code[code]) for code in p.codes])
+        for p in phrases
+    ]
+    kept = {
+        "raw_question": verdict.pair.question.raw,
+        "raw_answer": verdict.pair.answer.raw,
+        "question_refs": [{"start": p.start, "end": p.end, "codes": list(p.codes)} for p in question_phrases],
+    }
+    return Conversation(
+        id=id,
+        task="m4seg",
+        split=split,
+        images=[_image(image, folder) for image in listing.images],
+        regions=[_region(entry, listing, masks) for entry in listing.entries if entry.code in named],
+        turns=[Turn(role="user", text=question), Turn(role="assistant", text=answer, spans=spans)],
+        meta={**(meta or {}), **kept},
+    )
+
+
+def rid_of(entry: ListedRegion) -> str:
+    """The region's name in a record: "i1o1", "i1o1p2" for 101, 10102."""
+    thing = f"i{entry.code[0]}o{int(entry.code[1:3])}"
+    return thing if entry.parent is None else f"{thing}p{int(entry.code[3:])}"
+
+
+def _image(image: StoredImage, folder: Path) -> ImageRef:
+    try:
+        path = Path(os.path.relpath(image.path, folder)).as_posix()
+    except ValueError:  # another drive
+        path = image.path
+    return ImageRef(image_id=image.image_id, path=path, height=image.height, width=image.width)
+
+
+def _region(entry: ListedRegion, listing: Listing, masks: MaskForm) -> Region:
+    region = entry.region
+    where: dict[str, Any] = (
+        {"mask": region.rle}
+        if masks == "inline"
+        else {"mask_ref": f"{listing.images[entry.image_index].image_id}#{region.rid}"}
+    )
+    return Region(
+        rid=rid_of(entry),
+        image_index=entry.image_index,
+        kind=region.kind,
+        name=entry.name,
+        parent=None if entry.parent is None else rid_of(listing.by_code[entry.parent]),
+        code=entry.code,
+        bbox=list(region.bbox),
+        area=region.area,
+        source_label=region.source_label,
+        **where,
+    )
+
+
+@dataclass(frozen=True)
+class FilterPairs:
+    """The work of the stage.
+
+    Attributes:
+        store: The images.
+        sets, pairs: Lines of the stages before.
+        lexicon: Names of the whole build.
+        folder: That image paths shall be relative to.
+        masks: See `conversation`.
+        test_share: Of the pairs, with `random_qa`; else None, and the set's split is the pair's.
+    """
+
+    store: ImageStore
+    sets: StoredLines
+    pairs: StoredLines
+    lexicon: Lexicon
+    folder: Path
+    masks: MaskForm
+    test_share: float | None = None
+
+    def __call__(self, chunk: range, shard: ShardWriter) -> None:
+        for row in chunk:
+            line = self.pairs[row]
+            image_set = ImageSet.from_json(self.sets[line["set"]])
+            listing = list_images([self.store[n] for n in image_set.rows])
+            shard.count("unlisted objects and parts", listing.unlisted)
+            for number, pair in enumerate(line["qa"]):
+                self._pair(
+                    pair, f"m4seg/{image_set.id}/q{number}", line["generator"], image_set, listing, shard
+                )
+
+    def _pair(
+        self,
+        pair: dict[str, str],
+        id: str,
+        generator: str,
+        image_set: ImageSet,
+        listing: Listing,
+        shard: ShardWriter,
+    ) -> None:
+        verdict = judge(QAPair(pair["question"], pair["answer"]), listing, self.lexicon)
+        shard.count("pairs")
+        if not verdict.kept:
+            shard.count(f"rejected ({verdict.letter}) {verdict.reason}")
+            told = {"id": id, "filter": verdict.letter, "reason": verdict.reason, "detail": verdict.detail}
+            shard.line(DROPPED, told | {"generator": generator, **pair})
+            return
+        meta = {
+            "generator": generator,
+            "kind": pair["kind"],
+            "sampling": {
+                "criterion": image_set.criterion,
+                "anchor": image_set.anchor + 1,
+                "distances": list(image_set.distances),
+                "classes": list(image_set.classes),
+            },
+        }
+        split = self._split(id, image_set)
+        kept = conversation(verdict, id, split, folder=self.folder, masks=self.masks, meta=meta)
+        shard.line(split, kept.to_json())
+        shard.count(f"kept, {split}")
+        shard.count(f"kept, {pair['kind']}")
+
+    def _split(self, id: str, image_set: ImageSet) -> Literal["train", "test"]:
+        if self.test_share is None:
+            return "test" if image_set.split == "test" else "train"
+        chance = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big") / 2**64
+        return "test" if chance < self.test_share else "train"
+
+
+def filter_pairs(
+    folder: Path,
+    images: StageOutput,
+    sets: StageOutput,
+    pairs: StageOutput,
+    vocabulary: Mapping[str, set[str]],
+    *,
+    out: Path,
+    masks: MaskForm = "inline",
+    test_share: float | None = None,
+    map_fn: MapFn = map,
+    progress: bool = True,
+) -> StageOutput:
+    """Run the stage: its outputs are `train`, `test` and `DROPPED`.
+
+    Args:
+        folder: Of the stage.
+        images, sets, pairs: The stages before.
+        vocabulary: Objects with their parts, of the whole build.
+        out: Folder that image paths shall be relative to.
+        masks: See `conversation`.
+        test_share: For `random_qa`; see `FilterPairs`.
+        map_fn, progress: See `run_stage`.
+    """
+    lines = StoredLines(pairs, "pairs")
+    names = {owner: sorted(parts) for owner, parts in sorted(vocabulary.items())}
+    work = FilterPairs(
+        ImageStore(images),
+        StoredLines(sets, "sets"),
+        lines,
+        lexicon_of({owner: set(parts) for owner, parts in names.items()}),
+        out.resolve(),
+        masks,
+        test_share,
+    )
+    told = {"version": VERSION, "masks": masks, "vocabulary": names, "out": str(out.resolve())}
+    return run_stage(
+        folder,
+        ranges(len(lines), SHARD),
+        work,
+        config={**told, "test_share": test_share},
+        inputs={"images": images.hash, "sets": sets.hash, "pairs": pairs.hash},
+        map_fn=map_fn,
+        total=-(-len(lines) // SHARD),
+        progress=progress,
+    )

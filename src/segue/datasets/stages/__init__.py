@@ -1,0 +1,1 @@
+"""Stages of a data pipeline: resumable, hashed, in shards."""

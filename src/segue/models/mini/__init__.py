@@ -1,0 +1,1 @@
+"""Parts of the embedded model alone; nothing of the papers' models imports them."""

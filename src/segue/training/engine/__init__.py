@@ -1,0 +1,1 @@
+"""The engine of training: loop, trainer, checkpoints, resuming, processes."""

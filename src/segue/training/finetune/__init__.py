@@ -1,0 +1,1 @@
+"""Finetuning of any model on own data."""

@@ -1,0 +1,108 @@
+"""Told masks: an oracle's masks score one, in text order and at the images' size; nothing to draw is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segue import masks
+from segue.errors import InputError
+from segue.evaluation.teacher_forced import told_ious, told_masks_score
+from segue.models.losses import shrink_masks
+from segue.records import Conversation, ImageRef, Region, Span, Turn
+
+HWS = ((48, 96), (90, 60))
+MASKS = {"mug": (0, np.s_[8:40, 10:60]), "lid": (1, np.s_[10:80, 5:40]), "cup": (1, np.s_[60:90, 40:60])}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for k, (height, width) in enumerate(HWS):
+        Image.new("RGB", (width, height), (90, 120, 150)).save(tmp_path / f"{k}.png")
+    return tmp_path
+
+
+def region_mask(name: str) -> np.ndarray:
+    image, place = MASKS[name]
+    mask = np.zeros(HWS[image], bool)
+    mask[place] = True
+    return mask
+
+
+def conversation(*answers: str) -> Conversation:
+    """One question for each answer; answers are names, which are their own phrases."""
+    turns = []
+    for name in answers:
+        turns += [
+            Turn(role="user", text=f"Where is the {name}?"),
+            Turn(role="assistant", text=name, spans=[Span(start=0, end=len(name), rids=[name])]),
+        ]
+    return Conversation(
+        id="told",
+        task="photos",
+        split="val",
+        images=[
+            ImageRef(image_id=f"t:{k}", path=f"{k}.png", height=hw[0], width=hw[1])
+            for k, hw in enumerate(HWS)
+        ],
+        regions=[
+            Region(
+                rid=name,
+                image_index=MASKS[name][0],
+                kind="object",
+                name=name,
+                mask=masks.encode(region_mask(name)),
+            )
+            for name in MASKS
+        ],
+        turns=turns,
+    )
+
+
+def oracle(bundle: Any, names: list[str]) -> Any:
+    """A model that draws these masks, whatever it is told."""
+    side = bundle.processor.sam_stream.size
+    drawn = []
+    for name in names:
+        inside = bundle.processor.sam_stream.resized_hw(HWS[MASKS[name][0]])
+        drawn.append(shrink_masks(torch.from_numpy(region_mask(name))[None], inside, side, side)[0] * 20 - 10)
+
+    def forward(**batch: Any) -> SimpleNamespace:
+        assert batch["seg_image_index"].tolist() == [MASKS[name][0] for name in names]
+        return SimpleNamespace(mask_logits=torch.stack(drawn))
+
+    forward.device = torch.device("cpu")  # type: ignore[attr-defined]
+    return SimpleNamespace(model=forward, processor=bundle.processor)
+
+
+def test_right_masks_score_one_over_all_turns(tiny_bundle: Any, folder: Path) -> None:
+    names = ["lid", "mug", "cup"]
+    ious = told_ious(oracle(tiny_bundle, names), conversation(*names), folder)
+    assert len(ious) == 3
+    assert min(ious) > 0.85, "the grid of the square is coarser than the images"
+
+
+def test_another_order_scores_nothing(tiny_bundle: Any, folder: Path) -> None:
+    model = oracle(tiny_bundle, ["lid", "cup"])
+    score = told_masks_score(model, [conversation("lid", "cup"), conversation("lid", "cup")], folder)
+    assert score["masks"] == 4
+    assert score["recall_at_50"] == 1.0
+    swapped = oracle(tiny_bundle, ["cup", "lid"])
+    assert told_masks_score(swapped, [conversation("lid", "cup")], folder)["mean_iou"] < 0.1
+
+
+def test_a_real_model_draws_one_mask_for_each_seg(tiny_bundle: Any, folder: Path) -> None:
+    ious = told_ious(tiny_bundle, conversation("mug", "lid"), folder)
+    assert len(ious) == 2
+    assert all(0 <= iou <= 1 for iou in ious)
+
+
+def test_nothing_to_score_is_told(tiny_bundle: Any, folder: Path) -> None:
+    with pytest.raises(InputError, match="no masks"):
+        told_masks_score(tiny_bundle, [], folder)

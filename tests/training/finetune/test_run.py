@@ -1,0 +1,278 @@
+"""Own data in one command: what a run writes, that it learns, resumes, and refuses what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import segue
+from segue.data.formats.coco import read_coco
+from segue.data.own import write_labelme
+from segue.errors import InputError
+from segue.mini.vocabulary import SLOT_CLASSES
+from segue.training.adapters import TRAINABLE
+from segue.training.finetune import run as own
+from segue.training.finetune.defaults import DEFAULT_RECIPE
+from segue.training.recipe import load_recipe
+from segue.training.run import save_final, train
+
+
+@pytest.fixture
+def start(tiny: Callable[..., Any], tmp_path: Path) -> Path:
+    """A folder with a tiny model."""
+    folder = tmp_path / "start"
+    save_final(folder, *tiny())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def data(scene_records: Path, records_of: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lets the scene records be read as own data."""
+
+    def read(path: Path, images: Path | None = None, format: str | None = None, split: str = "train") -> Any:
+        report = SimpleNamespace(lines=lambda: [f"{path}: read"], to_json=lambda: {"images": 12})
+        return SimpleNamespace(format=format or "gconv", source=records_of(path), report=report, files=[path])
+
+    monkeypatch.setattr("segue.data.own.read_own_data", read, raising=False)
+    return scene_records
+
+
+@pytest.fixture
+def run(start: Path, data: Path, tmp_path: Path) -> Callable[..., Path]:
+    """`train` with the default recipe over the scene records, small; dotted keywords as a mapping."""
+
+    def go(out: str = "run", resume: bool = True, dry_run: bool = False, **changes: Any) -> Path:
+        values = {
+            "model.start": str(start),
+            "data.own": [{"path": str(data)}],
+            "optimiser.max_steps": 4,
+            "save_every": 2,
+            "options.batch_size": 2,
+            "finetune.sheet_every": 0,
+        } | {name.replace("__", "."): value for name, value in changes.items()}
+        overrides = [f"{name}={json.dumps(value)}" for name, value in values.items() if value != "default"]
+        return train(DEFAULT_RECIPE, tmp_path / out, overrides, dry_run=dry_run, resume=resume)
+
+    return go
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(segue.load(folder, device="cpu").model.state_dict())
+
+
+def test_a_dry_run_says_what_would_happen(
+    run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run(dry_run=True, data__own=[{"path": str(data), "weight": 1}, {"path": str(data), "weight": 3}])
+    assert sorted(p.name for p in out.iterdir()) == ["data.json", "estimate.json", "recipe.yaml", "run.json"]
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["segue"] == segue.__version__
+    assert facts["commit"]
+    assert len(facts["data"]["sha256"]) == 64
+    assert facts["data"]["files"] == 1
+    assert 0 < facts["trainable"] < facts["parameters"]
+    read = json.loads((out / "data.json").read_text())
+    assert [(s["share"], s["length"], s["format"]) for s in read["sources"]] == [
+        (0.25, 12, "gconv"),
+        (0.75, 12, "gconv"),
+    ]
+    measured = json.loads((out / "estimate.json").read_text())
+    assert measured["steps"] == 4
+    assert measured["seconds_a_step"] > 0
+    resolved = load_recipe(out / "recipe.yaml")
+    assert (resolved.stage, resolved.optimiser.max_steps) == ("finetune", 4)
+    said = capsys.readouterr().err
+    for words in (": read", "mixture: 25.0% ", "commit ", "memory about ", "time about ", "data "):
+        assert words in said, words
+
+
+def test_a_run_trains_the_table_and_loads(run: Callable[..., Path], start: Path) -> None:
+    final = run(finetune__sheet_every=3, finetune__sheet_questions=2, finetune__sheet_tokens=6)
+    before, after = weights(start), weights(final)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    parts = TRAINABLE["mini"]
+    assert all(name.startswith(parts) for name in changed)
+    assert {p for p in parts if any(n.startswith(p) for n in changed)} == set(parts)
+    assert sorted(p.name for p in (final.parent / "sheets").iterdir()) == [
+        "step_000003.png",
+        "step_000004.png",
+    ]
+    assert json.loads((final.parent / "run.json").read_text())["seconds"] >= 0
+    picture = np.full((50, 70, 3), 120, np.uint8)
+    answer = segue.load(final, device="cpu").ask("What is there?", [picture], max_new_tokens=4)
+    assert answer.image_hws == [(50, 70)]
+
+
+def test_kept_features_change_no_weight_by_more_than_rounding(run: Callable[..., Path]) -> None:
+    plain = run("plain", finetune__family="mini-frozen")
+    kept = run("kept", finetune__cache_features=True)
+    assert list((kept.parent / "features").glob("*/*.safetensors"))
+    first, second = weights(plain), weights(kept)
+    for name, value in first.items():
+        # Adam divides by the gradient's size, so a rounding error of a gradient near zero can move a weight
+        # by up to its learning rate, 1e-3, a step.
+        torch.testing.assert_close(second[name], value, atol=4.5e-3, rtol=0)
+
+
+def test_a_run_goes_on_where_it_was_killed(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segue.training.finetune.objective import RecordsObjective
+
+    straight = run("straight")
+    share, live = RecordsObjective.share, {"training": False}
+
+    def killed(self: Any, step: int, part: Any) -> Any:
+        if step == 3:
+            raise KeyboardInterrupt
+        return share(self, step, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordsObjective, "share", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    assert [p.name for p in (tmp_path / "killed").glob("checkpoint-*")] == ["checkpoint-2"]
+    assert not live["training"]
+    resumed = run("killed")
+    first, second = weights(straight), weights(resumed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_does_not_go_on_with_other_data(run: Callable[..., Path], data: Path, tmp_path: Path) -> None:
+    run("run")
+    other = tmp_path / "other.jsonl"
+    lines = data.read_text().replace('"images/', f'"{data.parent}/images/').splitlines()
+    other.write_text("\n".join(lines[:6]) + "\n")
+    entry = [{"path": str(other)}]
+    with pytest.raises(InputError, match="run began with"):
+        run("run", data__own=entry)
+    run("run", resume=False, data__own=entry, optimiser__max_steps=1)
+
+
+def test_large_models_train_lora_and_fold_it_in(run: Callable[..., Path], start: Path) -> None:
+    final = run(finetune__family="prima", optimiser__slow={})
+    before, after = weights(start), weights(final)
+    assert set(before) == set(after), "LoRA layers are folded in"
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("q_proj" in name for name in changed)
+    assert not any("v_proj" in name and name.startswith("language_model") for name in changed)
+    assert "reader.query_tokens" in changed
+    facts = json.loads((final.parent / "run.json").read_text())
+    assert facts["trainable"] < facts["parameters"] / 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data__own": []}, "no data to train on"),
+        ({"model__start": None}, "no model to start from"),
+        ({"model__start": "segue-mimi"}, "There is no such model"),
+        ({"trainable": ["reeder"]}, "reeder"),
+        (
+            {"trainable": ["sam.vision_encoder"], "finetune__cache_features": True},
+            "sam.vision_encoder trains",
+        ),
+        ({"finetune__family": "llava"}, "unknown family"),
+        ({"options__batch_sise": 3}, "batch_sise"),
+        ({"report_to": ["paper"]}, "cannot report there"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_trained(
+    run: Callable[..., Path], tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    changes = {"optimiser__slow": {}} | changes
+    with pytest.raises(segue.errors.SegueError, match=said):
+        run(**changes)
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_all_data_sets_have_weights_or_none(run: Callable[..., Path], data: Path) -> None:
+    with pytest.raises(InputError, match="some have none"):
+        run(data__own=[{"path": str(data), "weight": 1}, {"path": str(data)}])
+
+
+@contextmanager
+def naming(names: dict[str, bool]) -> Iterator[None]:
+    """Lets the source of own data say that every image shows these names, or does not."""
+    opened = own.open_sources
+
+    def open_naming(recipe: Any, out: Path) -> Any:
+        sources = opened(recipe, out)
+        (source,) = sources.mixture.sources
+        source.name_counts = lambda: Counter(dict.fromkeys(names, 3))
+        source.shown = lambda image: names
+        return sources
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(own, "open_sources", open_naming)
+        yield
+
+
+def test_the_names_of_the_data_are_learned(run: Callable[..., Path]) -> None:
+    """The scenes' own annotations, told as a source that knows what each image shows."""
+    with naming({"gadget": True, "mug": False}):
+        final = run(
+            options__name_presence=5.0, optimiser__max_steps=16, optimiser__learning_rate=0.02,
+            finetune__least_steps=1, save_every=16,
+        )  # fmt: skip
+    model = segue.load(final, device="cpu").model
+    assert list(model.config.slot_classes) == [*SLOT_CLASSES, "gadget"]
+    losses = [json.loads(line) for line in (final.parent / "losses.jsonl").read_text().splitlines()]
+    assert losses[-1]["names"] < 0.5 * losses[0]["names"]
+
+
+@pytest.mark.parametrize("name", ["gadget", "hat"])
+def test_a_label_reader_stays_where_the_data_use_its_names(
+    name: str,
+    run: Callable[..., Path],
+    reading: Callable[..., Any],
+    start: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_final(start, *reading())
+    before = segue.load(start, device="cpu").model.label_reader.state_dict()
+    with naming({name: True}):
+        model = segue.load(run(options__name_presence=0.5), device="cpu").model
+    said = capsys.readouterr()
+    told = "left out: the label reader" in " ".join((said.out + said.err).split())
+    if name == "gadget":
+        assert told
+        assert model.label_reader is None
+    else:
+        assert not told
+        after = model.label_reader.state_dict()
+        assert all(torch.equal(after[key], value) for key, value in before.items()), "it is frozen"
+
+
+def test_coco_and_labelme_train_alike(
+    shared: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same annotations in two formats give the same losses, to the bit."""
+    monkeypatch.undo()  # the real reader, not that of the fixture `data`
+    folder = shared / "data" / "car_parts"
+    write_labelme(read_coco(folder / "val.json").images, tmp_path / "labelme")
+    curves = []
+    for name, entry in (
+        ("coco", {"path": str(folder / "val.json"), "images": str(folder), "split": "val"}),
+        ("labelme", {"path": str(tmp_path / "labelme"), "split": "val"}),
+    ):
+        changes = {
+            "model.start": str(start), "data.own": [entry], "optimiser.max_steps": 2, "options.batch_size": 2,
+            "finetune.sheet_every": 0,
+        }  # fmt: skip
+        out = tmp_path / name
+        train(DEFAULT_RECIPE, out, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+        lines = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+        curves.append([{k: v for k, v in line.items() if k != "seconds"} for line in lines])
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 2
