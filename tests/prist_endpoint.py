@@ -139,12 +139,12 @@ class PristEndpoint:
 
 def build_dialogues(url: str, images: str, out: str) -> None:
     """What `segue data prist build` does, with a client that does not wait long; fit for a child process."""
-    from segue.chat_model import OpenAIChatModel, Patience
+    from segue.chat_model import OpenAIChatModel, RetryPolicy
     from segue.datasets.generation import Generation, GenerationSettings
     from segue.datasets.prist.build import PristSettings, PristSource, images_in, prist_job
 
-    patience = Patience(timeout=0.5, first_wait=0.01, longest_wait=0.02)
-    model = OpenAIChatModel(url, "scripted", api_key="", patience=patience)
+    retry = RetryPolicy(timeout=0.5, first_wait=0.01, longest_wait=0.02)
+    model = OpenAIChatModel(url, "scripted", api_key="", retry=retry)
     job = prist_job(PristSource(images_in(Path(images)), Path(out)), PristSettings(split="val"))
     with Generation(job, model, out, settings=GenerationSettings(concurrency=3)) as generation:
         generation.run(progress=False)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from chat_server import ChatServer, Step, fails, says
-from segue.chat_model import Budget, Format, Message, OpenAIChatModel, Patience
+from segue.chat_model import Budget, Format, Message, OpenAIChatModel, RetryPolicy
 from segue.chat_model.limits import read_retry_after
 from segue.errors import InputError, ModelError, SegueError
 
@@ -33,17 +33,17 @@ class Clock:
 
 
 def client(
-    server: ChatServer, *, budget: Budget | None = None, **patience: Any
+    server: ChatServer, *, budget: Budget | None = None, **limits: Any
 ) -> tuple[OpenAIChatModel, Clock]:
     clock = Clock()
-    patient = Patience(sleep=clock.sleep, clock=lambda: clock.now, rng=random.Random(0), **patience)
-    return OpenAIChatModel(server.url, "scripted", api_key=KEY, patience=patient, budget=budget), clock
+    policy = RetryPolicy(sleep=clock.sleep, clock=lambda: clock.now, rng=random.Random(0), **limits)
+    return OpenAIChatModel(server.url, "scripted", api_key=KEY, retry=policy, budget=budget), clock
 
 
-def refused(server: ChatServer, *steps: Step, **patience: Any) -> SegueError:
+def refused(server: ChatServer, *steps: Step, **limits: Any) -> SegueError:
     server.script = list(steps)
     with pytest.raises(ModelError) as caught:
-        client(server, **patience)[0].complete(HELLO, schema=SCHEMA)
+        client(server, **limits)[0].complete(HELLO, schema=SCHEMA)
     assert KEY not in str(caught.value)
     return caught.value
 
@@ -101,7 +101,7 @@ def test_retry_after_is_honoured(chat_server: ChatServer) -> None:
     assert clock.waits == [7.0, 0.25]
 
 
-def test_a_retry_after_beyond_all_patience_is_not_waited_for(chat_server: ChatServer) -> None:
+def test_a_retry_after_beyond_the_policy_is_not_waited_for(chat_server: ChatServer) -> None:
     error = refused(chat_server, fails(429, "slow down", Retry_After="86400"))
     assert "next attempt would be in 86400 s" in error.found
     assert "HTTP 429: slow down" in error.found
@@ -125,7 +125,7 @@ def test_attempts_are_counted_and_end(chat_server: ChatServer) -> None:
 
 def test_a_slow_server_runs_into_the_timeout(chat_server: ChatServer) -> None:
     chat_server.script = [Step(delay=1.5)]
-    model = OpenAIChatModel(chat_server.url, "m", patience=Patience(retries=0, timeout=0.3))
+    model = OpenAIChatModel(chat_server.url, "m", retry=RetryPolicy(retries=0, timeout=0.3))
     started = time.monotonic()
     with pytest.raises(ModelError, match=r"within 0\.3 seconds"):
         model.complete(HELLO)
@@ -133,7 +133,7 @@ def test_a_slow_server_runs_into_the_timeout(chat_server: ChatServer) -> None:
 
 
 def test_nobody_at_the_address_is_said_at_once() -> None:
-    model = OpenAIChatModel("http://127.0.0.1:9/v1", "m", api_key="", patience=Patience(sleep=pytest.fail))
+    model = OpenAIChatModel("http://127.0.0.1:9/v1", "m", api_key="", retry=RetryPolicy(sleep=pytest.fail))
     with pytest.raises(ModelError, match="no connection"):
         model.complete(HELLO)
 

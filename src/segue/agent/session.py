@@ -18,7 +18,7 @@ import torch
 from segue.agent.address import PREFIX, AgentSettings, read_address
 from segue.agent.box_masks import BoxFiller, SamMaskMaker, load_mask_maker
 from segue.agent.turn import AgentAnswer, AgentTurn
-from segue.chat_model import ChatModel, OpenAIChatModel, Patience
+from segue.chat_model import ChatModel, OpenAIChatModel, RetryPolicy
 from segue.errors import InputError
 from segue.images import ImageSource
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question
@@ -100,9 +100,9 @@ def load_agent(
             where="quantize",
             fix="quantise the chat model where it is served",
         )
-    patience = Patience(retries=settings.retries, timeout=settings.timeout)
+    retry = RetryPolicy(retries=settings.retries, timeout=settings.timeout)
     # First what is wrong at once, then what takes seconds to load.
-    chat = OpenAIChatModel(settings.url, settings.model or None, patience=patience)
+    chat = OpenAIChatModel(settings.url, settings.model or None, retry=retry)
     return agent(chat, load_mask_maker(settings.sam, device, dtype), settings)
 
 

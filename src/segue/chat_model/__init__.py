@@ -12,7 +12,7 @@ from segue.chat_model.failures import (
     RefusedError,
     UnreachableError,
 )
-from segue.chat_model.limits import Budget, Patience, Prices
+from segue.chat_model.limits import Budget, Prices, RateLimiter, RetryPolicy
 from segue.chat_model.messages import ChatModel, ChatReply, Format, Message, fingerprint, image_part
 from segue.chat_model.openai import API_KEY_VARIABLES, OpenAIChatModel
 from segue.chat_model.recording import RecordingChatModel, ReplayChatModel
@@ -27,11 +27,12 @@ __all__ = [
     "Message",
     "NotACompletionError",
     "OpenAIChatModel",
-    "Patience",
     "Prices",
+    "RateLimiter",
     "RecordingChatModel",
     "RefusedError",
     "ReplayChatModel",
+    "RetryPolicy",
     "UnreachableError",
     "fingerprint",
     "image_part",

@@ -9,7 +9,7 @@ from segue.errors import ModelError
 
 
 class UnreachableError(ModelError):
-    """No answer, or only passing failures (429, 5xx, timeouts), for as long as patience allowed."""
+    """No answer, or only passing failures (429, 5xx, timeouts), for as long as the retry policy allowed."""
 
     nobody_there: bool = False
     """The host is unknown, or nothing listens at its port: another request would fare no better."""

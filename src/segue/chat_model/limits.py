@@ -1,4 +1,7 @@
-"""How long to try, how often, and how much may be spent."""
+"""Limits of what is asked of a server: how often a request is tried, at which rate, and for how much in all.
+
+`RetryPolicy` concerns one request, `RateLimiter` the requests of many threads, `Budget` everything together.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,35 @@ from segue.errors import InputError
 
 @dataclass(frozen=True)
 class Prices:
-    """What a server takes, in any one currency per million tokens."""
+    """Prices of a million tokens, in any one currency."""
 
     prompt: float
     completion: float
 
+    @classmethod
+    def parse(cls, text: str) -> Prices:
+        """Read `2.5,10`: of a million prompt tokens, and of a million completion tokens.
+
+        Raises:
+            InputError: The prices cannot be read.
+        """
+        try:
+            prompt, completion = (float(price) for price in text.split(","))
+            # "nan" and "inf" are numbers to Python.
+            if not (0 <= prompt < float("inf") and 0 <= completion < float("inf")):
+                raise ValueError
+        except ValueError:
+            raise InputError(
+                "The prices cannot be read.",
+                expected="two numbers: of a million prompt tokens and of a million completion tokens",
+                found=repr(text),
+                where="--prices",
+                fix="write them like 2.5,10",
+            ) from None
+        return cls(prompt, completion)
+
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost."""
+        """Cost of so many tokens."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
@@ -39,7 +64,10 @@ class Budget:
         max_money: In the currency of `prices`, which it needs; None for no bound.
         max_seconds: From the first request on; None for no bound.
         prices: None where tokens cost nothing, or nobody knows what.
-        clock: Exchanged by tests.
+        clock: Monotonic seconds; exchanged by tests.
+
+    Attributes:
+        requests, tokens, money: Spent so far; `money` stays 0 without prices.
     """
 
     max_requests: int | None = None
@@ -111,8 +139,8 @@ class Budget:
 
 
 @dataclass
-class Patience:
-    """When to try again, and when to give up.
+class RetryPolicy:
+    """Rules for trying a request again, and for giving up.
 
     Waits double from `first_wait` up to `longest_wait`, each shortened by up to a quarter at random so that
     many clients do not come back at once. A server's own Retry-After is honoured as it is.
@@ -122,7 +150,9 @@ class Patience:
         timeout: Seconds for one attempt, from connecting to the last byte.
         total: Seconds for all attempts and waits together.
         first_wait, longest_wait: Seconds.
-        sleep, clock, rng: Exchanged by tests.
+        sleep, clock, rng: Waiting, monotonic seconds and chance; exchanged by tests.
+
+    Source: ours; doubling waits with jitter are what hosted servers ask of their clients.
     """
 
     retries: int = 4
@@ -140,6 +170,37 @@ class Patience:
             return retry_after
         wait = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
         return wait * self.rng.uniform(0.75, 1.0)
+
+
+class RateLimiter:
+    """Turns of many threads, evenly spread, at most so many a minute.
+
+    Args:
+        per_minute: None for as fast as replies come.
+        clock: Monotonic seconds; exchanged by tests.
+    """
+
+    def __init__(self, per_minute: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        if per_minute is not None and not 0 < per_minute < float("inf"):
+            raise InputError(
+                "The rate of requests cannot be kept.",
+                expected="requests per minute > 0, or none for no limit",
+                found=str(per_minute),
+                where="requests per minute",
+                fix="give another number",
+            )
+        self._gap = 0.0 if per_minute is None else 60.0 / per_minute
+        self._clock = clock
+        self._next = float("-inf")
+        self._lock = threading.Lock()
+
+    def wait(self, stop: threading.Event) -> bool:
+        """Wait for this request's turn; False when `stop` was set meanwhile."""
+        with self._lock:
+            now = self._clock()
+            turn = max(now, self._next)
+            self._next = turn + self._gap
+        return not (stop.wait(turn - now) if turn > now else stop.is_set())
 
 
 def read_retry_after(value: str | None, now: datetime | None = None) -> float | None:

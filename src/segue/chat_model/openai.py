@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from segue.chat_model.failures import NotACompletionError, RefusedError, UnreachableError
-from segue.chat_model.limits import Budget, Patience, read_retry_after
+from segue.chat_model.limits import Budget, RetryPolicy, read_retry_after
 from segue.chat_model.messages import ChatReply, Format, Message
 from segue.chat_model.transport import NoAnswer, Response, exchange
 from segue.errors import InputError, ModelError
@@ -42,7 +42,7 @@ class OpenAIChatModel:
         url: Base address such as "http://localhost:8000/v1"; no key, user or query in it.
         model: As the server calls it; None to take the only one that the server lists.
         api_key: By default from the environment, see `API_KEY_VARIABLES`; empty for none.
-        patience: Retries and timeouts.
+        retry: When to try again, and when to give up.
         budget: What may be spent; may be shared.
 
     Raises:
@@ -56,11 +56,11 @@ class OpenAIChatModel:
         model: str | None = None,
         *,
         api_key: str | None = None,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         budget: Budget | None = None,
     ) -> None:
         self.url = _base(url)
-        self.patience = patience or Patience()
+        self.retry = retry or RetryPolicy()
         self.budget = budget or Budget()
         self._key = _checked_key(api_key if api_key is not None else _key_from_environment())
         self._format = Format.JSON_SCHEMA
@@ -111,7 +111,7 @@ class OpenAIChatModel:
         sampling: Mapping[str, float | int],
         idempotency_key: str | None,
     ) -> ChatReply:
-        clock = self.patience.clock
+        clock = self.retry.clock
         started, attempts = clock(), 0
         wire = {"model": self._model, "messages": [message.to_wire() for message in messages]}
         options: dict[str, Any] = dict(sampling) | ({"max_tokens": max_tokens} if max_tokens else {})
@@ -162,24 +162,22 @@ class OpenAIChatModel:
         self, content: Any, url: str, started: float, idempotency_key: str | None = None
     ) -> tuple[Response, int]:
         """Send until there is an answer that a repetition would not change; that answer, and the attempts."""
-        patience = self.patience
+        retry = self.retry
         failure, retry_after, nobody_there = "", None, False
         headers = self._headers() | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
-        for attempt in range(patience.retries + 1):
+        for attempt in range(retry.retries + 1):
             if attempt:
-                wait = patience.wait_before(attempt, retry_after)
-                left = patience.total - (patience.clock() - started)
+                wait = retry.wait_before(attempt, retry_after)
+                left = retry.total - (retry.clock() - started)
                 if wait >= left:
                     raise self._given_up(
                         f"{failure}; the next attempt would be in {wait:.0f} s", attempt, nobody_there
                     )
-                patience.sleep(wait)
-            left = patience.total - (patience.clock() - started)
+                retry.sleep(wait)
+            left = retry.total - (retry.clock() - started)
             self.budget.start_request()
             try:
-                response = exchange(
-                    url, headers, content, max(0.1, min(patience.timeout, left)), patience.clock
-                )
+                response = exchange(url, headers, content, max(0.1, min(retry.timeout, left)), retry.clock)
             except NoAnswer as error:
                 failure, retry_after = self._clean(error.reason), None
                 # Nobody there from the start is an address to correct; later it is a server that restarts.
@@ -195,14 +193,14 @@ class OpenAIChatModel:
                 return replace(response, status=status), attempt + 1
             failure = f"HTTP {status}: {self._said(response)}"
             retry_after = _retry_after(response)
-        raise self._given_up(failure, patience.retries + 1, nobody_there)
+        raise self._given_up(failure, retry.retries + 1, nobody_there)
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "segue"}
         return headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
 
     def _only_model(self) -> str:
-        response, _ = self._send(None, f"{self.url}/models", self.patience.clock())
+        response, _ = self._send(None, f"{self.url}/models", self.retry.clock())
         content = response.json()
         listed = content.get("data") if isinstance(content, dict) else None
         names = [m["id"] for m in listed or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
@@ -239,8 +237,7 @@ class OpenAIChatModel:
     def _given_up(self, failure: str, attempts: int, nobody_there: bool) -> ModelError:
         error = UnreachableError(
             "The chat model cannot be reached.",
-            expected=f"an answer within {self.patience.retries + 1} attempts and "
-            f"{self.patience.total:g} seconds",
+            expected=f"an answer within {self.retry.retries + 1} attempts and {self.retry.total:g} seconds",
             found=f"{failure} (after {attempts} attempt(s))",
             where=self.url,
             fix="check that the server runs and is not overloaded; timeout= and retries= give it more time",

@@ -8,45 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from segue.cli.console import tell
-from segue.cli.options import known_folder, make_way
+from segue.cli.console import show_paths, tell
+from segue.cli.m4seg_options import SamplingOptions, SourceOptions
+from segue.cli.option_groups import CHAT_MODEL, GenerationOptions, expand_groups
+from segue.cli.options import make_way
 
 if TYPE_CHECKING:
-    from segue.chat_model import Budget
     from segue.datasets.m4seg.build import Asking
     from segue.datasets.m4seg.images import SourceSpec
     from segue.datasets.stages.stages import MapFn
 
 Stage = Literal["images", "features", "sets", "pairs", "records"]
-Folders = Annotated[list[Path] | None, typer.Option(metavar="DIR")]
-
-GENERATION = "Chat model"
-SAMPLING = "Image sets"
 
 
+@expand_groups
 def m4seg(
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into; run again to go on.")],
-    ade20k_part: Annotated[Path | None, typer.Option(help="ADE20K-Part-234 as it was unpacked.")] = None,
-    pascal_part: Annotated[
-        Path | None, typer.Option(help="Pascal-Part: the .mat release, or PascalPart116.")
-    ] = None,
-    paco: Annotated[Path | None, typer.Option(help="PACO-LVIS v1 annotations, beside COCO's images.")] = None,
-    coco: Annotated[
-        Path | None, typer.Option(help="Folder of COCO's images for --paco, if it lies elsewhere.")
-    ] = None,
-    annotated: Annotated[
-        list[Path] | None,
-        typer.Option(help="Your own: a COCO or PACO-style JSON, or a folder of LabelMe; may be repeated."),
-    ] = None,
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder of the images of --annotated: one for all, or one for each."),
-    ] = None,
-    scenes: Annotated[Path | None, typer.Option(help="Folder that `segue data scenes` wrote.")] = None,
-    pascal_vocab: Annotated[
-        Literal["93", "116", "raw"], typer.Option(help="Names of Pascal's parts.")
-    ] = "93",
-    split_lr: Annotated[bool, typer.Option("--split-lr", help="Pascal: left and right parts apart.")] = False,
+    sources: SourceOptions,
     generator: Annotated[
         str,
         typer.Option(help="template (offline, by rule), or openai:MODEL such as openai:gpt-4o-2024-08-06."),
@@ -54,67 +33,12 @@ def m4seg(
     url: Annotated[
         str | None,
         typer.Option(
-            help="Base address of an OpenAI-compatible server, ending in /v1.", rich_help_panel=GENERATION
+            help="Base address of an OpenAI-compatible server, ending in /v1.", rich_help_panel=CHAT_MODEL
         ),
     ] = None,
-    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, rich_help_panel=GENERATION)] = 1.0,
-    attempts: Annotated[
-        int, typer.Option(help="Replies before a set is given up.", min=1, rich_help_panel=GENERATION)
-    ] = 3,
-    concurrency: Annotated[
-        int, typer.Option(help="Requests at the same time.", min=1, max=256, rich_help_panel=GENERATION)
-    ] = 4,
-    rate: Annotated[
-        float | None, typer.Option(help="Requests per minute at most.", rich_help_panel=GENERATION)
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds for one request.", min=0.1, rich_help_panel=GENERATION)
-    ] = 120.0,
-    retries: Annotated[
-        int, typer.Option(help="After a failure on the way.", min=0, rich_help_panel=GENERATION)
-    ] = 4,
-    max_requests: Annotated[int | None, typer.Option(rich_help_panel=GENERATION)] = None,
-    max_money: Annotated[
-        float | None, typer.Option(help="Needs --prices.", rich_help_panel=GENERATION)
-    ] = None,
-    max_hours: Annotated[float | None, typer.Option(rich_help_panel=GENERATION)] = None,
-    prices: Annotated[
-        str | None,
-        typer.Option(help="Of a million prompt and completion tokens: 2.5,10", rich_help_panel=GENERATION),
-    ] = None,
-    embedder: Annotated[
-        str,
-        typer.Option(
-            help="segue-mini (offline), or a DINOv2 by hub name or folder; the paper's is "
-            "facebook/dinov2-with-registers-large.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = "segue-mini",
-    seed: Annotated[int, typer.Option(help="Of every choice.", min=0, rich_help_panel=SAMPLING)] = 0,
-    split_by: Annotated[
-        Literal["image_disjoint", "random_qa", "source"],
-        typer.Option(
-            help="What is for testing: images of their own, random pairs (as the paper's counts "
-            "suggest), or the sources' val and test.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = "image_disjoint",
-    test_share: Annotated[float, typer.Option(min=0.0, max=0.9, rich_help_panel=SAMPLING)] = 0.0218,
-    max_sets: Annotated[
-        int | None, typer.Option(help="Keep so many sets, drawn at random.", min=1, rich_help_panel=SAMPLING)
-    ] = None,
-    per_class: Annotated[
-        int,
-        typer.Option(
-            help="Sets of the second criterion for each class; 0 for none.", min=0, rich_help_panel=SAMPLING
-        ),
-    ] = 400,
-    cross_source: Annotated[
-        bool, typer.Option("--cross-source", help="Sets may mix sources.", rich_help_panel=SAMPLING)
-    ] = False,
-    relevance: Annotated[
-        Path | None, typer.Option(help="Your own table of classes worth comparing.", rich_help_panel=SAMPLING)
-    ] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, rich_help_panel=CHAT_MODEL)] = 1.0,
+    asking: GenerationOptions,
+    sampling: SamplingOptions,
     masks: Annotated[
         Literal["inline", "store"],
         typer.Option(help="In every record, or once in the build's region store."),
@@ -131,38 +55,20 @@ def m4seg(
 ) -> None:
     """Build M4SEG from its three sources, or the like of it from your own annotated images."""
     from segue.datasets.m4seg.build import STAGES, Build, BuildConfig
-    from segue.datasets.m4seg.relevance import DEFAULT_TABLE
-    from segue.datasets.m4seg.sampling import SamplingConfig
     from segue.files import make_folder
 
-    specs = [
-        *_known(ade20k_part, pascal_part, paco, coco, pascal_vocab, split_lr),
-        *_own(annotated or [], images or [], scenes),
-    ]
-    sampling = SamplingConfig(
-        seed=seed,
-        split_by=split_by,
-        test_share=test_share,
-        max_sets=max_sets,
-        per_class=per_class,
-        cross_source=cross_source,
-    )
-    config = BuildConfig(specs, embedder, sampling, relevance or DEFAULT_TABLE, temperature, masks)
-    from segue.cli.spending import spending_budget
-
-    budget = spending_budget(max_requests, None, max_money, max_hours, prices)
-    asking = _asking(generator, url, (attempts, concurrency, rate), (timeout, retries), budget, dry_run)
+    specs = sources.specs()
+    config = BuildConfig(specs, sampling.embedder, sampling.config(), sampling.table(), temperature, masks)
+    asked = _asking(generator, url, asking, dry_run)
     _plan(specs, sampling.per_class)
-    if dry_run and asking is None:
+    if dry_run and asked is None:
         return
     make_folder(out)
-    build = Build(out, config, asking=asking, map_fn=_engine(engine, ray_address))
+    build = Build(out, config, asking=asked, map_fn=_engine(engine, ray_address))
     done = build.run_alone(only) if only is not None else build.run(until)
     for stage, counts in build.counts().items():
         tell([f"{stage}: " + ", ".join(f"{what} {count}" for what, count in counts.items())])
     if done is not None and (only or until) == STAGES[-1]:
-        from segue.cli.console import show_paths
-
         show_paths([out / name for name in ("train.jsonl", "test.jsonl", "rejected.jsonl", "report.json")])
 
 
@@ -175,7 +81,6 @@ def m4seg_export(
     ] = None,
 ) -> None:
     """Write records as Parquet for Hugging Face datasets, or fetch their masks from a region store."""
-    from segue.cli.console import show_paths
     from segue.datasets.m4seg.parquet import write_parquet
     from segue.datasets.m4seg.region_store import RegionStore
     from segue.records import read_jsonl, write_jsonl
@@ -196,7 +101,6 @@ def m4seg_import(
     split: Annotated[str, typer.Option(help="Of a release that does not say it.")] = "train",
 ) -> None:
     """Read Parquet back into gconv/1; of a release by others, say what its columns are and what they lack."""
-    from segue.cli.console import show_paths
     from segue.datasets.m4seg.parquet import is_ours, read_parquet
     from segue.datasets.m4seg.release import read_release
     from segue.records import write_jsonl
@@ -263,89 +167,6 @@ def m4seg_bench(
 # ---- what the commands are made of -------------------------------------------------------------------------
 
 
-def _known(
-    ade20k: Path | None,
-    pascal: Path | None,
-    paco: Path | None,
-    coco: Path | None,
-    vocabulary: str,
-    split_lr: bool,
-) -> list[SourceSpec]:
-    """The paper's sources, in all splits that are there."""
-    from segue.errors import InputError
-
-    specs: list[SourceSpec] = []
-    if ade20k is not None:
-        specs += _splits("ade20k_part", ade20k)
-    if pascal is not None:
-        try:
-            options = (("split_lr", split_lr), ("vocabulary", vocabulary))
-            specs += _splits("pascal_part", pascal, options)
-        except InputError:
-            try:
-                specs += _splits("pascal_part116", pascal)
-            except InputError:
-                # What the .mat release should look like is the better advice.
-                specs += _splits("pascal_part", pascal, options)
-    if paco is not None:
-        specs += _splits("paco_lvis", paco, (("images", coco),) if coco is not None else ())
-    return specs
-
-
-def _splits(name: str, root: Path, options: Sequence[tuple[str, object]] = ()) -> list[SourceSpec]:
-    """A source in each of its splits; one that the download lacks is passed over and told."""
-    from segue.data.sources import source_class
-    from segue.datasets.m4seg.images import SourceSpec
-    from segue.errors import InputError
-
-    found, first = [], None
-    for split in source_class(name).splits:
-        spec = SourceSpec(name, str(root), split, tuple(options))
-        try:
-            spec.open()
-        except InputError as error:
-            first = first or error
-        else:
-            found.append(spec)
-    if not found and first is not None:
-        raise first
-    if first is not None:
-        tell([f"{name}: only {', '.join(spec.split for spec in found)} found in {root}"])
-    return found
-
-
-def _own(files: Sequence[Path], images: Sequence[Path], scenes: Path | None) -> list[SourceSpec]:
-    from segue.datasets.m4seg.images import SourceSpec
-    from segue.errors import InputError
-
-    if len(images) not in ((0, 1, len(files)) if files else (0,)):
-        raise InputError(
-            "--images does not fit --annotated.",
-            expected=f"one folder for all, or {len(files)}" if files else "none, without --annotated",
-            found=str(len(images)),
-            where="--images",
-            fix="give --images once, or once for each --annotated in the same order",
-        )
-    for folder in images:
-        known_folder(folder)
-    specs = []
-    for number, file in enumerate(files):
-        chosen = images[number if len(images) > 1 else 0] if images else None
-        options: tuple[tuple[str, object], ...] = () if chosen is None else (("images", chosen),)
-        name = "coco" if file.suffix == ".json" else "labelme"
-        specs.append(SourceSpec(name, str(file), "train", options))
-    if scenes is not None:
-        specs += [SourceSpec("scenes", str(scenes), split) for split in _splits_of_scenes(scenes)]
-    return specs
-
-
-def _splits_of_scenes(folder: Path) -> list[str]:
-    from segue.records import read_jsonl
-    from segue.scenes.build import CONVERSATIONS
-
-    return sorted({record.split for record in read_jsonl(folder / CONVERSATIONS)})
-
-
 def _plan(specs: Sequence[SourceSpec], per_class: int) -> None:
     """Say how much there is to do, before it is done."""
     from segue.errors import InputError
@@ -375,14 +196,8 @@ def _engine(name: str, address: str | None) -> MapFn:
     return ray_map(address)
 
 
-def _asking(
-    generator: str,
-    url: str | None,
-    pace: tuple[int, int, float | None],
-    patience: tuple[float, int],
-    budget: Budget,
-    dry_run: bool,
-) -> Asking | None:
+def _asking(generator: str, url: str | None, options: GenerationOptions, dry_run: bool) -> Asking | None:
+    """The chat model of `--generator`; None for the template."""
     from segue.errors import InputError
 
     if generator == "template":
@@ -404,15 +219,10 @@ def _asking(
             where=f"--generator {generator}",
             fix="add --url",
         )
-    from segue.chat_model import OpenAIChatModel, Patience
-    from segue.datasets.generation import GenerationSettings
     from segue.datasets.m4seg.build import Asking
 
     def confirm(lines: Sequence[str]) -> bool:
         tell(lines)
         return not dry_run
 
-    attempts, concurrency, rate = pace
-    asked = OpenAIChatModel(url, model, patience=Patience(retries=patience[1], timeout=patience[0]))
-    settings = GenerationSettings(attempts=attempts, concurrency=concurrency, requests_per_minute=rate)
-    return Asking(asked, settings, budget, confirm)
+    return Asking(options.chat_model(url, model), options.settings(), options.budget(), confirm)

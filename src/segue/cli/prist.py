@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from segue.cli.console import show_paths, tell
+from segue.cli.option_groups import GenerationOptions, expand_groups
 from segue.cli.options import known_folder, known_split, make_way
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ def load(
 
 
 @app.command()
+@expand_groups
 def build(
     images: Annotated[Path, typer.Argument(help="Folder of images, subfolders included.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into; run again to go on.")],
     url: Annotated[str, typer.Option(help="Base address of an OpenAI-compatible server, ending in /v1.")],
+    asking: GenerationOptions,
     model: Annotated[str | None, typer.Option(help="Its model; by default the only one it lists.")] = None,
     annotations: Annotations = None,
     sam: Annotated[
@@ -76,23 +79,10 @@ def build(
     fewest: Annotated[int, typer.Option(help="Rounds at least, without the one with the mask.", min=1)] = 2,
     most: Annotated[int, typer.Option(help="Rounds at most.", min=1, max=20)] = 8,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.7,
-    attempts: Annotated[int, typer.Option(help="Replies to a request before it is given up.", min=1)] = 3,
-    concurrency: Annotated[int, typer.Option(help="Requests at the same time.", min=1, max=256)] = 4,
-    rate: Annotated[float | None, typer.Option(help="Requests per minute at most.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds for one request.", min=0.1)] = 120.0,
-    retries: Annotated[int, typer.Option(help="After a failure on the way.", min=0)] = 4,
-    max_requests: Annotated[int | None, typer.Option(help="Over all runs in this folder.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Over all runs in this folder.")] = None,
-    max_money: Annotated[float | None, typer.Option(help="Needs --prices.")] = None,
-    max_hours: Annotated[float | None, typer.Option(help="Of this run.")] = None,
-    prices: Annotated[
-        str | None, typer.Option(help="Of a million prompt and completion tokens: 2.5,10")
-    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it will cost, and stop.")] = False,
 ) -> None:
     """Let a chat model write dialogues about images: elements, a reasoning tree, a dialogue per path."""
-    from segue.chat_model import OpenAIChatModel, Patience
-    from segue.datasets.generation import Generation, GenerationSettings
+    from segue.datasets.generation import Generation
     from segue.datasets.prist.build import PristSettings, prist_job
 
     settings = PristSettings(
@@ -104,12 +94,8 @@ def build(
         temperature=temperature,
     )
     job = prist_job(_source(images, out, annotations, sam, captions), settings)
-    asked = OpenAIChatModel(url, model, patience=Patience(retries=retries, timeout=timeout))
-    how = GenerationSettings(attempts=attempts, concurrency=concurrency, requests_per_minute=rate)
-    from segue.cli.spending import spending_budget
-
-    budget = spending_budget(max_requests, max_tokens, max_money, max_hours, prices)
-    with Generation(job, asked, out, settings=how, budget=budget) as generation:
+    asked = asking.chat_model(url, model)
+    with Generation(job, asked, out, settings=asking.settings(), budget=asking.budget()) as generation:
         tell(generation.estimate().lines())
         if dry_run:
             return

@@ -20,7 +20,7 @@ import pytest
 
 from m4seg_images import Thumbnails
 from prist_endpoint import ON_THE_WAY, PristEndpoint
-from segue.chat_model import OpenAIChatModel, Patience
+from segue.chat_model import OpenAIChatModel, RetryPolicy
 from segue.datasets.generation import GenerationSettings, UnusableReplyError
 from segue.datasets.m4seg.asking import SetItems, WrittenPair, WrittenPairs, messages_for, usable
 from segue.datasets.m4seg.build import Asking, Build, BuildConfig
@@ -95,7 +95,7 @@ def _say(handler: Any, reply: tuple[str, str]) -> None:
 
 def build_with(url: str, root: str, out: str) -> None:
     """Build from a folder of scenes; runs in a process of its own too."""
-    model = OpenAIChatModel(url, "scripted", api_key="", patience=Patience(timeout=0.6, first_wait=0.01))
+    model = OpenAIChatModel(url, "scripted", api_key="", retry=RetryPolicy(timeout=0.6, first_wait=0.01))
     asking = Asking(model, GenerationSettings(concurrency=3))
     config = BuildConfig([SourceSpec("scenes", root)], Thumbnails(), SAMPLING)
     Build(out, config, asking=asking, progress=False).run()

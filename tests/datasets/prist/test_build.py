@@ -21,7 +21,7 @@ from PIL import Image
 
 from prist_endpoint import USELESS, PristEndpoint, build_dialogues
 from segue import masks
-from segue.chat_model import OpenAIChatModel, Patience
+from segue.chat_model import OpenAIChatModel, RetryPolicy
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.datasets.generation import Generation, GenerationReport, GenerationSettings
 from segue.datasets.prist.build import PristSettings, PristSource, images_in, prist_job
@@ -49,8 +49,8 @@ def pictures(folder: Path, count: int) -> Path:
 
 
 def run(server: PristEndpoint, source: PristSource, **settings: Any) -> GenerationReport:
-    patience = Patience(timeout=2, first_wait=0.01, longest_wait=0.02)
-    model = OpenAIChatModel(server.url, "scripted", api_key="", patience=patience)
+    retry = RetryPolicy(timeout=2, first_wait=0.01, longest_wait=0.02)
+    model = OpenAIChatModel(server.url, "scripted", api_key="", retry=retry)
     job = prist_job(source, PristSettings(**settings))
     how = GenerationSettings(concurrency=4)
     with Generation(job, model, source.out, settings=how) as generation:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from segue.chat_model import Budget
 from segue.datasets.generation.job import GenerationJob, Item, Outcome
-from segue.datasets.generation.reply_store import PaidReplies
+from segue.datasets.generation.reply_store import ReplyStore
 from segue.errors import InputError
 
 QUARANTINE, REPORT = "quarantine.jsonl", "report.json"
@@ -100,13 +100,13 @@ class Written:
         return self.folder / f".{name}.unfinished"
 
 
-def write_output(written: Written, budget: Budget, paid: PaidReplies) -> GenerationReport:
+def write_output(written: Written, budget: Budget, store: ReplyStore) -> GenerationReport:
     """Finish the files and write `report.json`, which holds nothing that depends on how the run went."""
     written.finish()
     rules = dict(sorted(written.rules.items()))
     content = {
         "job": written.job.name,
-        "model": paid.model.name,
+        "model": store.model.name,
         "items": len(written.job.items),
         "records": written.made,
         "replies": written.replies,
@@ -126,7 +126,7 @@ def write_output(written: Written, budget: Budget, paid: PaidReplies) -> Generat
         requests=budget.requests,
         tokens=budget.tokens,
         money=None if budget.prices is None else budget.money,
-        unanswered=paid.unanswered,
+        unanswered=store.unanswered,
     )
 
 

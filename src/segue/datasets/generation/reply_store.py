@@ -25,8 +25,8 @@ from segue.errors import ModelError
 REPLIES, REQUESTS = "replies.jsonl", "requests.jsonl"
 
 
-class PaidReplies:
-    """Replies of one model, each paid once; safe to use from several threads.
+class ReplyStore:
+    """Store of the replies of one model, each asked for once; safe to use from several threads.
 
     Args:
         model: Who is asked.

@@ -20,6 +20,7 @@ from segue.chat_model import (
     ChatReply,
     Message,
     NotACompletionError,
+    RateLimiter,
     RefusedError,
     UnreachableError,
 )
@@ -28,9 +29,8 @@ from segue.datasets.generation.estimate import Estimate, Experience, estimate
 from segue.datasets.generation.job import GenerationJob, GivenUpError, Item, Outcome, Reject
 from segue.datasets.generation.ledger import Ledger
 from segue.datasets.generation.output import GenerationReport, Written, held, write_output
-from segue.datasets.generation.pace import Pace
 from segue.datasets.generation.problems import Problem, UnusableItemError, UnusableReplyError
-from segue.datasets.generation.reply_store import PaidReplies
+from segue.datasets.generation.reply_store import ReplyStore
 from segue.errors import InputError, ModelError, RecordError, SegueError
 
 FINISHED = "finished.jsonl"
@@ -43,8 +43,8 @@ class GenerationSettings:
     Attributes:
         attempts: Replies to one request that are looked at before it is given up; each new one is asked for
             with the reason why the last one was of no use.
-        rounds: How often an item is tried whose request brought no reply at all; the model's own patience
-            (`segue.chat_model.Patience`) comes first. Then it goes to quarantine until the next run.
+        rounds: How often an item is tried whose request brought no reply at all; the model's own retry policy
+            (`segue.chat_model.RetryPolicy`) comes first. Then it goes to quarantine until the next run.
         concurrency: Threads that ask.
         requests_per_minute: Of all threads together; None for no limit.
         most_failures: Requests in a row without a reply after which the server counts as gone.
@@ -66,7 +66,7 @@ class GenerationSettings:
                     where="GenerationSettings",
                     fix=f"raise {name}",
                 )
-        Pace(self.requests_per_minute)  # a rate that cannot be kept is said before anything is planned
+        RateLimiter(self.requests_per_minute)  # a rate that cannot be kept is said before anything is planned
 
 
 class Generation:
@@ -103,7 +103,7 @@ class Generation:
         self.job, self.model, self.folder = job, model, Path(folder)
         self.settings, self.budget = settings or GenerationSettings(), budget or Budget()
         self._lock_file = held(self.folder)
-        self._paid = PaidReplies(model, self.folder, self.budget)
+        self._store = ReplyStore(model, self.folder, self.budget)
         self._finished = Ledger(self.folder / FINISHED)
         self._keys = [job.key(item, model.name, self.settings.attempts) for item in job.items]
 
@@ -115,7 +115,7 @@ class Generation:
 
     def close(self) -> None:
         """Close the files and leave the folder to others."""
-        self._paid.close()
+        self._store.close()
         self._finished.close()
         self._lock_file.close()
 
@@ -150,19 +150,19 @@ class Generation:
         for index, (item, key) in enumerate(zip(self.job.items, self._keys)):
             line = self._finished.get(key)
             written.add(item, Outcome.from_json(line) if line is not None else given_up[index])
-        return write_output(written, self.budget, self._paid)
+        return write_output(written, self.budget, self._store)
 
     def _experience(self) -> Experience | None:
         """Means over the ledgers; None without a finished item that took replies."""
-        if not len(self._paid.replies):
+        if not len(self._store.replies):
             return None
         counts = [line["replies"] for line in self._finished]
         prompts = completions = 0
-        for line in self._paid.replies:
+        for line in self._store.replies:
             usage = line["reply"]["usage"]
             prompts += usage.get("prompt_tokens", 0)
             completions += usage.get("completion_tokens", 0)
-        replies = len(self._paid.replies)
+        replies = len(self._store.replies)
         each = sum(counts) / len(counts) if counts else float(self.job.steps)
         return Experience(each, prompts / replies, completions / replies)
 
@@ -172,11 +172,11 @@ class _Crew:
 
     def __init__(self, generation: Generation, todo: list[int], bar: tqdm) -> None:
         self.job, self.settings = generation.job, generation.settings
-        self._paid, self._finished, self._keys = generation._paid, generation._finished, generation._keys
+        self._store, self._finished, self._keys = generation._store, generation._finished, generation._keys
         self._folder = generation.folder
         self._todo = deque((index, 1) for index in todo)
         self._bar = bar
-        self._pace = Pace(self.settings.requests_per_minute)
+        self._rate = RateLimiter(self.settings.requests_per_minute)
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._under_way = 0
@@ -262,10 +262,10 @@ class _Crew:
     def reply(self, item: Item, ask: Ask, messages: tuple[Message, ...], attempt: int) -> ChatReply:
         """One reply, or `_NoReply`; what the next request would meet as well is raised as it is."""
         for again in range(self.settings.attempts):
-            if not self._pace.wait(self._stop):
+            if not self._rate.wait(self._stop):
                 raise _Stopped
             try:
-                reply = self._paid.reply(ask, messages, attempt, {"item": item.id, "step": ask.step})
+                reply = self._store.reply(ask, messages, attempt, {"item": item.id, "step": ask.step})
             except BudgetSpentError:
                 raise
             except RefusedError as error:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from segue.datasets.generation.pace import Pace
+from segue.chat_model.limits import RateLimiter
 from segue.errors import InputError
 
 
@@ -24,27 +24,27 @@ class Stop(threading.Event):
 
 def test_turns_are_evenly_spread() -> None:
     stop = Stop()
-    pace = Pace(30, clock=lambda: 100.0)
-    assert all(pace.wait(stop) for _ in range(4))
+    limiter = RateLimiter(30, clock=lambda: 100.0)
+    assert all(limiter.wait(stop) for _ in range(4))
     assert stop.waits == [2.0, 4.0, 6.0]
 
 
 def test_without_a_limit_nobody_waits() -> None:
     stop = Stop()
-    pace = Pace(None, clock=lambda: 0.0)
-    assert all(pace.wait(stop) for _ in range(3))
+    limiter = RateLimiter(None, clock=lambda: 0.0)
+    assert all(limiter.wait(stop) for _ in range(3))
     assert not stop.waits
 
 
 def test_a_stop_ends_the_waiting() -> None:
     stop = Stop()
     stop.set()
-    pace = Pace(1, clock=lambda: 0.0)
-    assert not pace.wait(stop)
-    assert not pace.wait(stop)
+    limiter = RateLimiter(1, clock=lambda: 0.0)
+    assert not limiter.wait(stop)
+    assert not limiter.wait(stop)
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_impossible_rates(rate: float) -> None:
     with pytest.raises(InputError, match="rate"):
-        Pace(rate)
+        RateLimiter(rate)

@@ -1,0 +1,129 @@
+"""Options that several commands share: one dataclass a group, expanded into a command's own parameters.
+
+    @dataclass
+    class Greeting:
+        name: Annotated[str, typer.Option(help="Whom to greet.")] = "you"
+
+    @expand_groups
+    def hello(greeting: Greeting, loud: bool = False) -> None: ...      # hello --name NAME --loud
+
+Typer makes an option of each parameter of a function; a group takes the place of as many parameters as it has
+fields, in their order.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from segue.chat_model import Budget, OpenAIChatModel
+    from segue.datasets.generation import GenerationSettings
+
+CHAT_MODEL = "Chat model"
+"""Heading in `--help` over what concerns a chat model."""
+
+
+def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Expand each parameter of a dataclass type into that dataclass's fields.
+
+    Args:
+        command: A command's function; keyword parameters only, as Typer calls it.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    expanded: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            expanded += _options_of(groups[name])
+        else:
+            expanded.append(_option(name, parameter.default, hints[name]))
+    names = {name: [field.name for field in fields(group)] for name, group in groups.items()}
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        for name, group in groups.items():
+            options[name] = group(**{field: options.pop(field) for field in names[name]})
+        command(**options)
+
+    # Typer reads the signature, and resolves what annotations are strings; none is by now.
+    run.__signature__ = inspect.Signature(expanded)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in expanded}
+    return run
+
+
+def _options_of(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [_option(field.name, field.default, hints[field.name]) for field in fields(group)]
+
+
+def _option(name: str, default: object, annotation: object) -> inspect.Parameter:
+    # Keyword-only, so that one without a default may follow a group, whose fields all have one.
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+@dataclass
+class GenerationOptions:
+    """Options of the commands that let a chat model write data."""
+
+    attempts: Annotated[
+        int,
+        typer.Option(help="Replies to a request before it is given up.", min=1, rich_help_panel=CHAT_MODEL),
+    ] = 3
+    concurrency: Annotated[
+        int, typer.Option(help="Requests at the same time.", min=1, max=256, rich_help_panel=CHAT_MODEL)
+    ] = 4
+    rate: Annotated[
+        float | None, typer.Option(help="Requests per minute at most.", rich_help_panel=CHAT_MODEL)
+    ] = None
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for one request.", min=0.1, rich_help_panel=CHAT_MODEL)
+    ] = 120.0
+    retries: Annotated[
+        int, typer.Option(help="After a failure on the way.", min=0, rich_help_panel=CHAT_MODEL)
+    ] = 4
+    max_requests: Annotated[
+        int | None, typer.Option(help="Over all runs in this folder.", rich_help_panel=CHAT_MODEL)
+    ] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Over all runs in this folder.", rich_help_panel=CHAT_MODEL)
+    ] = None
+    max_money: Annotated[float | None, typer.Option(help="Needs --prices.", rich_help_panel=CHAT_MODEL)] = (
+        None
+    )
+    max_hours: Annotated[float | None, typer.Option(help="Of this run.", rich_help_panel=CHAT_MODEL)] = None
+    prices: Annotated[
+        str | None,
+        typer.Option(help="Of a million prompt and completion tokens: 2.5,10", rich_help_panel=CHAT_MODEL),
+    ] = None
+
+    def settings(self) -> GenerationSettings:
+        """The way to run a generation."""
+        from segue.datasets.generation import GenerationSettings
+
+        return GenerationSettings(
+            attempts=self.attempts, concurrency=self.concurrency, requests_per_minute=self.rate
+        )
+
+    def budget(self) -> Budget:
+        """The budget of a run; InputError where it allows nothing, or prices cannot be read."""
+        from segue.chat_model import Budget, Prices
+
+        return Budget(
+            max_requests=self.max_requests,
+            max_tokens=self.max_tokens,
+            max_money=self.max_money,
+            max_seconds=None if self.max_hours is None else 3600 * self.max_hours,
+            prices=None if self.prices is None else Prices.parse(self.prices),
+        )
+
+    def chat_model(self, url: str, model: str | None) -> OpenAIChatModel:
+        """The client of a server."""
+        from segue.chat_model import OpenAIChatModel, RetryPolicy
+
+        return OpenAIChatModel(url, model, retry=RetryPolicy(retries=self.retries, timeout=self.timeout))
