@@ -42,11 +42,12 @@ def test_spans_name_regions_with_exact_masks(built: Path) -> None:
             assert (about["template"], about["kind"]) == (exchange.template, exchange.kind)
             for span, answer_span in zip(turn.spans, exchange.spans, strict=True):
                 region = conversation.region(span.rids[0])
-                right = scenes[answer_span.image_index].mask(answer_span.object_index, answer_span.part)
+                meant = answer_span.payload
+                right = scenes[answer_span.image_index].mask(meant.object_index, meant.part)
                 assert turn.text[span.start : span.end] == region.name
                 assert np.array_equal(masks.decode(region.mask), right)
                 assert region.area == right.sum()
-                assert region.kind == ("object" if answer_span.part is None else "part")
+                assert region.kind == ("object" if meant.part is None else "part")
 
 
 def test_images_are_saved_as_drawn(built: Path) -> None:

@@ -44,13 +44,13 @@ def test_every_span_is_exactly_its_phrase(
         assert len(exchange.spans) <= 6
         end = 0
         for span in exchange.spans:
-            obj = objects[span.image_index][span.object_index]
+            obj = objects[span.image_index][span.payload.object_index]
             assert span.start >= end
             end = span.end
-            phrase = obj.phrase if span.part is None else obj.part_phrase(span.part)
+            phrase = obj.phrase if span.payload.part is None else obj.part_phrase(span.payload.part)
             assert exchange.answer[span.start : span.end] == phrase
-            assert span.part is None or span.part in obj.parts
-            assert (span.part is None) == (exchange.level == "object")
+            assert span.payload.part is None or span.payload.part in obj.parts
+            assert (span.payload.part is None) == (exchange.level == "object")
         images = [span.image_index for span in exchange.spans]
         assert images == sorted(images) or exchange.template in SET_ANSWERS
 
@@ -65,7 +65,7 @@ def test_a_phrase_never_fits_two_things_of_its_image(make_facts: Things, seed: i
             continue
         for span in exchange.spans:
             image = objects[span.image_index]
-            assert [o.phrase for o in image].count(image[span.object_index].phrase) == 1
+            assert [o.phrase for o in image].count(image[span.payload.object_index].phrase) == 1
 
 
 def test_nothing_can_make_it_fail(make_facts: Things) -> None:
@@ -129,7 +129,7 @@ def test_needs_images_means_that_a_phrase_is_new(dialogues) -> None:
         said = ""
         for exchange in exchanges:
             said += " " + exchange.question
-            named = [objects[s.image_index][s.object_index] for s in exchange.spans]
+            named = [objects[s.image_index][s.payload.object_index] for s in exchange.spans]
             assert exchange.needs_images == any(not was_said(obj, said) for obj in named)
             said += " " + exchange.answer
 

@@ -22,7 +22,7 @@ from segue.scenes.questions import (
     Speaker,
 )
 from segue.scenes.questions.topics import TOPICS, resolve
-from segue.scenes.questions.wording import enumerate_words, expand, plural_of_part
+from segue.scenes.questions.wording import expand, plural_of_part
 
 Things = Callable[..., list[list[SceneObject]]]
 
@@ -201,5 +201,4 @@ def test_patterns_expand_inner_brackets_first() -> None:
 
 
 def test_small_words() -> None:
-    assert enumerate_words(["a", "b", "c"]) == "a, b and c"
     assert [plural_of_part(part) for part in ("handle", "body", "legs")] == ["handles", "bodies", "legs"]

@@ -112,7 +112,7 @@ def scene_dialogue(
         openings=LISTING_OPENINGS if listing else (),
     )
     mentions = [
-        Mention(e.answer[s.start : s.end], s.image_index, s.object_index, s.part, number)
+        Mention(e.answer[s.start : s.end], s.image_index, s.payload.object_index, s.payload.part, number)
         for number, e in enumerate(exchanges)
         for s in e.spans
     ]
@@ -132,7 +132,7 @@ def photo_dialogue(pool: PhotoPool, rng: np.random.Generator) -> Dialogue:
     """A dialogue about 1 to 3 photographs; empty when the facts carry no question."""
     images = sample_photo_set(pool.records, rng)
     exchanges = compose_photo_dialogue([pool.records[i].facts for i in images], rng)
-    mentions = [Mention(s.label, s.image_index, None, None) for e in exchanges for s in e.spans]
+    mentions = [Mention(s.payload, s.image_index, None, None) for e in exchanges for s in e.spans]
     return Dialogue("photos", images, _turns(exchanges), mentions)
 
 

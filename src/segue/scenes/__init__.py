@@ -8,7 +8,7 @@ from typing import Any
 _HOMES = {
     "kinds": ("COLOURS", "HELD_OUT", "KINDS", "SHARED", "Kind", "Scene", "SceneObject"),
     "render": ("contact_sheet", "render_scene", "render_set"),
-    "questions": ("AnswerSpan", "Exchange"),
+    "questions": ("Exchange",),
     "dialogue": ("compose_dialogue",),
     "conversation": ("to_conversation",),
 }

@@ -86,8 +86,9 @@ def region_id(image_index: int, object_index: int, kind: str, part: str | None =
 def _answer(exchange: Exchange, scenes: Sequence[Scene]) -> Turn:
     spans = []
     for span in exchange.spans:
-        kind = scenes[span.image_index].objects[span.object_index].kind
-        rid = region_id(span.image_index, span.object_index, kind, span.part)
+        meant = span.payload
+        kind = scenes[span.image_index].objects[meant.object_index].kind
+        rid = region_id(span.image_index, meant.object_index, kind, meant.part)
         spans.append(Span(start=span.start, end=span.end, rids=[rid]))
     return Turn(role="assistant", text=exchange.answer, spans=spans)
 

@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from segue.data.language.grounded_text import GroundedSpan
 from segue.scenes.kinds import KINDS, SceneObject
 from segue.scenes.questions import (
     FIRST,
     FOLLOW_UPS,
     LEVELS,
     QUESTION_KINDS,
-    AnswerSpan,
     Draft,
     Exchange,
     Facts,
@@ -160,7 +160,10 @@ def _exchange(template: Template, draft: Draft, said: str, is_follow_up: bool) -
     return Exchange(
         question=draft.question,
         answer=answer.text,
-        spans=tuple(answer.spans),
+        spans=tuple(
+            GroundedSpan(span.start, span.end, span.image_index, span.payload.referent)
+            for span in answer.spans
+        ),
         kind=template.kind,
         level=template.level,
         needs_images=needs_images([m.thing.obj for m in answer.mentions], f"{said} {draft.question}"),
@@ -181,4 +184,4 @@ def needs_images(named: Sequence[SceneObject], said: str) -> bool:
     )
 
 
-__all__ = ["AnswerSpan", "Exchange", "compose_dialogue", "needs_images"]
+__all__ = ["Exchange", "compose_dialogue", "needs_images"]

@@ -59,6 +59,7 @@ def test_possessives_and_lists() -> None:
     ]
     assert english.listed(["a", "b", "c"]) == "a, b and c"
     assert english.number(12) == "12"
+    assert [english.ordinal(n) for n in (1, 9, 10)] == ["first", "ninth", "10th"]
 
 
 def test_parts_are_named_by_their_object() -> None:

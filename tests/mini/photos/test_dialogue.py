@@ -77,8 +77,8 @@ def test_answers_are_true_and_grounded(photos: list[PhotoFacts], seed: int) -> N
         for span in exchange.spans:
             assert span.start >= end
             end = span.end
-            assert exchange.answer[span.start : span.end] == span.label
-            assert photos[span.image_index].has(span.label)
+            assert exchange.answer[span.start : span.end] == span.payload
+            assert photos[span.image_index].has(span.payload)
         for label, where in _ABSENT.findall(exchange.answer):
             assert all(photos[int(number) - 1].lacks(label) for number in re.findall(r"\d+", where))
         for label, number, colour in _COLOURED.findall(exchange.answer):
@@ -192,7 +192,7 @@ def test_follow_ups_refer_back() -> None:
             continue
         seen[after.template] += 1
         if after.template == "then_colour":
-            assert {span.label for span in after.spans} <= {span.label for span in before.spans}
+            assert {span.payload for span in after.spans} <= {span.payload for span in before.spans}
         if after.template == "then_label":
             assert {span.image_index for span in after.spans} == {before.spans[0].image_index} or len(
                 before.spans

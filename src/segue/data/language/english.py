@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+
 _IRREGULAR = {
     **{"person": "people", "child": "children", "foot": "feet", "tooth": "teeth", "goose": "geese"},
     **{"mouse": "mice", "ox": "oxen", "die": "dice", "louse": "lice", "cactus": "cacti", "quiz": "quizzes"},
@@ -114,6 +116,11 @@ def article(phrase: str) -> str:
 def number(count: int) -> str:
     """Write a small number as a word: 2 -> "two"; from eleven on as digits."""
     return _NUMBER_WORDS[count] if 0 <= count < len(_NUMBER_WORDS) else str(count)
+
+
+def ordinal(count: int) -> str:
+    """Write a place in a row as a word: 2 -> "second"; from the tenth on as digits ("10th")."""
+    return _ORDINALS[count - 1] if 0 < count <= len(_ORDINALS) else f"{count}th"
 
 
 def listed(words: Sequence[str]) -> str:

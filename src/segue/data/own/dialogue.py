@@ -8,10 +8,11 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from segue.data.language.grounded_text import GroundedText
+from segue.data.language.grounded_text import RegionText
+from segue.data.language.image_names import IMAGE_NAMES, image_name
 from segue.data.own.statements import Statements
 from segue.data.own.things import Catalogue, Inventory, Thing
-from segue.data.own.wordings import ALL_WORDS, IMAGE_WORDS, ONLY_IMAGE_WORDS, ORDINALS, WORDINGS
+from segue.data.own.wordings import ALL_WORDS, ONLY_IMAGE_WORDS, WORDINGS
 
 TURN_SHARES = (0.4, 0.35, 0.25)
 """Share of conversations of one, two and three exchanges."""
@@ -49,7 +50,7 @@ class OwnExchange:
     """
 
     question: str
-    answer: GroundedText
+    answer: RegionText
     template: str
     subject: str
     thing: Thing | None = None
@@ -59,7 +60,7 @@ class OwnExchange:
     def described(self) -> dict[str, object]:
         """The entry in a record's `meta["turns"]`."""
         spans = self.answer.spans
-        parts_only = bool(spans) and all(r.kind == "part" for span in spans for r in span.regions)
+        parts_only = bool(spans) and all(r.kind == "part" for span in spans for r in span.payload)
         return {
             "kind": KINDS[self.subject],
             "level": "part" if parts_only else "object",
@@ -175,7 +176,7 @@ class _Composer:
         return None if thing is None else self.answer_find(thing, k, "find")
 
     def answer_find(self, thing: Thing, k: int, template: str) -> OwnExchange:
-        text = GroundedText()
+        text = RegionText()
         self.say.here(text, [thing], k)
         return self.exchange(text, template, "find", thing, k)
 
@@ -184,7 +185,7 @@ class _Composer:
         first, second = self.thing_in(k), self.thing_in(k)
         if first is None or second is None or first == second:
             return None
-        text = GroundedText()
+        text = RegionText()
         self.say.here(text, [first, second], k)
         return self.exchange(text, "find_two", "find_two", first, k, other=second)
 
@@ -192,7 +193,7 @@ class _Composer:
         thing = self.shared_thing(1)
         if thing is None:
             return None
-        text = GroundedText()
+        text = RegionText()
         self.say.here_in_each(text, thing)
         return self.exchange(text, "find_each", "find_each", thing)
 
@@ -202,7 +203,7 @@ class _Composer:
     def answer_what(self, k: int, template: str) -> OwnExchange | None:
         if not self.images[k].objects:
             return None
-        text = GroundedText()
+        text = RegionText()
         self.say.shows(text, k)
         return self.exchange(text, template, "what", None, k)
 
@@ -210,7 +211,7 @@ class _Composer:
         thing = self.shared_thing(1)
         if thing is None:
             return None
-        text = GroundedText()
+        text = RegionText()
         self.say.exists(text, thing)
         return self.exchange(text, "which", "which", thing)
 
@@ -220,7 +221,7 @@ class _Composer:
         return None if thing is None else self.answer_yes_no(thing, k, "yes_no")
 
     def answer_yes_no(self, thing: Thing, k: int, template: str) -> OwnExchange:
-        text = GroundedText()
+        text = RegionText()
         if self.images[k].has(thing):
             self.say.exists(text, thing, lead="Yes, ", k=k)
         else:
@@ -232,7 +233,7 @@ class _Composer:
         if thing is None:
             return None
         counts = {self.images[k].count(thing) for k in self.say.having(thing)}
-        text = GroundedText()
+        text = RegionText()
         if counts != {1}:
             if thing not in self.catalogue.counted:
                 return None
@@ -243,7 +244,7 @@ class _Composer:
 
     def ask_larger(self) -> OwnExchange | None:
         thing = self.shared_thing(2, lambda t: all(inventory.count(t) <= 1 for inventory in self.images))
-        text = GroundedText()
+        text = RegionText()
         if thing is None or not self.say.sizes(text, thing, SIZE_RATIO):
             return None
         return self.exchange(text, "larger", "larger", thing)
@@ -256,7 +257,7 @@ class _Composer:
     def answer_parts(self, owner: Thing, k: int, template: str) -> OwnExchange | None:
         if not self.images[k].parts_of(owner):
             return None
-        text = GroundedText()
+        text = RegionText()
         self.say.parts(text, owner, k)
         return self.exchange(text, template, "parts", owner, k)
 
@@ -268,7 +269,7 @@ class _Composer:
     def answer_count(self, thing: Thing, k: int, template: str) -> OwnExchange | None:
         if thing not in self.catalogue.counted:
             return None
-        text = GroundedText()
+        text = RegionText()
         self.say.exists(text, thing, counted=True, k=k)
         return self.exchange(text, template, "count", thing, k)
 
@@ -276,7 +277,7 @@ class _Composer:
         thing = self.shared_thing(1, lambda t: t in self.catalogue.counted)
         if thing is None:
             return None
-        text = GroundedText()
+        text = RegionText()
         self.say.total(text, thing)
         return self.exchange(text, "count_all", "count_all", thing)
 
@@ -321,7 +322,7 @@ class _Composer:
 
     def exchange(
         self,
-        text: GroundedText,
+        text: RegionText,
         template: str,
         subject: str,
         thing: Thing | None = None,
@@ -368,8 +369,8 @@ class _Composer:
     def _image(self, k: int | None) -> str:
         if k is None:
             return ""
-        words = IMAGE_WORDS if len(self.images) > 1 else ONLY_IMAGE_WORDS
-        return self.pick(words).format(n=k + 1, nth=ORDINALS[k])
+        words = IMAGE_NAMES if len(self.images) > 1 else ONLY_IMAGE_WORDS
+        return image_name(self.pick(words), k)
 
     def _all_images(self) -> str:
         return self.pick((*ALL_WORDS, "both images", "both photos") if len(self.images) == 2 else ALL_WORDS)

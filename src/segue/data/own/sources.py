@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -25,6 +25,8 @@ SET_SHARES = (0.3, 0.4, 0.3)
 """Share of sets of one, two and three images."""
 SHARED_NAME_SHARE = 0.5
 """Share of sets that are chosen so that all of their images show one thing."""
+MOST_MASKS = 4
+"""Up to so many regions under one phrase are a mask each; more become one mask, their union."""
 
 
 class ConversationSource(Protocol):
@@ -200,9 +202,9 @@ class AnnotationSource:
         for exchange in exchanges:
             spans = []
             for span in exchange.answer.spans:
-                used[span.image_index] |= {region.rid for region in span.regions}
-                rids = [_rid(span.image_index, region.rid) for region in span.regions]
-                spans.append(Span(start=span.start, end=span.end, rids=rids, merge=span.merge))
+                used[span.image_index] |= {region.rid for region in span.payload}
+                rids = [_rid(span.image_index, region.rid) for region in span.payload]
+                spans.append(Span(start=span.start, end=span.end, rids=rids, merge=_merge(rids)))
             turns.append(Turn(role="user", text=exchange.question))
             turns.append(Turn(role="assistant", text=exchange.answer.text, spans=spans))
         if self.all_regions:
@@ -219,6 +221,10 @@ class AnnotationSource:
             turns=turns,
             meta={"turns": [exchange.described() for exchange in exchanges]},
         )
+
+
+def _merge(rids: Sequence[str]) -> Literal["each", "union"]:
+    return "each" if len(rids) <= MOST_MASKS else "union"
 
 
 def _rid(image_index: int, rid: str) -> str:

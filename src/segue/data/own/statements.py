@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from segue.data.language import english
-from segue.data.language.grounded_text import GroundedText
+from segue.data.language.grounded_text import RegionText
 from segue.data.own.things import Inventory, Thing
 
 MAX_NAMES = 6
@@ -28,18 +28,18 @@ class Statements:
         image = self.images[k]
         return thing.phrase(max(1, image.count(thing)), image.owners(thing))
 
-    def ground(self, text: GroundedText, thing: Thing, k: int) -> None:
+    def ground(self, text: RegionText, thing: Thing, k: int) -> None:
         """Write the phrase with its regions."""
-        text.ground(self.phrase(thing, k), k, self.images[k].regions[thing])
+        text.ground(self.phrase(thing, k), k, tuple(self.images[k].regions[thing]))
 
-    def the(self, text: GroundedText, thing: Thing, k: int, *, where: bool = True) -> None:
+    def the(self, text: RegionText, thing: Thing, k: int, *, where: bool = True) -> None:
         """Write "the cups in image 2"."""
         text.say("the ")
         self.ground(text, thing, k)
         if where:
             text.say(f" in image {k + 1}")
 
-    def some(self, text: GroundedText, thing: Thing, k: int, *, counted: bool = False) -> None:
+    def some(self, text: RegionText, thing: Thing, k: int, *, counted: bool = False) -> None:
         """Write "a cup", "two cups", "hair", "one cup" (when `counted`); of a part, "the car's wheel"."""
         count = self.images[k].count(thing)
         if thing.owner:
@@ -49,7 +49,7 @@ class Statements:
             text.say(f"{one if count == 1 else english.number(count)} ")
         self.ground(text, thing, k)
 
-    def here(self, text: GroundedText, things: Sequence[Thing], k: int) -> None:
+    def here(self, text: RegionText, things: Sequence[Thing], k: int) -> None:
         """Write "Here is the cup in image 1.", and of what is missing that it is."""
         found = [thing for thing in things if self.images[k].has(thing)]
         if found:
@@ -61,7 +61,7 @@ class Statements:
             if thing not in found:
                 self.absent(text, thing, [k])
 
-    def here_in_each(self, text: GroundedText, thing: Thing) -> None:
+    def here_in_each(self, text: RegionText, thing: Thing) -> None:
         """Write "Here are the cup in image 1 and the cups in image 3. There is no cup in image 2."."""
         present = self.having(thing)
         if present:
@@ -71,7 +71,7 @@ class Statements:
         self.absent(text, thing, self.lacking(thing))
 
     def exists(
-        self, text: GroundedText, thing: Thing, *, lead: str = "", counted: bool = False, k: int | None = None
+        self, text: RegionText, thing: Thing, *, lead: str = "", counted: bool = False, k: int | None = None
     ) -> None:
         """Write "There is a cup in image 1 and two cups in image 2. There is no cup in image 3.".
 
@@ -91,7 +91,7 @@ class Statements:
             text.join([self._piece(self._some_in, text, thing, i, counted) for i in present]).say(".")
         self.absent(text, thing, [i for i in images if i not in present])
 
-    def absent(self, text: GroundedText, thing: Thing, images: Sequence[int], *, lead: str = "") -> None:
+    def absent(self, text: RegionText, thing: Thing, images: Sequence[int], *, lead: str = "") -> None:
         """Write "There is no cup in images 1 and 3."; of a part, "The car's wheel is not visible in ..."."""
         if not images:
             return
@@ -103,7 +103,7 @@ class Statements:
         said = lead + said if lead else said[0].upper() + said[1:]
         text.sentence().say(f"{said} in {numbered(images)}.")
 
-    def shows(self, text: GroundedText, k: int) -> None:
+    def shows(self, text: RegionText, k: int) -> None:
         """Write "Image 1 shows a dog and two cups.", the largest `MAX_NAMES` kinds of objects."""
         image = self.images[k]
         complete = len(image.objects) <= MAX_NAMES and not image.image.unsure and image.image.absent is None
@@ -111,14 +111,14 @@ class Statements:
         text.say(f"{opening} ")
         text.join([self._piece(self.some, text, thing, k) for thing in image.objects[:MAX_NAMES]]).say(".")
 
-    def parts(self, text: GroundedText, owner: Thing, k: int) -> None:
+    def parts(self, text: RegionText, owner: Thing, k: int) -> None:
         """Write "In image 1 you can see the car's hood and the car's wheel."."""
         parts = self.images[k].parts_of(owner)
         lead = "you can see, among other parts," if len(parts) > MAX_NAMES else "you can see"
         text.say(f"In image {k + 1} {lead} ")
         text.join([self._piece(self.some, text, part, k) for part in parts[:MAX_NAMES]]).say(".")
 
-    def total(self, text: GroundedText, thing: Thing) -> None:
+    def total(self, text: RegionText, thing: Thing) -> None:
         """Write "There are three cups in all: two cups in image 1 and one cup in image 2."."""
         present = self.having(thing)
         if len(present) < 2:
@@ -129,7 +129,7 @@ class Statements:
         text.join([self._piece(self._some_in, text, thing, k, True) for k in present]).say(".")
         self.absent(text, thing, self.lacking(thing))
 
-    def sizes(self, text: GroundedText, thing: Thing, ratio: float) -> bool:
+    def sizes(self, text: RegionText, thing: Thing, ratio: float) -> bool:
         """Write which one fills most of its picture; False, and nothing, where that is too close to call.
 
         Args:
@@ -163,7 +163,7 @@ class Statements:
         """The images that do not."""
         return [k for k in self.all if not self.images[k].has(thing)]
 
-    def _some_in(self, text: GroundedText, thing: Thing, k: int, counted: bool) -> None:
+    def _some_in(self, text: RegionText, thing: Thing, k: int, counted: bool) -> None:
         self.some(text, thing, k, counted=counted)
         text.say(f" in image {k + 1}")
 

@@ -9,9 +9,6 @@ every image ("all images", "both photos").
 
 from __future__ import annotations
 
-from segue.mini.photos.wordings import IMAGE_WORDS as IMAGE_WORDS
-from segue.mini.photos.wordings import ORDINALS as ORDINALS
-
 WORDINGS: dict[str, tuple[str, ...]] = {
     "find": (
         "Segment {the_x} in {k}.",

@@ -1,24 +1,16 @@
-"""Sentences of which some words are grounded: text and spans grow together, so offsets cannot drift."""
+"""Sentences about photographs of which some words are grounded, each with its label."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+from segue.data.language.grounded_text import GroundedSpan, GroundedText
 from segue.mini.photos.labels import LABELS, indefinite
 
 PhotoKind = Literal["presence", "attribute", "comparison", "location"]
-
-
-@dataclass(frozen=True)
-class PhotoSpan:
-    """A grounded phrase: characters `[start, end)` of the answer are `label`, seen in one image (0-based)."""
-
-    start: int
-    end: int
-    image_index: int
-    label: str
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class PhotoExchange:
 
     question: str
     answer: str
-    spans: tuple[PhotoSpan, ...]
+    spans: tuple[GroundedSpan[str], ...]
     kind: PhotoKind
     level: Literal["object", "part"]
     needs_images: bool
@@ -47,31 +39,11 @@ class PhotoExchange:
     is_follow_up: bool = False
 
 
-class AnswerText:
-    """An answer under construction: plain text and grounded labels."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._length = 0
-        self.spans: list[PhotoSpan] = []
-
-    def say(self, text: str) -> AnswerText:
-        """Add plain text."""
-        self._pieces.append(text)
-        self._length += len(text)
-        return self
-
-    def ground(self, label: str, image_index: int) -> AnswerText:
-        """Add a label and remember where it stands and in which image it is seen."""
-        self.spans.append(PhotoSpan(self._length, self._length + len(label), image_index, label))
-        return self.say(label)
-
-    def __str__(self) -> str:
-        return "".join(self._pieces)
-
+PhotoText = GroundedText[str]
+"""An answer under construction; the payload of a span is its label."""
 
 Piece = Callable[..., None]
-"""Writes itself into an `AnswerText`; called with `(text, capital)`."""
+"""Writes itself into a `PhotoText`; called with `(text, capital)`."""
 
 
 def be(label: str) -> str:
@@ -87,9 +59,9 @@ def article(label: str) -> str:
 def wears(label: str, k: int) -> Piece:
     """`the person in image 2 wears a coat`, the coat grounded."""
 
-    def write(text: AnswerText, capital: bool = False) -> None:
+    def write(text: PhotoText, capital: bool = False) -> None:
         text.say(f"{'The' if capital else 'the'} person in image {k + 1} wears {article(label)}").ground(
-            label, k
+            label, k, label
         )
 
     return write
@@ -98,8 +70,8 @@ def wears(label: str, k: int) -> Piece:
 def worn(label: str, k: int) -> Piece:
     """`a coat`, the coat grounded."""
 
-    def write(text: AnswerText, capital: bool = False) -> None:
-        text.say(article(label)).ground(label, k)
+    def write(text: PhotoText, capital: bool = False) -> None:
+        text.say(article(label)).ground(label, k, label)
 
     return write
 
@@ -107,8 +79,8 @@ def worn(label: str, k: int) -> Piece:
 def the(label: str, k: int) -> Piece:
     """`the hair in image 2`, the hair grounded."""
 
-    def write(text: AnswerText, capital: bool = False) -> None:
-        text.say("The " if capital else "the ").ground(label, k).say(f" in image {k + 1}")
+    def write(text: PhotoText, capital: bool = False) -> None:
+        text.say("The " if capital else "the ").ground(label, k, label).say(f" in image {k + 1}")
 
     return write
 
@@ -116,23 +88,20 @@ def the(label: str, k: int) -> Piece:
 def coloured(label: str, k: int, colour: str) -> Piece:
     """`the hair in image 2 is brown`: the colour stays outside the grounded phrase."""
 
-    def write(text: AnswerText, capital: bool = False) -> None:
+    def write(text: PhotoText, capital: bool = False) -> None:
         the(label, k)(text, capital)
         text.say(f" {be(label)} {colour}")
 
     return write
 
 
-def join(text: AnswerText, pieces: Sequence[Piece], capital: bool = True) -> None:
+def join(text: PhotoText, pieces: Sequence[Piece], capital: bool = True) -> None:
     """Write `A`, `A and B` or `A, B, and C`; the first begins the sentence when `capital`."""
-    for position, piece in enumerate(pieces):
-        if position:
-            last = position == len(pieces) - 1
-            text.say((", and " if len(pieces) > 2 else " and ") if last else ", ")
-        piece(text, capital and position == 0)
+    written = [partial(piece, text, capital and position == 0) for position, piece in enumerate(pieces)]
+    text.join(written, comma_before_and=True)
 
 
-def absent(text: AnswerText, label: str, images: Sequence[int]) -> None:
+def absent(text: PhotoText, label: str, images: Sequence[int]) -> None:
     """Say which images lack the label: `There are no trousers in images 1 and 3.`"""
     if not images:
         return
@@ -141,22 +110,13 @@ def absent(text: AnswerText, label: str, images: Sequence[int]) -> None:
         where = f"image {numbers[0]}"
     else:
         where = f"images {', '.join(numbers[:-1])}{',' if len(numbers) > 2 else ''} and {numbers[-1]}"
-    text.say(f"{' ' if str(text) else ''}There {be(label)} no {label} in {where}.")
-
-
-def append(text: AnswerText, tail: AnswerText, capital: bool) -> AnswerText:
-    """Continue a sentence with another text; its first letter loses its capital unless `capital`."""
-    words = str(tail)
-    offset = len(str(text))
-    text.say(words if capital else words[0].lower() + words[1:])
-    text.spans += [replace(span, start=span.start + offset, end=span.end + offset) for span in tail.spans]
-    return text
+    text.sentence().say(f"There {be(label)} no {label} in {where}.")
 
 
 def exchange(
-    question: str, text: AnswerText, kind: PhotoKind, template: str, needs_images: bool = True
+    question: str, text: PhotoText, kind: PhotoKind, template: str, needs_images: bool = True
 ) -> PhotoExchange:
     """Finish an answer; it is at object level when it grounds a whole person."""
-    level: Literal["object", "part"] = "object" if any(s.label == "person" for s in text.spans) else "part"
+    level: Literal["object", "part"] = "object" if any(s.payload == "person" for s in text.spans) else "part"
     question = question[0].upper() + question[1:]
-    return PhotoExchange(question, str(text), tuple(text.spans), kind, level, needs_images, template)
+    return PhotoExchange(question, text.text, tuple(text.spans), kind, level, needs_images, template)

@@ -87,7 +87,7 @@ def to_conversation(
     turns: list[Turn] = []
     for exchange in exchanges:
         spans = [
-            Span(start=span.start, end=span.end, rids=[_rid(span.image_index, span.label)], merge="each")
+            Span(start=span.start, end=span.end, rids=[_rid(span.image_index, span.payload)], merge="each")
             for span in exchange.spans
         ]
         turns.append(Turn(role="user", text=exchange.question))

@@ -14,10 +14,9 @@ from typing import Literal
 import numpy as np
 
 from segue.mini.photos.answers import (
-    AnswerText,
     PhotoExchange,
+    PhotoText,
     absent,
-    append,
     article,
     be,
     coloured,
@@ -93,7 +92,7 @@ class _Composer(Asker):
 
     def _which(self, label: str) -> _Made:
         present = self.having(label)
-        text = AnswerText()
+        text = PhotoText()
         join(text, [wears(label, k) for k in present])
         if present:
             text.say(".")
@@ -116,9 +115,9 @@ class _Composer(Asker):
         if label is None:
             return None
         present = facts.has(label)
-        text = AnswerText().say("Yes, the person" if present else "No, there")
+        text = PhotoText().say("Yes, the person" if present else "No, there")
         if present:
-            text.say(f" in image {k + 1} wears {article(label)}").ground(label, k).say(".")
+            text.say(f" in image {k + 1} wears {article(label)}").ground(label, k, label).say(".")
         else:
             text.say(f" {be(label)} no {label} in image {k + 1}.")
         made = exchange(self.question("wears_yes_no", label, k), text, "presence", "wears_yes_no")
@@ -133,7 +132,7 @@ class _Composer(Asker):
             {str(i): PRESENCE_WEIGHTS[a] * PRESENCE_WEIGHTS[b] for i, (a, b) in enumerate(pairs)}
         )
         first, second = pairs[int(index or 0)]
-        text = AnswerText()
+        text = PhotoText()
         join(text, [wears(first, self.having(first)[0]), wears(second, self.having(second)[0])])
         text.say(".")
         question = self.question("which_wears_two", first, other=second)
@@ -149,10 +148,10 @@ class _Composer(Asker):
         made = exchange(self.question("compare_colour", label), text, "comparison", "compare_colour")
         return _Made(made, label, self.having(label), "colour")
 
-    def _colours(self, label: str) -> AnswerText:
+    def _colours(self, label: str) -> PhotoText:
         present = self.having(label)
         colours = {k: self.facts[k].labels[label].colour for k in present}
-        text = AnswerText()
+        text = PhotoText()
         if len(set(colours.values())) == 1:
             self._alike(text, label, present)
         else:
@@ -161,7 +160,7 @@ class _Composer(Asker):
         absent(text, label, [k for k in self.all if k not in present])
         return text
 
-    def _alike(self, text: AnswerText, label: str, images: Sequence[int]) -> None:
+    def _alike(self, text: PhotoText, label: str, images: Sequence[int]) -> None:
         join(text, [the(label, k) for k in images])
         colour = self.facts[images[0]].labels[label].colour
         text.say(f" are {'both' if len(images) == 2 else 'all'} {colour}")
@@ -174,11 +173,13 @@ class _Composer(Asker):
         if label is None:
             return None
         colours = [facts.labels[label].colour for facts in self.facts]
-        text = AnswerText()
+        text = PhotoText()
         if len(self.facts) == 2:
             template = "same_colour_pair"
-            text.say("Yes, " if colours[0] == colours[1] else "No, ")
-            text = append(text, self._colours(label), capital=False)
+            answer = self._colours(label)
+            # After "Yes, " the sentence goes on: its first letter loses the capital, the offsets stay.
+            answer.text = answer.text[0].lower() + answer.text[1:]
+            text.say("Yes, " if colours[0] == colours[1] else "No, ").extend(answer)
         else:
             template = "same_colour_three"
             pair = [k for k in self.all if colours.count(colours[k]) == 2]
@@ -204,7 +205,7 @@ class _Composer(Asker):
         rest = sorted(order[1:])
         comparative = "darker" if darker else "lighter"
         template = comparative if len(order) == 2 else ("darkest" if darker else "lightest")
-        text = AnswerText()
+        text = PhotoText()
         the(label, order[0])(text, capital=True)
         text.say(f" {be(label)} {comparative} than ")
         join(text, [the(label, k) for k in rest], capital=False)
@@ -229,9 +230,9 @@ class _Composer(Asker):
         return self._colour_answer(label, k, self.question("colour_of", label, k), "colour_of")
 
     def _colour_answer(self, label: str, k: int, question: str, template: str) -> _Made:
-        text = AnswerText()
+        text = PhotoText()
         if self.facts[k].has(label):
-            text.say("The ").ground(label, k)
+            text.say("The ").ground(label, k, label)
             text.say(f" of the person in image {k + 1} {be(label)} {self.facts[k].labels[label].colour}.")
         else:
             absent(text, label, [k])
@@ -252,9 +253,9 @@ class _Composer(Asker):
     def _mask_answer(
         self, label: str, k: int, question: str, template: str, whose: str = "the person"
     ) -> _Made:
-        text = AnswerText()
+        text = PhotoText()
         if self.facts[k].has(label):
-            text.say(f"Here {be(label)} the ").ground(label, k)
+            text.say(f"Here {be(label)} the ").ground(label, k, label)
             text.say(f" in image {k + 1}." if label == "person" else f" of {whose} in image {k + 1}.")
         else:
             absent(text, label, [k])
@@ -269,7 +270,7 @@ class _Composer(Asker):
             return self._mask_answer(
                 "person", k, self.question("find_person_single", k=k), "find_person_single"
             )
-        text = AnswerText().say("Here are ")
+        text = PhotoText().say("Here are ")
         join(text, [the("person", k) for k in self.all], capital=False)
         text.say(".")
         made = exchange(self.question("find_person"), text, "location", "find_person", needs_images=False)
@@ -284,7 +285,7 @@ class _Composer(Asker):
         listed = [label for label in LISTED if facts.has(label)][:4]
         if not listed or any(label in facts.uncertain for label in LISTED):
             return None
-        text = AnswerText().say(f"The person in image {k + 1} wears ")
+        text = PhotoText().say(f"The person in image {k + 1} wears ")
         join(text, [worn(label, k) for label in listed], capital=False)
         text.say(".")
         return _Made(exchange(question, text, "presence", template), "", (k,), "list")
@@ -310,7 +311,7 @@ class _Composer(Asker):
         question = self.question("then_colour", before.label)
         if len(before.images) == 1:
             return self._colour_answer(before.label, before.images[0], question, "then_colour")
-        text = AnswerText()
+        text = PhotoText()
         colours = [self.facts[k].labels[before.label].colour for k in before.images]
         if len(set(colours)) == 1:
             self._alike(text, before.label, before.images)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from segue.data.language.image_names import IMAGE_NAMES, image_name
 from segue.mini.photos.facts import PhotoFacts
 from segue.mini.photos.labels import LABELS, PLURAL_RAW, indefinite
-from segue.mini.photos.wordings import IMAGE_WORDS, ORDINALS, WORDINGS
+from segue.mini.photos.wordings import WORDINGS
 
 
 class Asker:
@@ -33,7 +34,7 @@ class Asker:
         return list(weights)[-1]
 
     def image_words(self, image_index: int) -> str:
-        return self.pick(IMAGE_WORDS).format(n=image_index + 1, nth=ORDINALS[image_index])
+        return image_name(self.pick(IMAGE_NAMES), image_index)
 
     def word(self, label: str, image_index: int | None = None) -> str:
         """What a question calls a label: mostly its name, else a synonym or the raw name in that photo."""

@@ -189,14 +189,3 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Can you mark the person too?",
     ),
 }
-
-IMAGE_WORDS: tuple[str, ...] = (
-    "image {n}",
-    "image {n}",
-    "image {n}",
-    "photo {n}",
-    "picture {n}",
-    "the {nth} image",
-    "the {nth} photo",
-)
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")

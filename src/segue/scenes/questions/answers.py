@@ -1,40 +1,20 @@
-"""The records of one exchange, and the writer that keeps every phrase's exact place in the answer."""
+"""Records of one exchange, and the answer as the templates write it: strings and mentions of things."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from segue.data.language.grounded_text import GroundedSpan, GroundedText
 from segue.scenes.questions.facts import Thing
 
 
 @dataclass(frozen=True)
-class AnswerSpan:
-    """A grounded phrase: ``answer[start:end]`` names one object, or one part of it, in one image."""
+class Referent:
+    """An object of a scene, or one part of it, by its place in the scene."""
 
-    start: int
-    end: int
-    image_index: int
     object_index: int
     part: str | None
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One question with its only right answer.
-
-    ``needs_images`` is true when at least one phrase of the answer (its colour or its kind) was not yet given
-    in the question or in the turns before, so that a reader who sees no image cannot know it.
-    """
-
-    question: str
-    answer: str
-    spans: tuple[AnswerSpan, ...]
-    kind: str
-    level: str
-    needs_images: bool
-    template: str
-    is_follow_up: bool
 
 
 @dataclass(frozen=True)
@@ -56,45 +36,55 @@ class Mention:
         return last.endswith("s") and not last.endswith("ss")
 
     @property
+    def referent(self) -> Referent:
+        return Referent(self.thing.object_index, self.part)
+
+    @property
     def indefinite(self) -> str:
         """The article before the phrase: "a ", "an " or, for a plural, none."""
         return "" if self.is_plural else "an " if self.phrase[0] in "aeiou" else "a "
 
 
-class Answer:
-    """Writes an answer piece by piece: strings are text, mentions become grounded phrases.
+@dataclass(frozen=True)
+class Exchange:
+    """One question with its only right answer.
+
+    ``needs_images`` is true when at least one phrase of the answer (its colour or its kind) was not yet given
+    in the question or in the turns before, so that a reader who sees no image cannot know it.
+    """
+
+    question: str
+    answer: str
+    spans: tuple[GroundedSpan[Referent], ...]
+    kind: str
+    level: str
+    needs_images: bool
+    template: str
+    is_follow_up: bool
+
+
+class Answer(GroundedText[Mention]):
+    """Grounded text that is written in strings and mentions: strings are text, mentions grounded phrases.
 
     ``Answer("In image 1, the ", Mention(mug), " would do.")``
     """
 
     def __init__(self, *pieces: str | Mention) -> None:
-        self.text = ""
-        self.mentions: list[Mention] = []
-        self.spans: list[AnswerSpan] = []
+        super().__init__()
         self.add(*pieces)
+
+    @property
+    def mentions(self) -> list[Mention]:
+        """Everything that is named, in the order of the text."""
+        return [span.payload for span in self.spans]
 
     def add(self, *pieces: str | Mention) -> Answer:
         """Append text and grounded phrases."""
         for piece in pieces:
             if isinstance(piece, str):
-                self.text += piece
-                continue
-            start, thing = len(self.text), piece.thing
-            self.text += piece.phrase
-            self.mentions.append(piece)
-            self.spans.append(
-                AnswerSpan(start, len(self.text), thing.image_index, thing.object_index, piece.part)
-            )
-        return self
-
-    def extend(self, other: Answer) -> Answer:
-        """Append another answer, its spans shifted."""
-        offset = len(self.text)
-        self.text += other.text
-        self.mentions += other.mentions
-        self.spans += [
-            replace(span, start=span.start + offset, end=span.end + offset) for span in other.spans
-        ]
+                self.say(piece)
+            else:
+                self.ground(piece.phrase, piece.thing.image_index, piece)
         return self
 
     def add_list(self, mentions: Sequence[Mention], *, article: str = "the ") -> Answer:

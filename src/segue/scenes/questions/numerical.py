@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segue.data.language.english import number
 from segue.scenes.kinds import COLOURS, KINDS
 from segue.scenes.questions.answers import Answer, Draft, Mention
 from segue.scenes.questions.facts import VAGUE_PARTS, Facts, Thing
@@ -9,7 +10,7 @@ from segue.scenes.questions.functional import ABSENT_SHARE, commoner, scope, thi
 from segue.scenes.questions.registry import opening
 from segue.scenes.questions.replies import agree, in_one, mentions, part_name
 from segue.scenes.questions.topics import resolve
-from segue.scenes.questions.wording import Speaker, is_plural_part, number
+from segue.scenes.questions.wording import Speaker, is_plural_part
 
 ASKABLE_PARTS = tuple(dict.fromkeys(p for kind in KINDS.values() for p in kind.parts if p not in VAGUE_PARTS))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segue.data.language.english import number
 from segue.scenes.questions.answers import Draft, Mention
 from segue.scenes.questions.facts import Facts
 from segue.scenes.questions.followups import focus, named_things, pronouns
@@ -9,7 +10,7 @@ from segue.scenes.questions.registry import follow_up
 from segue.scenes.questions.replies import PLURAL_KINDS, in_one, mentions
 from segue.scenes.questions.spatial import part_slots
 from segue.scenes.questions.topics import resolve
-from segue.scenes.questions.wording import Speaker, be, number
+from segue.scenes.questions.wording import Speaker, be
 
 
 @follow_up("comparison", "object", 1.0)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from segue.data.language.english import number
 from segue.scenes.kinds import KINDS, SHARED
 from segue.scenes.questions.answers import Answer, Mention
 from segue.scenes.questions.facts import AREA_RATIO, Facts, Thing, extreme, largest, smallest
 from segue.scenes.questions.replies import in_each, mentions, no_such
-from segue.scenes.questions.wording import be, is_plural_part, number
+from segue.scenes.questions.wording import be, is_plural_part
 
 Found = list[Mention] | None
 NOTHING = "There is nothing for that"

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 
-NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+from segue.data.language import english
+
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _UNSEEN = "~"
 
@@ -73,9 +72,9 @@ class Speaker:
             f"{self.noun} {number}",
             f"{self.noun} {number}",
             f"{self.noun} {number}",
-            f"the {_ORDINALS[image_index]} {self.noun}",
-            f"the {_ORDINALS[image_index]} {self.noun}",
-            f"{self.noun} {NUMBER_WORDS[number]}",
+            f"the {english.ordinal(number)} {self.noun}",
+            f"the {english.ordinal(number)} {self.noun}",
+            f"{self.noun} {english.number(number)}",
         ]
         if number == num_images and num_images > 1:
             names.append(f"the last {self.noun}")
@@ -104,7 +103,7 @@ class Speaker:
             return self.in_image(0, 1)
         return self.pick(
             f"in all [the |]{noun}s",
-            f"in the {NUMBER_WORDS[num_images]} {noun}s",
+            f"in the {english.number(num_images)} {noun}s",
             f"across [all |]the {noun}s",
             f"in the {noun}s [together|altogether|in total]",
             "altogether",
@@ -123,7 +122,7 @@ class Speaker:
             else self.pick(
                 f"in the {self.noun}s",
                 f"in these {self.noun}s",
-                f"in the {NUMBER_WORDS[num_images]} {self.noun}s",
+                f"in the {english.number(num_images)} {self.noun}s",
             )
         )
 
@@ -178,18 +177,6 @@ def be(plural: bool) -> str:
     return "are" if plural else "is"
 
 
-def number(count: int) -> str:
-    """Write a small number as a word: 2 -> "two", 0 -> "no"."""
-    return NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else str(count)
-
-
-def enumerate_words(words: Sequence[str]) -> str:
-    """Join words as English does: "a", "a and b", "a, b and c"."""
-    if len(words) <= 1:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 def counted_images(num_images: int) -> str:
     """Say "both images" for two and "all three images" for three."""
-    return "both images" if num_images == 2 else f"all {number(num_images)} images"
+    return "both images" if num_images == 2 else f"all {english.number(num_images)} images"

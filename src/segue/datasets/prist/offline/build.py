@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from segue.data.formats.annotations import AnnotatedImage
-from segue.data.language.grounded_text import GroundedText
+from segue.data.language.grounded_text import RegionText
 from segue.datasets.generation.ledger import Ledger
 from segue.datasets.generation.output import held
 from segue.datasets.generation.problems import UnusableReplyError
@@ -186,13 +186,13 @@ def _conversation(
     )
 
 
-def _spans(answer: GroundedText, rids: dict[str, str]) -> tuple[Span, ...]:
+def _spans(answer: RegionText, rids: dict[str, str]) -> tuple[Span, ...]:
     """The spans of an answer; regions that are named for the first time get the next rid."""
     spans = []
     for span in answer.spans:
-        for region in span.regions:
+        for region in span.payload:
             rids.setdefault(region.rid, f"r{len(rids) + 1}")
-        own = [rids[region.rid] for region in span.regions]
+        own = [rids[region.rid] for region in span.payload]
         spans.append(Span(start=span.start, end=span.end, rids=own))
     return tuple(spans)
 

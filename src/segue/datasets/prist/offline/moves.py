@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from segue.data.language import english
-from segue.data.language.grounded_text import GroundedText
+from segue.data.language.grounded_text import RegionText
 from segue.datasets.prist.offline import wordings as w
 from segue.datasets.prist.offline.clues import clues_for
 from segue.datasets.prist.offline.facts import CLEAR, Entity
@@ -42,7 +42,7 @@ class Moves(Telling):
         unnamed = w.PART_UNNAMED if entity.owner is not None else w.MOVED_UNNAMED
         unnamed = w.OTHER_UNNAMED if step == "other" else unnamed
         if self.rng.random() < UNNAMED_SHARE:
-            answer = GroundedText().say(self.pick(unnamed))
+            answer = RegionText().say(self.pick(unnamed))
         else:
             answer = self._listing(forms, [entity])
         self._add(question, answer, step)
@@ -121,7 +121,7 @@ class Moves(Telling):
         self.used.add("colour")
         answer = self.pick(w.COLOUR).format(colour=self.one.colour, **self._it())
         return self._add(
-            self.pick(w.ASK_COLOUR).format(**self._it()), GroundedText().say(as_sentence(answer)), "colour"
+            self.pick(w.ASK_COLOUR).format(**self._it()), RegionText().say(as_sentence(answer)), "colour"
         )
 
     def _side(self) -> bool:
@@ -130,7 +130,7 @@ class Moves(Telling):
         self.used.add("side")
         side = "left" if self.one.center[0] < 0.5 else "right"
         answer = self.pick(w.SIDE).format(side=side, **self._it())
-        return self._add(self.pick(w.ASK_SIDE).format(**self._it()), GroundedText().say(answer), "side")
+        return self._add(self.pick(w.ASK_SIDE).format(**self._it()), RegionText().say(answer), "side")
 
     def _largest(self) -> bool:
         others = [e.area for e in self.facts.objects if e is not self.one]
@@ -144,7 +144,7 @@ class Moves(Telling):
             return False
         self.used.add("largest")
         answer = self.pick(forms).format(s="" if self.one.is_plural else "s", **self._it())
-        return self._add(self.pick(w.ASK_LARGEST).format(**self._it()), GroundedText().say(answer), "largest")
+        return self._add(self.pick(w.ASK_LARGEST).format(**self._it()), RegionText().say(answer), "largest")
 
     def _others(self) -> bool:
         noun = self.one.noun
@@ -156,7 +156,7 @@ class Moves(Telling):
         forms = w.ASK_OTHERS[:1] if count == 1 else w.ASK_OTHERS
         question = self.pick(forms).format(x=noun, xs=english.plural(noun), **self._it())
         answer = self.pick(w.ONLY_ONE if count == 1 else w.THERE_ARE).format(n=english.number(count))
-        return self._add(question, GroundedText().say(as_sentence(answer)), "others")
+        return self._add(question, RegionText().say(as_sentence(answer)), "others")
 
     def _visible_parts(self) -> bool:
         parts = () if self.one.owner is not None else self.facts.parts_of(self.one)
@@ -164,8 +164,8 @@ class Moves(Telling):
         if not 1 < len(parts) <= MOST_LISTED or len(set(names)) < len(names) or "parts" in self.used:
             return False
         self.used.add("parts")
-        answer = GroundedText()
+        answer = RegionText()
         before, _, after = self.pick(w.PARTS).partition("{list}")
         answer.say(before).join([self._grounder(answer, "the ", p.noun, [p]) for p in parts]).say(after)
-        answer.text = as_sentence(answer.text)
+        answer.capitalize()
         return self._add(self.pick(w.ASK_PARTS).format(**self._it()), answer, "parts")

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 
 from segue.data.language import english
-from segue.data.language.grounded_text import GroundedText
+from segue.data.language.grounded_text import RegionText
 from segue.datasets.prist.offline import wordings as w
 from segue.datasets.prist.offline.clues import Clue, clues_for
 from segue.datasets.prist.offline.facts import Entity, PictureFacts
@@ -86,7 +86,7 @@ class _Composer(Moves):
     def _ask_absent(self) -> None:
         noun = self.rng.choice(self.absent)
         a_x = noun if not english.is_countable(noun) else f"{english.article(noun)} {noun}"
-        answer = GroundedText().say(self.pick(w.ABSENT).format(x=noun))
+        answer = RegionText().say(self.pick(w.ABSENT).format(x=noun))
         self._add(self.pick(w.ASK_ABSENT).format(a_x=a_x), answer, "absent")
 
     def _ask_several(self, target: Entity, same: Sequence[Entity]) -> bool:
@@ -143,15 +143,15 @@ class _Composer(Moves):
         said = f"Only one of them {clue.one}" if len(kept) == 1 else f"Some of them {clue.many}"
         self.talk.thoughts.append(f"{said}: {self._plain(kept)}.")
 
-    def _left(self, kept: Sequence[Entity]) -> GroundedText:
+    def _left(self, kept: Sequence[Entity]) -> RegionText:
         """The answer to a clue."""
         if len(kept) == 1:
             if self.rng.random() < UNNAMED_SHARE:
-                return GroundedText().say(self.pick(w.LEFT_ONE_UNNAMED))
+                return RegionText().say(self.pick(w.LEFT_ONE_UNNAMED))
             return self._listing(w.LEFT_ONE, kept)
         n = english.number(len(kept))
         if len(kept) > MOST_LISTED or self.rng.random() < 0.3:
-            return GroundedText().say(as_sentence(self.pick(w.LEFT_COUNT).format(n=n)))
+            return RegionText().say(as_sentence(self.pick(w.LEFT_COUNT).format(n=n)))
         return self._listing(w.LEFT_SEVERAL, kept, {"n": n})
 
     def _ask_none(self) -> bool:
@@ -162,5 +162,5 @@ class _Composer(Moves):
         if not missing or len(self.current) == len(self.facts.objects):
             return False
         colour = self.rng.choice(missing)
-        answer = GroundedText().say(self.pick(w.NONE).format(colour=colour))
+        answer = RegionText().say(self.pick(w.NONE).format(colour=colour))
         return self._add(self.pick(w.ASK_NONE).format(colour=colour), answer, "none of them")

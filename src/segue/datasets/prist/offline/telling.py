@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from segue.data.language import english
-from segue.data.language.grounded_text import GroundedText
+from segue.data.language.grounded_text import RegionText
 from segue.datasets.prist.offline.facts import Entity, PictureFacts
 from segue.datasets.prist.rules import words_of
 
@@ -23,7 +23,7 @@ class Exchange:
     """A question, its answer with the regions that it names, and which step it is."""
 
     question: str
-    answer: GroundedText
+    answer: RegionText
     step: str
 
 
@@ -81,7 +81,7 @@ class Telling:
         """One of several wordings."""
         return self.rng.choice(options)
 
-    def _add(self, question: str, answer: GroundedText, step: str) -> bool:
+    def _add(self, question: str, answer: RegionText, step: str) -> bool:
         self.talk.exchanges.append(Exchange(self._typed(as_sentence(question)), answer, step))
         return True
 
@@ -98,18 +98,17 @@ class Telling:
         fields: Mapping[str, str] | None = None,
         *,
         definite: bool = True,
-    ) -> GroundedText:
+    ) -> RegionText:
         """A sentence with a list of things in it, each grounded."""
         known = dict(fields or {})
         before, has_list, after = self.pick(forms).partition("{list}")
-        text = GroundedText().say(before.format(**known))
+        text = RegionText().say(before.format(**known))
         if has_list:
             text.join(self._pieces(text, entities, definite)).say(after.format(**known))
-        text.text = as_sentence(text.text)
-        return text
+        return text.capitalize()
 
     def _pieces(
-        self, text: GroundedText, entities: Sequence[Entity], definite: bool
+        self, text: RegionText, entities: Sequence[Entity], definite: bool
     ) -> list[Callable[[], object]]:
         """How each is named: "the red mug", "a red mug", or "two mugs" where they cannot be told apart."""
         groups: dict[str, list[Entity]] = {}
@@ -129,12 +128,12 @@ class Telling:
         return pieces
 
     def _grounder(
-        self, text: GroundedText, lead: str, name: str, group: Sequence[Entity]
+        self, text: RegionText, lead: str, name: str, group: Sequence[Entity]
     ) -> Callable[[], object]:
-        return lambda: text.say(lead).ground(name, 0, [entity.region for entity in group])
+        return lambda: text.say(lead).ground(name, 0, tuple(entity.region for entity in group))
 
     def _plain(self, entities: Sequence[Entity]) -> str:
-        text = GroundedText()
+        text = RegionText()
         return text.join(self._pieces(text, entities, definite=True)).text
 
     def _it(self) -> dict[str, str]:
