@@ -43,7 +43,6 @@ HEIGHTS = {
 }
 # (importer, imported): imports that go upward or close a circle today.
 KNOWN: set[tuple[str, str]] = {
-    ("segue.data.own.wordings", "segue.mini.photos.wordings"),
     ("segue.data.sources.generic", "segue.scenes.build"),
     ("segue.data.sources.generic", "segue.scenes.kinds"),
     ("segue.inference.session", "segue.agent.address"),
