@@ -117,9 +117,9 @@ def test_a_failed_turn_leaves_the_session_as_it_was(chat_server: ChatServer) -> 
     assert session.history == ()
 
 
-def test_told_turns_are_context_without_boxes(chat_server: ChatServer) -> None:
+def test_added_turns_are_context_without_boxes(chat_server: ChatServer) -> None:
     session = session_of(chat_server, says(GOOD))
-    session.tell("What is there?", "A <p> mug </p> [SEG] (IMAGE1).")
+    session.add_turn("What is there?", "A <p> mug </p> [SEG] (IMAGE1).")
     session.ask("Which is larger?")
     assert chat_server.texts()[4:] == ["What is there?", "A mug.", "Which is larger?"]
 

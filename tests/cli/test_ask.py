@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from segue.cli import main
-from segue.inference.report import AnswerFile
+from segue.inference.answer_file import AnswerFile
 from tiny_model import ANSWER, TEXT, picture
 
 

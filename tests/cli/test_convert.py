@@ -20,7 +20,7 @@ from transformers import (
 
 from official import LLAMA_7B, SAM_HUGE, clip_shapes, llama_config, official_shapes, write_tokenizer
 from segue.cli import main
-from segue.inference.report import AnswerFile
+from segue.inference.answer_file import AnswerFile
 from tiny_model import ANSWER, QUESTIONS, TEXT, picture
 
 SAM = SAM_HUGE | {

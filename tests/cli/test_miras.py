@@ -11,7 +11,7 @@ import torch
 
 import segue
 from segue.cli import main
-from segue.inference.report import AnswerFile
+from segue.inference.answer_file import AnswerFile
 from tiny_model import QUESTIONS, picture
 
 ANSWER = "The [OBJ]red mug[SEG] (IMAGE1) is larger than the [OBJ]lamp[SEG] (IMAGE2)."

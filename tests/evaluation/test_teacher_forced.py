@@ -1,4 +1,4 @@
-"""Told masks: an oracle's masks score one, in text order and at the images' size; nothing to draw is told."""
+"""Teacher forcing: an oracle's masks score one, in text order and at the size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from segue import masks
 from segue.errors import InputError
-from segue.evaluation.teacher_forced import told_ious, told_masks_score
+from segue.evaluation.teacher_forced import teacher_forced_ious, teacher_forced_score
 from segue.models.losses import shrink_masks
 from segue.records import Conversation, ImageRef, Region, Span, Turn
 
@@ -44,7 +44,7 @@ def conversation(*answers: str) -> Conversation:
             Turn(role="assistant", text=name, spans=[Span(start=0, end=len(name), rids=[name])]),
         ]
     return Conversation(
-        id="told",
+        id="forced",
         task="photos",
         split="val",
         images=[
@@ -66,7 +66,7 @@ def conversation(*answers: str) -> Conversation:
 
 
 def oracle(bundle: Any, names: list[str]) -> Any:
-    """A model that draws these masks, whatever it is told."""
+    """A model that draws these masks, whatever it is fed."""
     side = bundle.processor.sam_stream.size
     drawn = []
     for name in names:
@@ -83,26 +83,26 @@ def oracle(bundle: Any, names: list[str]) -> Any:
 
 def test_right_masks_score_one_over_all_turns(tiny_bundle: Any, folder: Path) -> None:
     names = ["lid", "mug", "cup"]
-    ious = told_ious(oracle(tiny_bundle, names), conversation(*names), folder)
+    ious = teacher_forced_ious(oracle(tiny_bundle, names), conversation(*names), folder)
     assert len(ious) == 3
     assert min(ious) > 0.85, "the grid of the square is coarser than the images"
 
 
 def test_another_order_scores_nothing(tiny_bundle: Any, folder: Path) -> None:
     model = oracle(tiny_bundle, ["lid", "cup"])
-    score = told_masks_score(model, [conversation("lid", "cup"), conversation("lid", "cup")], folder)
+    score = teacher_forced_score(model, [conversation("lid", "cup"), conversation("lid", "cup")], folder)
     assert score["masks"] == 4
     assert score["recall_at_50"] == 1.0
     swapped = oracle(tiny_bundle, ["cup", "lid"])
-    assert told_masks_score(swapped, [conversation("lid", "cup")], folder)["mean_iou"] < 0.1
+    assert teacher_forced_score(swapped, [conversation("lid", "cup")], folder)["mean_iou"] < 0.1
 
 
 def test_a_real_model_draws_one_mask_for_each_seg(tiny_bundle: Any, folder: Path) -> None:
-    ious = told_ious(tiny_bundle, conversation("mug", "lid"), folder)
+    ious = teacher_forced_ious(tiny_bundle, conversation("mug", "lid"), folder)
     assert len(ious) == 2
     assert all(0 <= iou <= 1 for iou in ious)
 
 
 def test_nothing_to_score_is_told(tiny_bundle: Any, folder: Path) -> None:
     with pytest.raises(InputError, match="no masks"):
-        told_masks_score(tiny_bundle, [], folder)
+        teacher_forced_score(tiny_bundle, [], folder)

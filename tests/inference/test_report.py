@@ -14,7 +14,8 @@ from PIL import Image
 from segue import masks
 from segue.errors import InputError
 from segue.inference.answer import SessionAnswer
-from segue.inference.report import AnswerFile, answer_schema, render_html, write_answer
+from segue.inference.answer_file import AnswerFile, answer_schema
+from segue.inference.report import render_html, write_answer
 from segue.inference.visualize import PALETTE
 from segue.protocol import Reason, Unplaced
 from segue.records import Grounding

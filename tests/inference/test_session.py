@@ -117,7 +117,7 @@ def test_later_questions_see_earlier_turns(tiny_model: LoadedModel, monkeypatch:
     monkeypatch.setattr(tiny_model.processor, "encode_turns", spy)
     session = tiny_model.session([picture(), picture(shade=200)])
     session.ask("Which is larger?")
-    session.tell("What is there?", "A <p> lamp </p> [SEG] (IMAGE2).")
+    session.add_turn("What is there?", "A <p> lamp </p> [SEG] (IMAGE2).")
     session.ask("And the other one?")
     assert seen[-1] == [
         ("user", "Which is larger?"),

@@ -44,8 +44,17 @@ def test_means_over_nothing_are_undefined() -> None:
 
 def test_means() -> None:
     assert mean_iou([1.0, 0.0, 0.5]) == pytest.approx(0.5)
-    assert recall_at([0.5, 0.49, 1.0, 0.0]) == pytest.approx(0.5)
+    assert recall_at([0.51, 0.49, 1.0, 0.0]) == pytest.approx(0.5)
     assert cumulative_iou([(1, 2), (9, 18), (0, 5)]) == pytest.approx(10 / 25)
+
+
+def test_an_iou_at_the_threshold() -> None:
+    half = iou(np.array([[True, True]]), np.array([[True, False]]))
+    assert half == 0.5
+    # PRIMA appendix B asks for more than 0.5; P@0.5 of referring segmentation for at least that.
+    assert recall_at([half]) == 0.0
+    assert recall_at([half], inclusive=True) == 1.0
+    assert recall_at([np.nextafter(0.5, 1)]) == 1.0
 
 
 def test_different_sizes_are_refused_with_both_sizes() -> None:
@@ -70,7 +79,14 @@ def test_union_and_intersection_add_up(a: np.ndarray, b: np.ndarray) -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1), st.floats(0, 1))
 def test_recall_falls_with_the_threshold(ious: list[float], threshold: float) -> None:
-    low, high = recall_at(ious, 0.0), recall_at(ious, threshold)
-    assert low == 1.0
+    low, high, at = (
+        recall_at(ious, 0.0),
+        recall_at(ious, threshold),
+        recall_at(ious, threshold, inclusive=True),
+    )
+    assert low is not None
     assert high is not None
+    assert at is not None
     assert high <= low
+    assert high <= at
+    assert recall_at(ious, 0.0, inclusive=True) == 1.0

@@ -11,12 +11,12 @@ from segue.protocol import (
     TAG_LITERALS,
     MarkedSpan,
     Reason,
+    as_past_turn,
     contains_tag,
     escape_user_text,
     opening,
     parse,
     render,
-    replay,
 )
 
 pieces = st.one_of(
@@ -105,9 +105,9 @@ def test_parsing_never_raises_and_counts_every_seg(markup: str, num_images: int,
     assert parsed.num_segs == markup.count("[SEG]")
     ordinals = [g.seg_ordinal for g in parsed.groundings] + [u.seg_ordinal for u in parsed.unplaced]
     assert sorted(ordinals) == list(range(parsed.num_segs))
-    again = replay(markup, num_images, "miras")
+    again = as_past_turn(markup, num_images, "miras")
     assert parse(again, num_images, "miras").text == parsed.text
-    assert replay(again, num_images, "miras") == again
+    assert as_past_turn(again, num_images, "miras") == again
 
 
 @settings(max_examples=60)

@@ -85,7 +85,7 @@ def ask_in_turn(bundle: LoadedModel, folder: Path, conversation: Conversation) -
     *history, last = [k for k, turn in enumerate(conversation.turns) if turn.role == "user"]
     for place in history:
         markup, _ = grounded_markup(conversation, place + 1, bundle.processor.dialect)
-        session.tell(conversation.turns[place].text, markup)
+        session.add_turn(conversation.turns[place].text, markup)
     session.ask(conversation.turns[last].text, max_new_tokens=2)
     assert len(session.history) == len(history) + 1
 

@@ -16,7 +16,7 @@ import transformers
 
 import segue
 from segue.errors import InputError
-from segue.evaluation.run_conversation import History, TurnResult, image_paths, replay
+from segue.evaluation.run_conversation import History, TurnResult, image_paths, run_conversation
 from segue.evaluation.scores import summarise
 from segue.files import make_folder
 from segue.inference.inputs import MAX_NEW_TOKENS
@@ -37,7 +37,7 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Replay conversations through sessions and write `metrics.json` and `predictions.jsonl`.
+    """Run conversations through sessions and write `metrics.json` and `predictions.jsonl`.
 
     Failed questions and unreadable images count as zero; none is skipped. With `shuffle_images` the images of
     other conversations are shown in place of each conversation's own: what a model still scores then, it
@@ -86,7 +86,7 @@ def evaluate(
     results: list[TurnResult] = []
     with (out / "predictions.jsonl").open("w", encoding="utf-8") as predictions:
         for done, (conversation, images) in enumerate(zip(chosen, shown, strict=True), start=1):
-            turns = replay(
+            turns = run_conversation(
                 bundle,
                 conversation,
                 images,

@@ -16,6 +16,7 @@ from segue import masks
 from segue.errors import InputError
 from segue.evaluation.run_conversation import Target, targets_of
 from segue.masks import Mask
+from segue.metrics import recall_at
 from segue.records import Conversation, read_jsonl
 
 GRID = 128
@@ -55,7 +56,7 @@ def drawn(mean: np.ndarray, hw: tuple[int, int]) -> Mask:
 
 
 def mean_mask_score(train: Iterable[Conversation], test: Iterable[Conversation]) -> dict[str, Any]:
-    """Mean IoU and recall of the baseline, which is told every phrase and its image.
+    """Mean IoU and recall of the baseline, which is given every phrase and its image.
 
     Args:
         train: their masks are averaged.
@@ -81,7 +82,7 @@ def mean_mask_score(train: Iterable[Conversation], test: Iterable[Conversation])
         ious.append(masks.iou(drawn(means[t.phrase], hw), t.mask) if t.phrase in means else 0.0)
     return {
         "mean_iou": float(np.mean(ious)),
-        "recall_at_50": float(np.mean([iou > 0.5 for iou in ious])),
+        "recall_at_50": recall_at(ious),
         "masks": len(ious),
         "phrases_known": len(means),
     }

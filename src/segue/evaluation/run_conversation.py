@@ -106,7 +106,7 @@ def targets_of(conversation: Conversation, turn_index: int) -> list[Target]:
     return targets
 
 
-def replay(
+def run_conversation(
     bundle: LoadedModel,
     conversation: Conversation,
     images: Sequence[ImageSource],
@@ -115,7 +115,7 @@ def replay(
     score_masks: bool = True,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> list[TurnResult]:
-    """Ask every question of a record in one session, answers generated freely.
+    """Ask every question of a record in one session; its answers are generated freely.
 
     A question that fails is scored as an empty answer and is not part of the later questions' history; images
     that cannot be opened fail every question. Nothing is skipped.
@@ -149,7 +149,7 @@ def replay(
         if history == "truth":
             if answer is not None:
                 session.undo()
-            session.tell(question, grounded_markup(conversation, turn_index)[0])
+            session.add_turn(question, grounded_markup(conversation, turn_index)[0])
     return results
 
 

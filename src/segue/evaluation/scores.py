@@ -15,7 +15,7 @@ def summarise(results: Sequence[TurnResult], *, masks_scored: bool = True) -> di
     """All numbers over a set of turns, with their breakdowns.
 
     - `mean_iou`: mean IoU over all masks that the records' answers name; one that no prediction with the same
-      image and the same normalised phrase was matched to counts 0. `recall_at_50`: share of them with IoU >=
+      image and the same normalised phrase was matched to counts 0. `recall_at_50`: share of them with IoU >
       0.5. `cumulative_iou`: summed intersections over summed unions of the same pairs.
     - `phrase_f1`: micro F1 over `(image, phrase)` pairs of all turns; `phrase_f1_image_dependent`: over the
       turns whose meta says that the images are needed to answer. `exact_match`: share of turns with all pairs
@@ -61,7 +61,7 @@ def _numbers(results: Sequence[TurnResult], masks_scored: bool) -> dict[str, Any
     right, considered = (sum(r.id_hits[k] for r in results) for k in (0, 1))
     return {
         "mean_iou": mean_iou(ious) if masks_scored else None,
-        "recall_at_50": recall_at(ious, 0.5) if masks_scored else None,
+        "recall_at_50": recall_at(ious) if masks_scored else None,
         "cumulative_iou": cumulative_iou([o for r in results for o in r.overlaps]) if masks_scored else None,
         "phrase_f1": _phrase_f1(results),
         "image_id_accuracy": right / considered if considered else None,

@@ -1,7 +1,7 @@
-"""How well a model draws what it is told to: it is fed the records' own answers, and adds the masks.
+"""Teacher-forced segmentation: a model is fed the records' own answers, and draws their masks.
 
-Beside free generation this tells masks from words, and the mean-mask baseline compares with it alone:
-both are told which phrase is meant and in which image.
+Beside free generation this tells masks from words, and it alone compares with the mean-mask baseline: both
+are given which phrase is meant, and in which image.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from segue.errors import InputError
 from segue.evaluation.run_conversation import targets_of
 from segue.images import load_image
 from segue.inference.session import LoadedModel, load
+from segue.metrics import recall_at
 from segue.records import Conversation, grounded_markup, read_jsonl
 
 
 @torch.no_grad()
-def told_ious(model: LoadedModel, conversation: Conversation, root: Path) -> list[float]:
+def teacher_forced_ious(model: LoadedModel, conversation: Conversation, root: Path) -> list[float]:
     """IoU of every mask of a conversation's answers, in text order; what shares a `[SEG]` is one mask.
 
     Raises:
@@ -55,7 +56,9 @@ def told_ious(model: LoadedModel, conversation: Conversation, root: Path) -> lis
     return [masks.iou(mask, target.mask) for (mask, _), target in zip(drawn, targets, strict=True)]
 
 
-def told_masks_score(model: LoadedModel, conversations: Sequence[Conversation], root: Path) -> dict[str, Any]:
+def teacher_forced_score(
+    model: LoadedModel, conversations: Sequence[Conversation], root: Path
+) -> dict[str, Any]:
     """Mean IoU and recall at 0.5 over all masks.
 
     Args:
@@ -64,33 +67,33 @@ def told_masks_score(model: LoadedModel, conversations: Sequence[Conversation], 
     Raises:
         InputError: nothing to score.
 
-    Source: ours; often called teacher-forced segmentation.
+    Source: ours.
     """
-    found = [told_ious(model, c, root) for c in tqdm(conversations, desc="drawing", leave=False)]
+    found = [teacher_forced_ious(model, c, root) for c in tqdm(conversations, desc="drawing", leave=False)]
     ious = [iou for some in found for iou in some]
     if not ious:
         raise InputError(
             "no masks to score",
             expected="answers with grounded phrases",
             found="none",
-            where="told_masks_score",
+            where="teacher_forced_score",
             fix="give records whose answers name regions",
         )
     return {
         "mean_iou": float(np.mean(ious)),
-        "recall_at_50": float(np.mean([iou > 0.5 for iou in ious])),
+        "recall_at_50": recall_at(ious),
         "masks": len(ious),
     }
 
 
 def main() -> None:
     """`python -m segue.evaluation.teacher_forced --model MODEL --data FILE.jsonl`."""
-    parser = argparse.ArgumentParser(description=told_masks_score.__doc__)
+    parser = argparse.ArgumentParser(description=teacher_forced_score.__doc__)
     parser.add_argument("--model", default="segue-mini")
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
     conversations = list(read_jsonl(arguments.data))
-    print(json.dumps(told_masks_score(load(arguments.model), conversations, arguments.data.parent)))
+    print(json.dumps(teacher_forced_score(load(arguments.model), conversations, arguments.data.parent)))
 
 
 if __name__ == "__main__":

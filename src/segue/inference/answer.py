@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from segue.inference.report import write_answer
 from segue.inference.visualize import Layer, colour, colour_numbers, draw_overlay, overlay_hw, resize_mask
 from segue.records import GroundedAnswer
 
@@ -75,6 +76,4 @@ class SessionAnswer(GroundedAnswer):
         Raises:
             InputError: The folder cannot be written.
         """
-        from segue.inference.report import write_answer
-
         return write_answer(self, Path(folder))

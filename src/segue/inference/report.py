@@ -10,11 +10,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 
 from segue.files import make_folder, unwritable, write_atomic
 from segue.inference.visualize import (
@@ -28,104 +27,50 @@ from segue.inference.visualize import (
     overlay_hw,
     resize_mask,
 )
+from segue.protocol import Unplaced
 from segue.records import Grounding
-
-if TYPE_CHECKING:
-    from segue.inference.answer import SessionAnswer
 
 LONGEST_SIDE = 1400
 """Pixels of a picture inside answer.html; a page over nine photographs stays a few megabytes."""
 
-# ---- answer.json -----------------------------------------------------------------------------------------
+
+class PicturedAnswer(Protocol):
+    """Parts of an answer that its files show; `segue.inference.answer.SessionAnswer` has them."""
+
+    @property
+    def question(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def markup(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def images(self) -> list[str]: ...
+    @property
+    def image_hws(self) -> list[tuple[int, int]]: ...
+    @property
+    def groundings(self) -> list[Grounding]: ...
+    @property
+    def problems(self) -> list[Unplaced]: ...
+    @property
+    def notes(self) -> list[str]: ...
+    @property
+    def pictures(self) -> tuple[Image.Image, ...]: ...
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `answer.json` without the overlays."""
+        ...
+
+    def overlay(self, image_index: int) -> Image.Image:
+        """One image with its masks drawn in; 0-based."""
+        ...
 
 
-class _Part(BaseModel):
-    """Nothing beyond the documented fields, so that a typo cannot pass for data."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+# ---- files -----------------------------------------------------------------------------------------------
 
 
-class OverlayFile(_Part):
-    """The picture with its masks drawn in."""
-
-    file: str = Field(description="File name beside answer.json.")
-    height: int = Field(ge=1, description="Pixels; smaller than the image only above 4 megapixels.")
-    width: int = Field(ge=1, description="Pixels; smaller than the image only above 4 megapixels.")
-
-
-class ImageEntry(_Part):
-    """One image that was asked about, in the order in which the text numbers them."""
-
-    path: str = Field(description='As it was given, or "image N" for a picture without a path.')
-    height: int = Field(ge=1, description="Pixels, EXIF orientation applied.")
-    width: int = Field(ge=1, description="Pixels, EXIF orientation applied.")
-    overlay: OverlayFile | None = Field(default=None, description="Absent when no overlay was written.")
-
-
-class Segmentation(_Part):
-    """A mask as compressed COCO run-length encoding; pycocotools decodes it."""
-
-    size: Annotated[list[int], Field(min_length=2, max_length=2, description="[height, width] of the image.")]
-    counts: str = Field(description="COCO's compressed counts.")
-
-
-class GroundingEntry(_Part):
-    """A phrase and one mask of it; a phrase with several masks has several entries."""
-
-    phrase: str = Field(min_length=1, description="text[span[0]:span[1]].")
-    span: Annotated[
-        list[int],
-        Field(
-            min_length=2,
-            max_length=2,
-            description="Start and end in `text`, in Unicode code points, end excluded.",
-        ),
-    ]
-    image_index: int = Field(ge=0, description="0-based place in `images`.")
-    segmentation: Segmentation = Field(description="The mask at the image's original size; may be empty.")
-    bbox: Annotated[
-        list[float],
-        Field(
-            min_length=4,
-            max_length=4,
-            description="[x, y, width, height] in pixels; zeros for an empty mask.",
-        ),
-    ]
-    area: int = Field(ge=0, description="Pixels of the mask.")
-    score: float = Field(ge=0, le=1, description="Mean probability inside the mask; 0 for an empty mask.")
-
-
-class ProblemEntry(_Part):
-    """A `[SEG]` of the markup that got no phrase or no image, hence no mask."""
-
-    seg_ordinal: int = Field(ge=0, description="Its place among all [SEG] of the markup, from 0.")
-    reason: str = Field(description="Stable name of the cause, such as missing_identifier.")
-    detail: str = Field(description="The cause in a sentence.")
-    image_index: int | None = Field(description="0-based image where only the phrase is missing, else null.")
-    span: Annotated[list[int], Field(min_length=2, max_length=2, description="Where in `text` it stood.")]
-
-
-class AnswerFile(_Part):
-    """The content of answer.json."""
-
-    question: str = Field(description="As it was asked.")
-    text: str = Field(description="The answer without tags.")
-    markup: str = Field(description="The answer as the model wrote it, tags included.")
-    model: str = Field(description="Preset name, or the name of the model's folder.")
-    images: Annotated[list[ImageEntry], Field(min_length=1, max_length=9)]
-    groundings: list[GroundingEntry] = Field(description="In the order of the text.")
-    problems: list[ProblemEntry]
-    notes: list[str] = Field(description="Oddities that cost no mask, in sentences.")
-    finished: bool = Field(description="False when the token budget ended the answer.")
-
-
-def answer_schema() -> dict[str, Any]:
-    """The JSON Schema of answer.json; shipped as `answer.schema.json` beside this module."""
-    schema = AnswerFile.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Segue answer"}
-
-
-def write_answer(answer: SessionAnswer, folder: Path) -> list[Path]:
+def write_answer(answer: PicturedAnswer, folder: Path) -> list[Path]:
     """Write overlays, `answer.html` and `answer.json` (last: where it lies, the rest is complete).
 
     Args:
@@ -149,7 +94,7 @@ def write_answer(answer: SessionAnswer, folder: Path) -> list[Path]:
             entry["overlay"] = {"file": path.name, "height": overlay.height, "width": overlay.width}
             written.append(path)
         page = folder / "answer.html"
-        page.write_text(render_html(answer), encoding="utf-8")
+        write_atomic(page, render_html(answer))
         write_atomic(folder / "answer.json", json.dumps(content, ensure_ascii=False, indent=2) + "\n")
     except OSError as error:
         raise unwritable(folder, error) from None
@@ -164,7 +109,7 @@ def _template() -> Template:
     return Template(resources.files("segue.inference").joinpath("answer.html").read_text(encoding="utf-8"))
 
 
-def render_html(answer: SessionAnswer) -> str:
+def render_html(answer: PicturedAnswer) -> str:
     """One self-contained page: coloured phrases, and their masks as layers that light up together.
 
     All text is escaped and the page's own policy forbids requests; pictures are data inside it.
@@ -195,7 +140,7 @@ def render_html(answer: SessionAnswer) -> str:
     )
 
 
-def _names(answer: SessionAnswer) -> list[str]:
+def _names(answer: PicturedAnswer) -> list[str]:
     names = [*answer.images, *(f"image {k + 1}" for k in range(len(answer.images), len(answer.image_hws)))]
     return [str(name) for name in names]
 
@@ -210,7 +155,7 @@ def ratio_style(hw: tuple[int, int]) -> str:
     return f"--ratio: {hw[1] / hw[0]:.3f}"
 
 
-def _phrases(answer: SessionAnswer, numbers: list[int]) -> str:
+def _phrases(answer: PicturedAnswer, numbers: list[int]) -> str:
     """The escaped text with each phrase in a focusable element of its colour."""
     number_of = {g.span: number for g, number in zip(answer.groundings, numbers, strict=True)}
     images: dict[tuple[int, int], list[str]] = {}

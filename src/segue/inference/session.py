@@ -161,7 +161,7 @@ class GroundingSession:
         self._answers.append(answer)
         return answer
 
-    def tell(self, question: str, markup: str) -> SessionAnswer:
+    def add_turn(self, question: str, markup: str) -> SessionAnswer:
         """Add a turn whose answer is given, as context for later questions; no masks are drawn.
 
         Args:
@@ -208,13 +208,13 @@ class GroundingSession:
     def _dialect(self) -> str:
         return self.bundle.processor.dialect
 
-    def _replayable(self, markup: str) -> str:
-        return protocol.replay(markup, len(self.images), self._dialect)
+    def _as_past_turn(self, markup: str) -> str:
+        return protocol.as_past_turn(markup, len(self.images), self._dialect)
 
     def _past_turns(self) -> list[tuple[str, str]]:
         turns = []
         for answer in self._answers:
-            turns += [("user", answer.question), ("assistant", self._replayable(answer.markup))]
+            turns += [("user", answer.question), ("assistant", self._as_past_turn(answer.markup))]
         return turns
 
     def _inputs(self, turns: list[tuple[str, str]]) -> dict[str, Any]:

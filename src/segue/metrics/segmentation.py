@@ -78,11 +78,19 @@ def cumulative_iou(overlaps: Sequence[tuple[int, int]]) -> float | None:
     return sum(pair[0] for pair in overlaps) / union if union else 1.0
 
 
-def recall_at(ious: Sequence[float], threshold: float = 0.5) -> float | None:
-    """Share of ground-truth masks found with at least this IoU (the bound counts); None for no masks.
+def recall_at(ious: Sequence[float], threshold: float = 0.5, *, inclusive: bool = False) -> float | None:
+    """Share of ground-truth masks found with more than this IoU; None for no masks.
+
+    `recall_at([0.5, 0.6])` is 0.5, `recall_at([0.5, 0.6], inclusive=True)` is 1.0. Every threshold of an IoU
+    is compared here, so that it is compared in one way.
 
     Args:
         ious: One value per ground-truth mask, 0.0 for a mask that nothing was matched with.
         threshold: In 0..1.
+        inclusive: Let the threshold itself count: with it this is P@X of referring segmentation.
+
+    Source: PRIMA appendix B, "IoU values higher than a threshold of 0.5" (exclusive). The released evaluation
+        of GLaMM and the usual scripts of refCOCO's P@X compare inclusively.
     """
-    return float(np.mean([value >= threshold for value in ious])) if len(ious) else None
+    hits = [value >= threshold if inclusive else value > threshold for value in ious]
+    return float(np.mean(hits)) if hits else None

@@ -55,6 +55,7 @@ __all__ = [
     "Reason",
     "Source",
     "Unplaced",
+    "as_past_turn",
     "contains_tag",
     "escape_user_text",
     "identifier",
@@ -62,7 +63,6 @@ __all__ = [
     "overview",
     "parse",
     "render",
-    "replay",
 ]
 
 _ALL: tuple[Dialect, ...] = (PrimaDialect(), GlammDialect(), LisaDialect(), MirasDialect())
@@ -124,9 +124,9 @@ def opening(num_images: int, dialect: str = "prima") -> str:
     return _dialect(dialect).opening(num_images)
 
 
-def replay(markup: str, num_images: int, dialect: str = "prima") -> str:
+def as_past_turn(markup: str, num_images: int, dialect: str = "prima") -> str:
     """An earlier answer as context for the next: well-formed, and without `<image>`."""
-    return _dialect(dialect).replay(markup, num_images)
+    return _dialect(dialect).as_past_turn(markup, num_images)
 
 
 def _dialect(name: str) -> Dialect:

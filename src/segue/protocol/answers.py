@@ -161,7 +161,7 @@ class Dialect(Protocol):
         """What stands before the first question and shows the images."""
         ...
 
-    def replay(self, markup: str, num_images: int) -> str:
+    def as_past_turn(self, markup: str, num_images: int) -> str:
         """An earlier answer of the model as context for its next one."""
         ...
 

@@ -40,9 +40,9 @@ class GlammDialect(PrimaDialect):
             return f"The {IMAGE_TOKEN} provides an overview of the picture.\n"
         return super().opening(num_images)
 
-    def replay(self, markup: str, num_images: int) -> str:
+    def as_past_turn(self, markup: str, num_images: int) -> str:
         """As in PRIMA, without the identifier where there is one image: the model has never written one."""
-        again = super().replay(markup, num_images)
+        again = super().as_past_turn(markup, num_images)
         return again.replace(f"{SEG_TOKEN} {identifier(0)}", SEG_TOKEN) if num_images == 1 else again
 
 

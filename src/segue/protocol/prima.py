@@ -68,7 +68,7 @@ class PrimaDialect:
         """The overview sentence and a line break; see `segue.protocol.overview`."""
         return overview(num_images) + "\n"
 
-    def replay(self, markup: str, num_images: int) -> str:
+    def as_past_turn(self, markup: str, num_images: int) -> str:
         """An earlier answer as context: as it was, with stray tags taken out.
 
         A model may write `<image>`, which in a prompt would ask for another image's visual tokens.

@@ -19,7 +19,8 @@ class Grounding:
         span: Character range in the answer's text.
         image_index: 0-based image that the mask lies in.
         mask: Boolean, `[height, width]` of the original image.
-        score: The decoder's own estimate of the mask's quality, 0 to 1.
+        score: Mean foreground probability of the pixels inside the mask, 0 to 1; 0 for an empty mask. How
+            sure the decoder is of these pixels, not whether they are the right thing.
         box: `[x, y, width, height]` around the mask in pixels; [0, 0, 0, 0] when it is empty.
     """
 

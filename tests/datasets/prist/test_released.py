@@ -165,7 +165,7 @@ def test_all_508_dialogues_render_and_come_back(published: Path) -> None:
             assert [(s.start, s.end) for s in parsed.marked_spans()] == [(s.start, s.end) for s in turn.spans]
             assert len(targets) == len(turn.spans) == (number == len(conversation.turns) - 1)
         assert f"[OBJ]{conversation.meta['focus']}[SEG]" in markup
-        assert DIALECTS["miras"].replay(markup, 1) == markup
+        assert DIALECTS["miras"].as_past_turn(markup, 1) == markup
     first = conversations[0]
     assert Conversation.from_json(json.dumps(first.to_json())) == first
 
