@@ -1,15 +1,18 @@
 # Every target sets up what it needs: on a fresh clone `make demo` or `make test` is the only command to type.
 #
 #   PYTHON     the interpreter that makes the virtual environment (3.11 or newer)
-#   PIP_FLAGS  more flags for every pip install, for instance another package index
+#   PIP_FLAGS  more flags for every pip install, for instance the CPU builds of torch (README.md, Install)
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+RUNTIME := $(VENV)/.installed
+DEVELOPMENT := $(VENV)/.installed-dev
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
+LOG := build/setup.log
+STEP := @.ci/step $(LOG)
 
 DEMO_IMAGES ?= $(sort $(wildcard examples/images/*.png examples/images/*.jpg))
 DEMO_QUESTION ?= Compare the bottles.
@@ -21,32 +24,42 @@ DEMO_OUT ?= runs/demo
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make .venv and install Segue into it (does nothing when it is up to date)
+setup: $(DEVELOPMENT)  ## make .venv and install Segue and the development tools (does nothing when it is up to date)
 
-# The stamp is written last, so an interrupted installation is taken up again by the next `make`.
-$(STAMP): pyproject.toml constraints.txt
+# Stamps are written last, so an interrupted installation is taken up again by the next `make`.
+$(RUNTIME): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Segue needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make setup PYTHON=python3.11")'
-	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(PIP_INSTALL) hatchling editables
-	$(PIP_INSTALL) --no-build-isolation -e ".[dev]"
+	@echo "Setting up $(VENV), once. pip downloads 260 MB with the CPU build of torch, 2.8 GB with the CUDA build that"
+	@echo "PyPI serves on Linux; README.md says how to choose. pip's own words go to $(LOG)."
+	$(STEP) "1/3 a virtual environment in $(VENV)" sh -c 'test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)'
+	$(STEP) "2/3 what builds the package" $(PIP_INSTALL) hatchling editables
+	$(STEP) "3/3 Segue and what it needs (minutes)" $(PIP_INSTALL) --no-build-isolation -e .
 	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME)
+	$(STEP) "the development tools (230 MB)" $(PIP_INSTALL) --no-build-isolation -e ".[dev]"
+	@touch $@
+	@echo "Ready: $(BIN)/segue --help, or 'source $(BIN)/activate' and then just segue."
 
 # Not an error where it cannot be had: the tests that need it say so and skip.
 browser:  ## install Chromium, in which the tests open pages (Debian and Ubuntu, as root)
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-			chromium fonts-dejavu-core; } || echo "Chromium could not be installed: the tests in a browser will skip"; \
+		.ci/step $(LOG) "Chromium, from the system's packages" sh -c 'apt-get update -q && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fonts-dejavu-core' \
+			|| echo "Chromium could not be installed: the tests in a browser will skip"; \
 	else echo "no Chromium: install it (Debian: apt-get install chromium), or the tests in a browser will skip"; fi
 
-demo: setup  ## ask the embedded model a question about the example images
-	$(BIN)/segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)
+demo: $(RUNTIME)  ## ask the embedded model a question about the example images
+	@echo 'segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)'
+	@$(BIN)/segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)
+	@echo "Open $(DEMO_OUT)/answer.html in a browser: each phrase has the colour of its mask."
 
 test: setup browser  ## the tests that a change must pass (minutes)
 	$(BIN)/python -m pytest
 
 test-all: setup browser  ## all tests, the slow ones too, with the optional packages that some of them need
-	$(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant,data,scale]"
+	$(STEP) "the optional packages" $(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant,data,scale]"
 	$(BIN)/python -m pytest -m ""
 
 lint: setup  ## ruff and mypy
