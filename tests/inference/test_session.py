@@ -11,7 +11,9 @@ import torch
 
 import segue
 from segue.errors import AlignmentError, ImageError, InputError
-from segue.models.modeling_grounded import GroundedGeneration
+from segue.models.generation import GroundedGeneration
+from segue.models.segmenter import MaskPrompts
+from segue.models.segmenter_sam import SamSegmenter
 from tiny_model import ANSWER, TEXT, picture
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ def says(monkeypatch: pytest.MonkeyPatch, model: LoadedModel, markup: str, *, fi
     prompts = torch.randn(ids.count(model.model.config.seg_token_id), 16)
 
     def generate(**inputs: Any) -> GroundedGeneration:
-        return GroundedGeneration(torch.tensor(ids), prompts, finished)
+        none = [torch.tensor([], dtype=torch.long)] * len(prompts)
+        return GroundedGeneration(torch.tensor(ids), prompts, finished, none)
 
     monkeypatch.setattr(model.model, "generate_grounded", generate)
 
@@ -61,8 +64,8 @@ def test_paths_are_the_names_of_images(tiny_model: LoadedModel, tmp_path: Path) 
 
 def test_each_picture_is_encoded_once(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    encode = tiny_model.model.encode_sam
-    monkeypatch.setattr(tiny_model.model, "encode_sam", lambda p: seen.append(len(p)) or encode(p))
+    encode = SamSegmenter.encode
+    monkeypatch.setattr(SamSegmenter, "encode", lambda self, p: seen.append(len(p)) or encode(self, p))
     session = tiny_model.session([picture(), picture(shade=200), picture()])
     session.ask("Which is larger?")
     session.ask("What is there?")
@@ -78,9 +81,9 @@ def test_cached_features_give_the_masks_of_the_plain_call(tiny_model: LoadedMode
     del inputs["labels"]
     generation = tiny_model.model.generate_grounded(**inputs)
     with torch.no_grad():
-        logits = tiny_model.model.decode_masks(
-            tiny_model.model.encode_sam(sam), generation.seg_prompts, torch.tensor([0, 1])
-        )
+        segmenter = tiny_model.model.segmenter
+        asked = MaskPrompts(generation.seg_prompts, torch.tensor([0, 1]))
+        logits = segmenter.decode(segmenter.encode(sam), asked)
     plain = tiny_model.processor.post_process_masks(logits, [0, 1], hw, inside)
     answer = tiny_model.session(images).ask("Which is larger?")
     for grounding, (mask, score) in zip(answer.groundings, plain, strict=True):
@@ -98,7 +101,7 @@ def test_a_failed_question_leaves_no_trace(tiny_model: LoadedModel, monkeypatch:
 
     with pytest.raises(KeyboardInterrupt):
         session.ask("And the other one?", stream=stop)
-    monkeypatch.setattr(tiny_model.model, "decode_masks", lambda *a: 1 / 0)
+    monkeypatch.setattr(tiny_model.model, "draw_masks", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         session.ask("And the other one?")
     monkeypatch.undo()
@@ -172,7 +175,7 @@ def test_an_empty_mask_stays_with_score_zero(
     tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        tiny_model.model, "decode_masks", lambda e, prompts, index: torch.full((len(prompts), 16, 16), -9.0)
+        tiny_model.model, "draw_masks", lambda f, prompts, *_: torch.full((len(prompts), 16, 16), -9.0)
     )
     answer = tiny_model.session([picture(), picture(shade=200)]).ask("Which is larger?")
     assert [(g.score, g.box, int(g.mask.sum())) for g in answer.groundings] == [(0.0, [0.0] * 4, 0)] * 2
@@ -249,3 +252,12 @@ def test_public_load(tiny_model_folder: Path) -> None:
     assert loaded.name == "tiny-taught"
     assert loaded.path == tiny_model_folder
     assert not loaded.model.training
+
+
+def test_prompt_lookup_is_refused_and_leaves_the_session_as_it_was(tiny_model: LoadedModel) -> None:
+    session = tiny_model.session([picture(), picture(shade=200)])
+    session.ask("Which is larger?")
+    with pytest.raises(AlignmentError, match="not generated token by token"):
+        session.ask("And the other one?", prompt_lookup_num_tokens=3)
+    assert len(session.history) == 1
+    assert session.ask("And the other one?").finished

@@ -14,6 +14,7 @@ from segue.mini.phrase_codes import phrase_code
 from segue.mini.pools import PhotoPool, ScenePool
 from segue.mini.vocabulary import NOTHING
 from segue.models.losses import bce_loss, dice_loss
+from segue.models.segmenter import MaskPrompts
 
 Tiny = Callable[..., Any]
 
@@ -111,9 +112,8 @@ def test_the_loss_by_hand(tiny: Tiny, scenes: ScenePool, photos: PhotoPool) -> N
     batch = stage.batch(0)
     with torch.no_grad():
         loss, readings = stage.loss(model, batch)
-        logits = model.decode_masks(
-            model.encode_sam(batch["pixels"]), batch["codes"], torch.tensor([0, 0, 1, 1, 2, 2])
-        )
+        asked = MaskPrompts(batch["codes"], torch.tensor([0, 0, 1, 1, 2, 2]))
+        logits = model.segmenter.decode(model.segmenter.encode(batch["pixels"]), asked)
     dice, bce = dice_loss(logits, batch["masks"]).mean(), bce_loss(logits, batch["masks"]).mean()
     torch.testing.assert_close(loss, dice + 4 * bce)
     assert readings["dice"] == pytest.approx(float(dice))

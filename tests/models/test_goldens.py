@@ -30,6 +30,8 @@ from segue.models.conversion import convert
 from segue.models.losses import IGNORE_INDEX, bce_loss, dice_loss, resize_logits
 from segue.models.modeling_lisa import LisaModel
 from segue.models.processing_grounded import GroundedProcessor
+from segue.models.segmenter import MaskPrompts
+from segue.models.segmenter_sam import EMBEDDINGS
 
 GOLDENS = Path(
     os.environ.get("SEGUE_GOLDENS", Path(__file__).resolve().parents[3] / "shared" / "goldens" / "A")
@@ -144,7 +146,8 @@ def test_encoders(which: str, recordings: dict[str, Recording]) -> None:
     r.assert_close("features", features["vision_features"], r.images["clip_features"])
     tokens = r.model.encode_images([1] * len(r.images["clip_pixels"]), **features).tokens
     r.assert_close("features", tokens, r.images["projected_features"])
-    r.assert_close("features", r.model.encode_sam(r.images["sam_pixels"]), r.images["sam_image_embeddings"])
+    embeddings = r.model.segmenter.encode(r.images["sam_pixels"])[EMBEDDINGS]
+    r.assert_close("features", embeddings, r.images["sam_image_embeddings"])
     dense = r.model.sam.get_image_wide_positional_embeddings()
     r.assert_close("features", dense.reshape(r.images["sam_dense_pe"].shape), r.images["sam_dense_pe"])
 
@@ -257,10 +260,10 @@ def test_a_generated_answer(which: str, name: str, recordings: dict[str, Recordi
         # The official code also draws a mask for every [SEG] of the prompt; a user's question asks for none.
         asked = int((prompt == r.model.config.seg_token_id).sum())
         r.assert_close("seg_embeddings", ours.seg_prompts, case[f"seg_embeddings.{row}"][asked:])
-        embedding = r.model.encode_sam(r.images["sam_pixels"][image : image + 1])
+        features = r.model.segmenter.encode(r.images["sam_pixels"][image : image + 1])
         index = torch.zeros(len(ours.seg_prompts), dtype=torch.long)
         with torch.no_grad():
-            low = r.model.decode_masks(embedding, ours.seg_prompts, index)
+            low = r.model.segmenter.decode(features, MaskPrompts(ours.seg_prompts, index))
         r.assert_close("low_res_logits", low, case[f"low_res_logits.{row}"][asked:])
         if len(low):
             inside, outside = tuple(entry["resize_hw"][row]), tuple(entry["original_hw"][row])

@@ -197,3 +197,23 @@ def test_shrinking_and_resizing_are_inverse_up_to_the_grid() -> None:
     again = resize_logits(coverage - 0.5, inside, (60, 40), 64) > 0
     iou = (again & mask).sum() / (again | mask).sum()
     assert iou > 0.9
+
+
+def test_a_centred_picture_is_cut_out_of_the_middle() -> None:
+    # 8 x 16 of a 16 x 16 square: rows 4 to 12 hold the picture, the rest is padding.
+    logits = torch.full((1, 16, 16), -9.0)
+    logits[:, 4:12] = 9.0
+    found = resize_logits(logits, (8, 16), (8, 16), 16, centred=True)
+    assert bool((found == 9).all())
+    assert not bool((resize_logits(logits, (8, 16), (8, 16), 16) > 0).all())
+    small = shrink_masks(torch.ones(1, 8, 16), (8, 16), 16, 16, centred=True)
+    assert small[0].sum(1).tolist() == [0.0] * 4 + [16.0] * 8 + [0.0] * 4
+
+
+@pytest.mark.parametrize("inside", [(16, 9), (7, 16), (16, 16)])
+@pytest.mark.parametrize("centred", [False, True])
+def test_there_and_back_again(inside: tuple[int, int], centred: bool) -> None:
+    mask = torch.zeros(1, *inside, dtype=torch.bool)
+    mask[:, 2:6, 3:8] = True
+    grid = shrink_masks(mask, inside, 16, 16, centred=centred)
+    assert torch.equal(resize_logits(grid - 0.5, inside, inside, 16, centred=centred) > 0, mask)

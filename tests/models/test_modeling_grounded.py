@@ -15,6 +15,7 @@ from segue.errors import AlignmentError, InputError
 from segue.models.losses import bce_loss, dice_loss, focal_loss, resize_logits, shrink_masks, text_loss
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_prima import PrimaModel
+from segue.models.segmenter_sam import EMBEDDINGS
 
 Shaken = Callable[..., Any]
 
@@ -187,10 +188,10 @@ def test_every_part_gets_a_gradient(fresh: Shaken, batch_of: Any, talks: dict[st
 def test_frozen_encoders_get_none_and_cost_none(fresh: Shaken, batch_of: Any, talks: dict[str, Any]) -> None:
     model, processor = fresh()
     batch = batch_of(processor, talks["three"])
-    assert model.encode_sam(batch["pixel_values_sam"]).requires_grad
+    assert model.segmenter.encode(batch["pixel_values_sam"])[EMBEDDINGS].requires_grad
     for part in (model.sam.vision_encoder, model.vision_model, model.aux_vision_model):
         part.requires_grad_(False)
-    assert not model.encode_sam(batch["pixel_values_sam"]).requires_grad
+    assert not model.segmenter.encode(batch["pixel_values_sam"])[EMBEDDINGS].requires_grad
     towers = model.encode_towers(batch["pixel_values"], batch["pixel_values_aux"])
     assert not any(features.requires_grad for features in towers)
     model(**batch).loss.backward()

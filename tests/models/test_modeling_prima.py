@@ -11,6 +11,8 @@ import torch
 
 from segue.errors import AlignmentError
 from segue.models.modeling_prima import PrimaModel
+from segue.models.segmenter import MaskPrompts
+from segue.models.segmenter_sam import EMBEDDINGS
 
 Shaken = Callable[..., Any]
 OPTIONS = [(module, keep) for module in ("fusion", "square") for keep in (False, True)]
@@ -77,9 +79,10 @@ def test_the_order_of_masks_is_the_order_of_the_text(
     model, processor = shaken()
     batch = batch_of(processor, talks["three"])
     output = model(**batch)
-    embeddings = model.encode_sam(batch["pixel_values_sam"])
+    features = model.segmenter.encode(batch["pixel_values_sam"])
     order = torch.tensor([2, 0, 3, 1])
-    permuted = model.decode_masks(embeddings, output.seg_prompts[order], batch["seg_image_index"][order])
+    asked = MaskPrompts(output.seg_prompts[order], batch["seg_image_index"][order])
+    permuted = model.segmenter.decode(features, asked)
     torch.testing.assert_close(permuted, output.mask_logits[order], atol=1e-5, rtol=1e-5)
     assert (output.mask_logits[0] - output.mask_logits[3]).abs().max() > 1e-2
 
@@ -94,7 +97,9 @@ def test_images_are_looked_at_from_the_first_step(
     after = tokens_of(model, with_other_image(batch, 1))
     assert (before - after)[1].abs().max() > 0.05 * before[1].std()
     assert torch.equal(before[[0, 2]], after[[0, 2]])
-    first, second = (model.encode_sam(b["pixel_values_sam"]) for b in (batch, with_other_image(batch, 1)))
+    first, second = (
+        model.segmenter.encode(b["pixel_values_sam"])[EMBEDDINGS] for b in (batch, with_other_image(batch, 1))
+    )
     assert (first - second)[1].abs().max() > 0.05 * first[1].std()
 
 
@@ -189,7 +194,7 @@ def test_cached_features_and_embeddings_replace_pixels(
     cached["vision_features"], cached["aux_features"] = model.encode_towers(
         batch["pixel_values"], batch["pixel_values_aux"]
     )
-    cached["image_embeddings"] = model.encode_sam(batch["pixel_values_sam"])
+    cached["segmenter_features"] = model.segmenter.encode(batch["pixel_values_sam"])
     first, second = model(**batch), model(**cached)
     assert torch.equal(first.logits, second.logits)
     assert torch.equal(first.mask_logits, second.mask_logits)

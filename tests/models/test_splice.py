@@ -8,10 +8,12 @@ from torch import Tensor
 
 from segue.errors import AlignmentError
 from segue.models.splice import (
+    TextInputs,
     check_image_indices,
     check_image_masks,
     check_seg_count,
-    seg_predictor_positions,
+    expand_placeholders,
+    seg_state_positions,
     splice_visual_tokens,
 )
 
@@ -74,7 +76,7 @@ def test_the_prompt_is_the_state_before_each_labelled_seg() -> None:
     answer = [30, 5, 31, 6, SEG, 7]
     ids = torch.tensor([[SEG, *answer, PAD], [20, *answer, SEG]])
     labels = torch.tensor([[-100, *answer, -100], [-100, *answer, SEG]])
-    rows, columns = seg_predictor_positions(ids, labels, SEG)
+    rows, columns = seg_state_positions(ids, labels, SEG)
     # The [SEG] at the head of row 0 stands in a user's text and has no label.
     assert rows.tolist() == [0, 1, 1]
     assert columns.tolist() == [4, 4, 6]
@@ -83,7 +85,7 @@ def test_the_prompt_is_the_state_before_each_labelled_seg() -> None:
 
 def test_history_asks_for_no_mask() -> None:
     ids = torch.tensor([[30, SEG, 31, SEG]])
-    rows, columns = seg_predictor_positions(ids, torch.tensor([[-100, -100, 31, SEG]]), SEG)
+    rows, columns = seg_state_positions(ids, torch.tensor([[-100, -100, 31, SEG]]), SEG)
     assert (rows.tolist(), columns.tolist()) == ([0], [2])
 
 
@@ -115,3 +117,30 @@ def test_an_image_has_as_many_masks_as_seg() -> None:
     with pytest.raises(AlignmentError) as caught:
         check_image_masks(1, 2, 3)
     assert all(word in str(caught.value) for word in ("2 masks", "3 masks", "mask_labels[1]"))
+
+
+def test_placeholders_are_repeated_once_per_visual_token() -> None:
+    text = TextInputs(
+        torch.tensor([[20, IMG, 21, IMG, 22], [20, IMG, 21, 22, PAD]]),
+        torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]),
+        torch.tensor([[-100, -100, -100, -100, 22], [-100, -100, -100, 22, -100]]),
+    )
+    expand_placeholders(text, IMG, torch.tensor([3, 1, 2]))
+    assert text.input_ids.tolist() == [[20, IMG, IMG, IMG, 21, IMG, 22], [20, IMG, IMG, 21, 22, PAD, 0]]
+    assert text.attention_mask is not None
+    assert text.attention_mask.tolist() == [[1] * 7, [1, 1, 1, 1, 1, 0, 0]]
+    assert text.labels is not None
+    assert text.labels.tolist() == [[-100] * 6 + [22], [-100] * 4 + [22, -100, -100]]
+
+
+def test_rows_of_one_length_get_a_mask_when_they_grow_apart() -> None:
+    text = TextInputs(torch.tensor([[IMG, 20], [IMG, 21]]))
+    expand_placeholders(text, IMG, torch.tensor([1, 3]))
+    assert text.attention_mask is not None
+    assert text.attention_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert text.labels is None
+
+
+def test_a_placeholder_for_every_image() -> None:
+    with pytest.raises(AlignmentError, match=r"3 <image> placeholders(.|\n)*2"):
+        expand_placeholders(TextInputs(torch.tensor([[IMG, 20, IMG]])), IMG, torch.tensor([1, 2, 3]))

@@ -22,14 +22,15 @@ from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.models import auto
 from segue.models.auto import ModelBundle
-from segue.models.modeling_grounded import GroundedGeneration
+from segue.models.generation import GroundedGeneration
+from segue.models.segmenter import SegmenterFeatures, join_features
 from segue.protocol import ParsedGrounding
 from segue.records import Grounding
 
 _LEAST_ROOM = 16
 """Tokens that must be left for an answer; below that the conversation is too long."""
 
-_NOT_FOR_THE_PROMPT = ("labels", "image_embeddings", "original_hw", "resized_hw")
+_NOT_FOR_THE_PROMPT = ("labels", "original_hw", "resized_hw")
 
 
 @dataclass
@@ -83,11 +84,11 @@ class EncodedImage:
 
     Attributes:
         visual: Tower features by name, `[1, L, D]` each.
-        sam: SAM's image embedding, `[1, C, h, w]`.
+        segmenter: What the segmenter keeps of it, by name, `[1, ...]` each.
     """
 
     visual: dict[str, Tensor]
-    sam: Tensor
+    segmenter: SegmenterFeatures
 
 
 class GroundingSession:
@@ -239,8 +240,7 @@ class GroundingSession:
                 for name, pixels in self.bundle.processor.encode_pixels([self.images[index]]).items()
             }
             with torch.no_grad():
-                sam = model.encode_sam(streams.pop("pixel_values_sam"))
-                self._encoded[key] = EncodedImage(model.encode_features(**streams), sam)
+                self._encoded[key] = EncodedImage(*model.encode(streams))
         return self._encoded[key]
 
     def _room(self, prompt_length: int) -> int:
@@ -274,7 +274,7 @@ class GroundingSession:
             question=question,
             text=parsed.text,
             markup=markup,
-            groundings=self._draw(parsed.groundings, generation.seg_prompts),
+            groundings=self._draw(parsed.groundings, generation),
             problems=list(parsed.unplaced),
             image_hws=self.image_hws,
             model=self.bundle.name,
@@ -295,19 +295,21 @@ class GroundingSession:
             notes.append(f"{len(self.images)} images: this model was trained on sets of up to {trained}")
         return notes
 
-    def _draw(self, placed: Sequence[ParsedGrounding], prompts: Tensor) -> list[Grounding]:
+    def _draw(self, placed: Sequence[ParsedGrounding], generation: GroundedGeneration) -> list[Grounding]:
         """One mask per placed `[SEG]`, all masks of one image in one decoder call."""
         if not placed:
             return []
         model, processor = self.bundle.model, self.bundle.processor
         used = sorted({g.image_index for g in placed})
-        embeddings = torch.cat([self._encode(k).sam for k in used])
+        features = join_features([self._encode(k).segmenter for k in used])
         local = [used.index(g.image_index) for g in placed]
+        chosen = [g.seg_ordinal for g in placed]
         with torch.no_grad():
-            logits = model.decode_masks(
-                embeddings,
-                prompts[[g.seg_ordinal for g in placed]],
-                torch.tensor(local, device=embeddings.device),
+            logits = model.draw_masks(
+                features,
+                generation.seg_prompts[chosen],
+                torch.tensor(local, device=model.device),
+                [generation.phrases[k] for k in chosen],
             )
         hws = [self.image_hws[k] for k in used]
         resized = [processor.sam_stream.resized_hw(hw) for hw in hws]

@@ -14,6 +14,8 @@ from segue.mini.phrase_codes import phrase_code
 from segue.mini.pools import PHOTO_LABELS, PhotoPool, ScenePool
 from segue.models.losses import bce_loss, dice_loss, shrink_masks
 from segue.models.modeling_prima import PrimaModel
+from segue.models.segmenter import MaskPrompts
+from segue.models.segmenter_sam import EMBEDDINGS
 from segue.scenes.kinds import KINDS
 from segue.training.augmentation import flip, jitter, pad_square, random_crop, resize_pair
 from segue.training.streams import normalise
@@ -116,9 +118,10 @@ class MaskObjective:
 
     def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Dice + 4 BCE, means over masks, plus the patch labels; also the mean IoU on the decoder's grid."""
-        embeddings = model.encode_sam(batch["pixels"])
+        features = model.segmenter.encode(batch["pixels"])
+        embeddings = features[EMBEDDINGS]
         index = torch.arange(len(batch["pixels"])).repeat_interleave(self.prompts)
-        logits = model.decode_masks(embeddings, batch["codes"], index)
+        logits = model.segmenter.decode(features, MaskPrompts(batch["codes"], index))
         dice, bce = dice_loss(logits, batch["masks"]).mean(), bce_loss(logits, batch["masks"]).mean()
         with torch.no_grad():
             found, wanted = logits > 0, batch["masks"] > 0.5

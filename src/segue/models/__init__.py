@@ -7,8 +7,9 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
 from segue.models.configuration_lisa import GlammConfig, LisaConfig
 from segue.models.configuration_miras import MirasConfig
+from segue.models.generation import GroundedGeneration
 from segue.models.modeling_glamm import GlammModel
-from segue.models.modeling_grounded import GroundedGeneration, GroundedModel, GroundedOutput
+from segue.models.modeling_grounded import GroundedModel, GroundedOutput
 from segue.models.modeling_lisa import LisaModel
 from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel

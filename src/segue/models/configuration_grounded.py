@@ -81,6 +81,11 @@ class GroundedConfig(PreTrainedConfig):
     """Add what was attended to (it starts at zero), or put it in the prompt's place. Source: True ours;
     False MIRAS's code."""
 
+    @property
+    def prompt_width(self) -> int:
+        """Width of a mask prompt: SAM's, unless a family draws with something else."""
+        return int(self.sam_config.mask_decoder_config.hidden_size)
+
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.pixel_loss not in ("focal", "bce"):

@@ -36,6 +36,11 @@ class ImageStream:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def centred(self) -> bool:
+        """Whether a picture lies in the middle of the square."""
+        return self.fit == "letterbox"
+
     def resized_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
         """Height and width of a `hw` photograph inside the square."""
         if self.fit == "stretch":
@@ -61,8 +66,7 @@ class ImageStream:
         if (height, width) == (self.size, self.size):
             return tensor.contiguous()
         square = tensor.new_zeros((3, self.size, self.size))
-        centred = self.fit == "letterbox"
-        top, left = ((self.size - side) // 2 if centred else 0 for side in (height, width))
+        top, left = ((self.size - side) // 2 if self.centred else 0 for side in (height, width))
         square[:, top : top + height, left : left + width] = tensor
         return square
 

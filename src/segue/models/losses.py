@@ -92,15 +92,21 @@ def focal_loss(mask_logits: Tensor, masks: Tensor, *, alpha: float = 0.25, gamma
 
 
 def resize_logits(
-    mask_logits: Tensor, resized_hw: tuple[int, int], original_hw: tuple[int, int], input_size: int
+    mask_logits: Tensor,
+    resized_hw: tuple[int, int],
+    original_hw: tuple[int, int],
+    input_size: int,
+    *,
+    centred: bool = False,
 ) -> Tensor:
-    """Bring SAM's low-resolution logits to the photograph's size: enlarge, cut the padding, enlarge again.
+    """Bring a segmenter's low-resolution logits to the photograph's size: enlarge, cut the padding, enlarge.
 
     Args:
         mask_logits: `[K, h, w]` on the decoder's grid, padding included.
-        resized_hw: height and width of the photograph inside SAM's square, in SAM pixels.
+        resized_hw: height and width of the photograph inside the segmenter's square, in its pixels.
         original_hw: height and width of the photograph.
-        input_size: side of SAM's square, in pixels.
+        input_size: side of the square, in pixels.
+        centred: the photograph lies in the middle of the square (OMG-LLaVA), not at its top left (SAM).
 
     Returns:
         `[K, H, W]` float32 logits.
@@ -110,11 +116,14 @@ def resize_logits(
     full = F.interpolate(
         mask_logits.float()[:, None], (input_size, input_size), mode="bilinear", align_corners=False
     )
-    cut = full[..., : resized_hw[0], : resized_hw[1]]
+    top, left = ((input_size - side) // 2 if centred else 0 for side in resized_hw)
+    cut = full[..., top : top + resized_hw[0], left : left + resized_hw[1]]
     return F.interpolate(cut, tuple(original_hw), mode="bilinear", align_corners=False)[:, 0]
 
 
-def shrink_masks(masks: Tensor, resized_hw: tuple[int, int], grid: int, input_size: int) -> Tensor:
+def shrink_masks(
+    masks: Tensor, resized_hw: tuple[int, int], grid: int, input_size: int, *, centred: bool = False
+) -> Tensor:
     """Bring `[K, H, W]` masks to the decoder's `[K, grid, grid]` by area, zero in the padding.
 
     The inverse of `resize_logits` for `mask_loss_resolution = "decoder"`; values are coverage in 0..1.
@@ -126,4 +135,6 @@ def shrink_masks(masks: Tensor, resized_hw: tuple[int, int], grid: int, input_si
     height = max(1, round(resized_hw[0] * grid / input_size))
     width = max(1, round(resized_hw[1] * grid / input_size))
     small = F.interpolate(masks.float()[:, None], (height, width), mode="area")[:, 0]
-    return F.pad(small, (0, grid - width, 0, grid - height))
+    top, left = ((grid - side) // 2 if centred else 0 for side in (height, width))
+    # F.pad counts from the last dimension: left, right, top, bottom.
+    return F.pad(small, (left, grid - width - left, top, grid - height - top))

@@ -10,16 +10,21 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, SamModel
 from transformers.utils import ModelOutput
 
-from segue.errors import AlignmentError, InputError
+from segue.errors import AlignmentError
 from segue.models.configuration_grounded import GroundedConfig
-from segue.models.losses import bce_loss, dice_loss, focal_loss, resize_logits, shrink_masks, text_loss
-from segue.models.mask_decoder import SegProjection, decode_masks
-from segue.models.region_alignment import RegionAlignment, phrase_state_columns, phrases_of
+from segue.models.generation import GroundedGeneration, generate
+from segue.models.losses import text_loss
+from segue.models.mask_objective import MaskLabels, mask_terms
+from segue.models.region_alignment import RegionAlignment, phrase_state_columns
+from segue.models.seg_prompts import NormHook, PromptState, SegProjection
+from segue.models.segmenter import MaskPrompts, Segmenter, SegmenterFeatures
+from segue.models.segmenter_sam import SamSegmenter
 from segue.models.splice import (
+    TextInputs,
     check_image_indices,
-    check_image_masks,
     check_seg_count,
-    seg_predictor_positions,
+    expand_placeholders,
+    seg_state_positions,
     splice_visual_tokens,
 )
 from segue.models.visual_tokens import VisualTokens
@@ -46,29 +51,11 @@ class GroundedOutput(ModelOutput):
     visual: VisualTokens | None = None
 
 
-@dataclass
-class GroundedGeneration:
-    """One generated answer.
-
-    Attributes:
-        token_ids: `[T]` new ids, the end token included when it was reached.
-        seg_prompts: `[K, D_S]` one per generated `[SEG]`, in order.
-        finished: False when the token budget ended the answer.
-    """
-
-    token_ids: Tensor
-    seg_prompts: Tensor
-    finished: bool
-
-
-def gradients_of(part: nn.Module) -> torch.set_grad_enabled:
-    """Where a part of a model runs: without gradient while the part is frozen."""
-    trains = any(p.requires_grad for p in part.parameters())
-    return torch.set_grad_enabled(trains and torch.is_grad_enabled())
-
-
 class GroundedModel(PreTrainedModel):
-    """A causal LM that sees images and draws a mask for every `[SEG]`; families fill `encode_images`.
+    """A causal LM that sees images and draws a mask for every `[SEG]`.
+
+    Families differ in two places: `encode_images` (images to visual tokens) and `segmenter` (prompts to
+    masks); `prompt_state` says which state a prompt is read from.
 
     Source: PRIMA section 3.2; the frame that LISA, GLaMM and PRIMA share.
     """
@@ -82,6 +69,16 @@ class GroundedModel(PreTrainedModel):
     # num_items_in_batch.
     accepts_loss_kwargs = False
 
+    prompt_state = PromptState()
+    """Which hidden state is the mask prompt of a `[SEG]`: a property of the family."""
+
+    expands_placeholders = False
+    """Whether the processor writes one `<image>` per image because the number of visual tokens depends on
+    its content (OMG-LLaVA): images are encoded first, placeholders repeated after."""
+
+    encoder_parts: tuple[str, ...] = ("vision_model", "aux_vision_model", "sam.vision_encoder")
+    """Parts whose outputs depend on an image alone; while they are frozen these may be kept."""
+
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__(config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
@@ -90,7 +87,7 @@ class GroundedModel(PreTrainedModel):
         self.seg_projection = SegProjection(
             width,
             config.seg_projection_hidden_size or width,
-            config.sam_config.mask_decoder_config.hidden_size,
+            config.prompt_width,
         )
         self.region_alignment = RegionAlignment(config) if config.region_alignment else None
 
@@ -120,7 +117,7 @@ class GroundedModel(PreTrainedModel):
         raise NotImplementedError
 
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
-        """Pixel streams (without SAM's) to what `encode_images` accepts in their place, by name.
+        """Pixel streams (without the segmenter's) to what `encode_images` accepts in their place, by name.
 
         It must not depend on the question: sessions keep it for as long as they keep the image.
         """
@@ -151,14 +148,47 @@ class GroundedModel(PreTrainedModel):
             )
         return self.encode_features(**shown)
 
-    def encode_sam(self, pixel_values_sam: Tensor) -> Tensor:
-        """`[N, 3, S, S]` to `[N, C, S/16, S/16]` embeddings; without gradient while the encoder is frozen."""
-        with gradients_of(self.sam.vision_encoder):
-            return self.sam.vision_encoder(pixel_values_sam)[0]
+    @property
+    def segmenter(self) -> Segmenter:
+        """What draws the masks; families without SAM return their own."""
+        return SamSegmenter(self.sam)
 
-    def decode_masks(self, image_embeddings: Tensor, prompts: Tensor, image_index: Tensor) -> Tensor:
-        """See `segue.models.mask_decoder.decode_masks`."""
-        return decode_masks(self.sam, image_embeddings, prompts, image_index)
+    def encode(self, streams: dict[str, Tensor]) -> tuple[dict[str, Tensor], SegmenterFeatures]:
+        """All that is kept of images: what `encode_images` takes, and what the segmenter takes.
+
+        Args:
+            streams: the processor's pixel streams, the segmenter's among them. A family whose two halves
+                share a trunk runs it once by filling this method.
+        """
+        shown = dict(streams)
+        features = self.segmenter.encode(shown.pop("pixel_values_sam"))
+        return self.encode_features(**shown), features
+
+    def dense_prompts(
+        self, phrases: list[Tensor], image_index: Tensor, features: SegmenterFeatures
+    ) -> Tensor | None:
+        """Maps `[K, h, w]` of where each phrase's thing may be, for families that know; None by default.
+
+        Args:
+            phrases: K tensors `[L_k]` of token ids, the opening tag included; empty where there is none.
+            image_index: `[K]`.
+            features: of the segmenter, N images.
+        """
+        return None
+
+    def draw_masks(
+        self, features: SegmenterFeatures, seg_prompts: Tensor, image_index: Tensor, phrases: list[Tensor]
+    ) -> Tensor:
+        """Mask logits `[K, h, w]` over the segmenter's square, in the order of the prompts.
+
+        Args:
+            features: of `segmenter.encode`, N images.
+            seg_prompts: `[K, C]`.
+            image_index: `[K]` in 0..N-1.
+            phrases: see `dense_prompts`.
+        """
+        dense = self.dense_prompts(phrases, image_index, features)
+        return self.segmenter.decode(features, MaskPrompts(seg_prompts, image_index, dense))
 
     @property
     def phrase_tokens(self) -> tuple[int, int]:
@@ -197,15 +227,34 @@ class GroundedModel(PreTrainedModel):
         self.region_alignment = RegionAlignment(self.config).to(place.device, place.dtype)
         self.region_alignment.reset()
 
-    def embed(self, input_ids: Tensor, num_images: list[int], **streams: Any) -> tuple[Tensor, VisualTokens]:
-        """Embedded text with the visual tokens in place, `[B, L, D]`."""
+    def embed(self, text: TextInputs, num_images: list[int], **streams: Any) -> tuple[Tensor, VisualTokens]:
+        """Embedded text with the visual tokens in place, `[B, L, D]`.
+
+        `text` is changed where placeholders are expanded after encoding: L is the length after it.
+        """
         visual = self.encode_images(num_images, **streams)
+        if self.expands_placeholders:
+            expand_placeholders(text, self.config.image_token_id, visual.mask.sum(1))
         # The placeholder may lie beyond the vocabulary (LISA, GLaMM): the model can then never write it.
-        placeholders = input_ids == self.config.image_token_id
-        text = self.get_input_embeddings()(input_ids.masked_fill(placeholders, 0))
+        placeholders = text.input_ids == self.config.image_token_id
+        embedded = self.get_input_embeddings()(text.input_ids.masked_fill(placeholders, 0))
         return splice_visual_tokens(
-            text, input_ids, self.config.image_token_id, visual.tokens, visual.mask
+            embedded, text.input_ids, self.config.image_token_id, visual.tokens, visual.mask
         ), visual
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The language model's last norm."""
+        norm: nn.Module = self.language_model.model.norm
+        return norm
+
+    def hidden_states(self, embeds: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """States `[B, L, D]` that words are read from, and those that mask prompts are read from."""
+        with NormHook(self.final_norm, self.prompt_state.norm, last_only=False) as caught:
+            hidden = self.language_model.model(
+                inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False
+            ).last_hidden_state
+        return hidden, caught.states[0]
 
     def forward(
         self,
@@ -214,7 +263,7 @@ class GroundedModel(PreTrainedModel):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         pixel_values_sam: Tensor | None = None,
-        image_embeddings: Tensor | None = None,
+        segmenter_features: SegmenterFeatures | None = None,
         seg_image_index: Tensor | None = None,
         mask_labels: list[Tensor] | None = None,
         original_hw: Tensor | None = None,
@@ -230,8 +279,8 @@ class GroundedModel(PreTrainedModel):
             num_images: B counts; images of all conversations are concatenated, N in all.
             attention_mask: `[B, L]`.
             labels: `[B, L]`; without them no loss and no masks are computed.
-            pixel_values_sam: `[N, 3, S, S]`; or `image_embeddings` `[N, C, h, w]` where they are cached.
-                Without both, the text loss alone is computed.
+            pixel_values_sam: `[N, 3, S, S]` of the segmenter; or `segmenter_features` of N images where they
+                are kept. Without both, the text loss alone is computed.
             seg_image_index: `[K]` image (counted over the batch) of every labelled `[SEG]` in text order.
             mask_labels: N tensors `[K_i, H_i, W_i]`, masks of image i in text order; None gives mask logits
                 only.
@@ -249,86 +298,61 @@ class GroundedModel(PreTrainedModel):
             AlignmentError: placeholders, `[SEG]` tokens, masks or image indices do not agree.
         """
         counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
-        embeds, visual = self.embed(input_ids, counts, **streams)
-        hidden = self.language_model.model(
-            inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False
-        ).last_hidden_state
+        text = TextInputs(input_ids, attention_mask, labels)
+        embeds, visual = self.embed(text, counts, **streams)
+        hidden, states = self.hidden_states(embeds, text.attention_mask)
         logits = self.language_model.lm_head(hidden)
         output = GroundedOutput(logits=logits, visual=visual)
-        if labels is None:
+        if text.labels is None:
             return output
         totals = loss_totals or {}
-        terms = {"text": text_loss(logits, labels, token_weights, totals.get("text"))}
-        rows, columns = seg_predictor_positions(input_ids, labels, self.config.seg_token_id)
-        output.seg_prompts = self.seg_projection(hidden[rows, columns])
-        if self.region_alignment is not None:
-            places = phrase_state_columns(input_ids, labels, *self.phrase_tokens)
-            phrases = [hidden[row, place.start : place.stop] for row, place in places]
-            output.seg_prompts = self.align(output.seg_prompts, phrases)
-        if seg_image_index is not None and (pixel_values_sam is not None or image_embeddings is not None):
+        terms = {"text": text_loss(logits, text.labels, token_weights, totals.get("text"))}
+        output.seg_prompts, phrases = self.seg_prompts(states, text.input_ids, text.labels)
+        if segmenter_features is None and pixel_values_sam is not None and seg_image_index is not None:
+            segmenter_features = self.segmenter.encode(pixel_values_sam)
+        if seg_image_index is not None and segmenter_features is not None:
             num_masks = sum(len(m) for m in mask_labels) if mask_labels is not None else len(seg_image_index)
-            check_seg_count(len(rows), num_masks, len(seg_image_index))
+            check_seg_count(len(output.seg_prompts), num_masks, len(seg_image_index))
             check_image_indices(seg_image_index, sum(counts))
-            if image_embeddings is None:
-                assert pixel_values_sam is not None
-                image_embeddings = self.encode_sam(pixel_values_sam)
-            output.mask_logits = self.decode_masks(image_embeddings, output.seg_prompts, seg_image_index)
+            output.mask_logits = self.draw_masks(
+                segmenter_features, output.seg_prompts, seg_image_index, phrases
+            )
             if mask_labels is not None:
-                terms |= self.mask_terms(
-                    output.mask_logits,
-                    seg_image_index,
-                    mask_labels,
-                    original_hw,
-                    resized_hw,
-                    totals.get("masks"),
+                wanted = MaskLabels(
+                    mask_labels, seg_image_index, original_hw, resized_hw, totals.get("masks")
                 )
+                terms |= self.mask_terms(output.mask_logits, wanted)
         output.loss = self.weigh(terms)
         output.loss_terms = {name: term.detach() for name, term in terms.items()}
         return output
 
-    def mask_terms(
-        self,
-        mask_logits: Tensor,
-        seg_image_index: Tensor,
-        mask_labels: list[Tensor],
-        original_hw: Tensor | None,
-        resized_hw: Tensor | None,
-        total: float | None = None,
-    ) -> dict[str, Tensor]:
-        """Dice and pixel terms: the mean over the masks of the batch (zero masks give zero terms).
+    def seg_prompts(self, states: Tensor, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Mask prompts of the labelled `[SEG]` and the token ids of their phrases.
 
         Args:
-            total: number of masks to divide by, when the batch is a part of a larger one.
+            states: `[B, L, D]` that prompts are read from.
+            input_ids: `[B, L]`.
+            labels: `[B, L]`.
 
-        Source: GLaMM's code (sum over masks / number of masks); PRIMA's text names focal in place of BCE.
+        Returns:
+            `[K, C]`, and K tensors `[L_k]`, by conversation and then by position.
         """
-        cfg = self.config
-        side = cfg.sam_config.vision_config.image_size
-        zero = mask_logits.sum() * 0.0 + cast(nn.Linear, self.seg_projection[2]).bias.sum() * 0.0
-        dice, pixel, count = zero, zero, 0
-        for index, masks in enumerate(mask_labels):
-            chosen = mask_logits[seg_image_index == index]
-            check_image_masks(index, len(chosen), len(masks))
-            if len(masks) == 0:
-                continue
-            inside = tuple(resized_hw[index].tolist()) if resized_hw is not None else (side, side)
-            if cfg.mask_loss_resolution == "original":
-                outside = masks.shape[-2:] if original_hw is None else original_hw[index].tolist()
-                chosen = resize_logits(chosen, inside, (outside[0], outside[1]), side)
-                targets = masks
-            else:
-                targets = shrink_masks(masks, inside, chosen.shape[-1], side)
-            dice = dice + dice_loss(chosen, targets).sum()
-            pixel = pixel + self.pixel_loss(chosen, targets).sum()
-            count += len(masks)
-        divisor = max(count if total is None else total, 1)
-        return {"dice": dice / divisor, "pixel": pixel / divisor}
+        rows, columns = seg_state_positions(
+            input_ids, labels, self.config.seg_token_id, self.prompt_state.position
+        )
+        prompts = self.seg_projection(states[rows, columns])
+        # A phrase's states stand one column before its tokens, see `phrase_state_columns`.
+        places = phrase_state_columns(input_ids, labels, *self.phrase_tokens)
+        if self.region_alignment is not None:
+            prompts = self.align(prompts, [states[row, p.start : p.stop] for row, p in places])
+        phrases = [input_ids[row, p.start + 1 : p.stop + 1] if p else input_ids[row, :0] for row, p in places]
+        return prompts, phrases
 
-    def pixel_loss(self, mask_logits: Tensor, masks: Tensor) -> Tensor:
-        """Focal or BCE, one value per mask, as the configuration says."""
-        if self.config.pixel_loss == "bce":
-            return bce_loss(mask_logits, masks)
-        return focal_loss(mask_logits, masks, alpha=self.config.focal_alpha, gamma=self.config.focal_gamma)
+    def mask_terms(self, mask_logits: Tensor, labels: MaskLabels) -> dict[str, Tensor]:
+        """Dice and pixel terms of `[K, h, w]` logits, see `segue.models.mask_objective`."""
+        bias = cast(nn.Linear, self.seg_projection[2]).bias
+        zero = mask_logits.sum() * 0.0 + bias.sum() * 0.0
+        return mask_terms(self.config, self.segmenter, mask_logits, labels, zero)
 
     def weigh(self, terms: dict[str, Tensor]) -> Tensor:
         """alpha text + beta Dice + gamma pixel. Source: PRIMA section 3.2, training objective."""
@@ -351,63 +375,13 @@ class GroundedModel(PreTrainedModel):
         generation_options: dict[str, Any] | None = None,
         **streams: Any,
     ) -> GroundedGeneration:
-        """Answer one conversation and keep, for each generated `[SEG]`, the state that predicted it.
-
-        With a KV cache that is the last state of the step that emitted the token; a hook on the final norm
-        keeps just this vector per step, never all layers.
-
-        Args:
-            input_ids: `[1, L]`.
-            num_images: one count.
-            streamer: a Hugging Face streamer for the new ids.
-            generation_options: passed to `generate` (`do_sample`, `temperature`, ...); greedy by default.
-
-        Raises:
-            AlignmentError: more than one conversation.
-            InputError: beam search, whose steps do not belong to one answer.
-        """
-        if len(input_ids) != 1:
-            raise AlignmentError(
-                "one conversation at a time",
-                expected="input_ids of shape [1, L]",
-                found=f"{len(input_ids)} conversations",
-                where="generate_grounded",
-                fix="answer the conversations one after the other",
-            )
-        options: dict[str, Any] = {"do_sample": False, "num_beams": 1} | (generation_options or {})
-        if options["num_beams"] != 1:
-            raise InputError(
-                "beam search cannot be grounded",
-                expected="num_beams=1",
-                found=f"num_beams={options['num_beams']}",
-                where="generation_options",
-                fix="generate greedily or with do_sample",
-            )
-        counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
-        embeds, _ = self.embed(input_ids, counts, **streams)
-        states: list[Tensor] = []
-        hook = self.language_model.model.norm.register_forward_hook(
-            lambda module, args, out: states.append(out[0, -1].detach())
+        """Answer one conversation; see `segue.models.generation.generate`, which this calls."""
+        return generate(
+            self,
+            TextInputs(input_ids, attention_mask),
+            num_images,
+            max_new_tokens=max_new_tokens,
+            streamer=streamer,
+            generation_options=generation_options,
+            **streams,
         )
-        try:
-            new_ids = self.language_model.generate(
-                inputs_embeds=embeds,
-                attention_mask=attention_mask,
-                max_new_tokens=max_new_tokens,
-                use_cache=True,
-                streamer=streamer,
-                **options,
-            )[0]
-        finally:
-            hook.remove()
-        ids = new_ids.tolist()
-        width = self.config.text_config.hidden_size
-        spoken = torch.stack(states) if states else embeds.new_zeros((0, width))
-        prompts = self.seg_projection(spoken[[i for i, t in enumerate(ids) if t == self.config.seg_token_id]])
-        if self.region_alignment is not None:
-            phrases = [spoken[p.start : p.stop] for p in phrases_of(ids, *self.phrase_tokens)]
-            prompts = self.align(prompts, phrases)
-        end = self.language_model.generation_config.eos_token_id
-        ends = set(end) if isinstance(end, list) else {end}
-        finished = len(new_ids) > 0 and int(new_ids[-1]) in ends
-        return GroundedGeneration(new_ids, prompts, finished)

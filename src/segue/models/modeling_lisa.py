@@ -10,7 +10,8 @@ from transformers import CLIPVisionModel
 
 from segue.errors import AlignmentError
 from segue.models.configuration_lisa import LisaConfig
-from segue.models.modeling_grounded import GroundedModel, gradients_of
+from segue.models.gradients import gradients_of
+from segue.models.modeling_grounded import GroundedModel
 from segue.models.visual_tokens import VisualTokens
 
 

@@ -12,7 +12,7 @@ from transformers import initialization as init
 
 from segue.errors import ModelError
 from segue.models.configuration_miras import MirasConfig
-from segue.models.modeling_grounded import gradients_of
+from segue.models.gradients import gradients_of
 from segue.models.modeling_lisa import LisaModel
 from segue.models.visual_tokens import VisualTokens
 

@@ -12,8 +12,9 @@ from transformers import initialization as init
 
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import PrimaConfig
+from segue.models.gradients import gradients_of
 from segue.models.mini.label_reader import LabelReader, contrasted, spelled
-from segue.models.modeling_grounded import GroundedModel, gradients_of
+from segue.models.modeling_grounded import GroundedModel
 from segue.models.visual_tokens import (
     FeatureFusion,
     InstructionQueries,
@@ -31,6 +32,7 @@ class PrimaModel(GroundedModel):
     """
 
     config_class = PrimaConfig
+    encoder_parts = (*GroundedModel.encoder_parts, "label_reader")
 
     def __init__(self, config: PrimaConfig) -> None:
         super().__init__(config)

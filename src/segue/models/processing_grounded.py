@@ -240,7 +240,6 @@ class GroundedProcessor(ProcessorMixin):
             "vision_features",
             "aux_features",
             "label_features",
-            "image_embeddings",
             "original_hw",
             "resized_hw",
         ):
@@ -304,7 +303,9 @@ class GroundedProcessor(ProcessorMixin):
         results = []
         for logits, index in zip(mask_logits, image_index, strict=True):
             inside, outside = tuple(resized_hw[index].tolist()), tuple(original_hw[index].tolist())
-            full = resize_logits(logits[None], inside, outside, self.sam_stream.size)[0]
+            full = resize_logits(
+                logits[None], inside, outside, self.sam_stream.size, centred=self.sam_stream.centred
+            )[0]
             mask = full > 0
             score = float(full[mask].sigmoid().mean()) if bool(mask.any()) else 0.0
             results.append((mask.cpu().numpy(), score))

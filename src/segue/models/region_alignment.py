@@ -47,7 +47,7 @@ class RegionAlignment(nn.Module):
                 where="config.phrase_token_id",
                 fix="set it to the tokenizer's id of <p>, or of [OBJ] in MIRAS",
             )
-        width = config.sam_config.mask_decoder_config.hidden_size
+        width = config.prompt_width
         self.residual = config.region_alignment_residual
         self.attention = nn.MultiheadAttention(width, config.region_alignment_heads, batch_first=True)
         self.output = nn.Linear(width, width)

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segue.errors import AlignmentError
+from segue.models.losses import IGNORE_INDEX
+
+
+@dataclass
+class TextInputs:
+    """The text of a batch of conversations: three tensors that grow and shrink together.
+
+    Attributes:
+        input_ids: `[B, L]`, right-padded.
+        attention_mask: `[B, L]`, 1 where there is a token; None where nothing is padding.
+        labels: `[B, L]`, `IGNORE_INDEX` where there is no loss; None while an answer is generated.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor | None = None
+    labels: Tensor | None = None
 
 
 def splice_visual_tokens(
@@ -47,23 +67,70 @@ def splice_visual_tokens(
     return inputs_embeds.masked_scatter(placeholders[..., None], values)
 
 
-def seg_predictor_positions(input_ids: Tensor, labels: Tensor, seg_token_id: int) -> tuple[Tensor, Tensor]:
-    """Row and column of the state that predicts each labelled `[SEG]`: one position before it.
+def expand_placeholders(text: TextInputs, image_token_id: int, counts: Tensor) -> None:
+    """Repeat each image's single placeholder once per visual token, in place; rows stay right-padded.
 
-    Literal: in `the <p> mug </p> [SEG] (IMAGE1)` the prompt is the state at `</p>`.
+    Worked example, two images of 3 and 2 tokens::
+
+        ids     Is  <image>                  or <image>         larger ?
+        becomes Is  <image> <image> <image>  or <image> <image> larger ?
+
+    Args:
+        text: `[B, L]` with one placeholder per image.
+        image_token_id: the placeholder.
+        counts: `[N]` visual tokens of each image of the batch, 1 or more.
+
+    Raises:
+        AlignmentError: The number of placeholders is not the number of images.
+
+    Source: OMG-LLaVA, whose object tokens are as many as it finds.
+    """
+    ids = text.input_ids
+    placeholders = ids == image_token_id
+    if int(placeholders.sum()) != len(counts):
+        raise AlignmentError(
+            "placeholders and images do not match",
+            expected=f"{len(counts)} <image> placeholders, one per image",
+            found=str(int(placeholders.sum())),
+            where="expand_placeholders",
+            fix="build inputs with the model's own processor and pass every image that they name",
+        )
+    repeats = torch.ones_like(ids).masked_scatter(placeholders, counts.to(ids))
+    longest = int(repeats.sum(1).max())
+
+    def expanded(rows: Tensor, padding: int) -> Tensor:
+        pieces = [row.repeat_interleave(times) for row, times in zip(rows, repeats, strict=True)]
+        return torch.stack([F.pad(piece, (0, longest - len(piece)), value=padding) for piece in pieces])
+
+    text.input_ids = expanded(ids, 0)
+    # Rows of the batch grow by different numbers, so from here on some have padding even if none had before.
+    mask = text.attention_mask if text.attention_mask is not None else torch.ones_like(ids)
+    text.attention_mask = expanded(mask, 0)
+    if text.labels is not None:
+        text.labels = expanded(text.labels, IGNORE_INDEX)
+
+
+def seg_state_positions(
+    input_ids: Tensor, labels: Tensor, seg_token_id: int, position: Literal["before", "at"] = "before"
+) -> tuple[Tensor, Tensor]:
+    """Row and column of the state that is the mask prompt of each labelled `[SEG]`.
+
+    Literal: in `the <p> mug </p> [SEG] (IMAGE1)` that is the state at `</p>` (`before`: the one that predicts
+    `[SEG]`) or the one at `[SEG]` itself (`at`).
 
     Args:
         input_ids: `[B, L]`.
         labels: `[B, L]`; a `[SEG]` without a label (history, user text) asks for no mask.
         seg_token_id: id of `[SEG]`.
+        position: a property of the family, see `segue.models.seg_prompts.PromptState`.
 
     Returns:
         Two `[K]` index tensors, by conversation and then by position.
 
-    Source: GLaMM's and LISA's code (state before the token); architecture rule 3.
+    Source: GLaMM's and LISA's code (before), OMG-LLaVA's and Sa2VA's (at); architecture rule 3.
     """
     rows, columns = torch.nonzero((input_ids == seg_token_id) & (labels == seg_token_id), as_tuple=True)
-    return rows, columns - 1
+    return rows, columns - 1 if position == "before" else columns
 
 
 def check_seg_count(num_seg: int, num_masks: int, num_indices: int) -> None:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from segue.errors import InputError
+from segue.models.segmenter_sam import SamSegmenter
 from segue.training.engine.trainer import set_trainable
 from segue.training.finetune.feature_store import ModelFeatures, encoder_hash
 
@@ -45,8 +46,12 @@ def test_encoders_run_once_per_image(
     objective.loss(model, batch)
     files = list(objective.features.folder.glob("*.safetensors"))
     assert len(files) == len(seen)
-    assert set(load_file(files[0])) == {"vision_features", "aux_features", "image_embeddings"}
-    monkeypatch.setattr(model, "encode_sam", lambda *a, **k: pytest.fail("SAM ran again"))
+    assert set(load_file(files[0])) == {
+        "vision_features",
+        "aux_features",
+        "segmenter_features.image_embeddings",
+    }
+    monkeypatch.setattr(SamSegmenter, "encode", lambda *a, **k: pytest.fail("SAM ran again"))
     monkeypatch.setattr(model, "encode_features", lambda *a, **k: pytest.fail("a tower ran again"))
     again = objective.batch(0)
     assert not any("streams" in picture for picture in again["pictures"])

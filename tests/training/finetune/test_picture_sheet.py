@@ -14,6 +14,7 @@ from PIL import Image
 
 from segue.inference.visualize import colour
 from segue.models.auto import ModelBundle
+from segue.models.segmenter_sam import SamSegmenter
 from segue.records import Conversation, ImageRef, Region, Span, Turn
 from segue.training.finetune.picture_sheet import GAP, PictureSheets, Question, draw_row
 
@@ -61,8 +62,8 @@ def test_images_are_encoded_once_while_the_encoders_are_frozen(
     made = sheets(2)
     model: Any = made.bundle.model
     calls: list[int] = []
-    encode = model.encode_sam
-    monkeypatch.setattr(model, "encode_sam", lambda pixels: calls.append(1) or encode(pixels))
+    encode = SamSegmenter.encode
+    monkeypatch.setattr(SamSegmenter, "encode", lambda self, pixels: calls.append(1) or encode(self, pixels))
     for trains, extra in ((False, 0), (True, None)):
         model.sam.vision_encoder.requires_grad_(trains)
         model.vision_model.requires_grad_(False), model.aux_vision_model.requires_grad_(False)

@@ -23,11 +23,9 @@ from torch import Tensor, nn
 from segue.errors import ImageError, InputError
 from segue.models.processing_grounded import GroundedProcessor
 
-ENCODERS = ("vision_model", "aux_vision_model", "label_reader", "sam.vision_encoder")
-"""Parts whose outputs are kept, where a family has them; all of them must be frozen."""
-
-EMBEDDINGS = "image_embeddings"
-"""The argument of `forward` that takes what SAM's encoder gives; `encode_features` names the others."""
+SEGMENTER = "segmenter_features"
+"""The argument of `forward` that takes what the segmenter keeps of images; in the files, the beginning of its
+tensors' names. `encode_features` names the other arguments."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class ModelFeatures:
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def assemble(self, pictures: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def assemble(self, pictures: list[dict[str, Any]]) -> dict[str, Any]:
         """Features of a batch's images, in order; those that are missing are computed and kept.
 
         Args:
@@ -128,7 +126,8 @@ class ModelFeatures:
                 `[1, 3, S, S]`.
 
         Returns:
-            Arguments of `forward` in place of the pixel streams, `[N, ...]` each.
+            Arguments of `forward` in place of the pixel streams, `[N, ...]` each; the segmenter's are one
+            mapping.
         """
         computed: dict[str, dict[str, Tensor]] = {}
         rows = []
@@ -145,22 +144,27 @@ class ModelFeatures:
                     self.write(key, stored)
                 computed[key] = stored.tensors
             rows.append(computed[key])
-        return {name: torch.cat([row[name].to(self.model.device) for row in rows]) for name in rows[0]}
+        joined: dict[str, Any] = {SEGMENTER: {}}
+        for name in rows[0]:
+            owner, _, own = name.rpartition(".")
+            target = joined[SEGMENTER] if owner == SEGMENTER else joined
+            target[own] = torch.cat([row[name].to(self.model.device) for row in rows])
+        return joined
 
     @torch.no_grad()
     def compute(self, streams: dict[str, Tensor]) -> dict[str, Tensor]:
         """Run the encoders over one image, in eval mode."""
         pixels = {name: value.to(self.model.device, self.model.dtype) for name, value in streams.items()}
         with _evaluating(list(encoders(self.model).values())):
-            sam = self.model.encode_sam(pixels.pop("pixel_values_sam"))
-            features: dict[str, Tensor] = self.model.encode_features(**pixels)
-        return features | {EMBEDDINGS: sam}
+            features, drawn_in = self.model.encode(pixels)
+        kept: dict[str, Tensor] = features | {f"{SEGMENTER}.{n}": value for n, value in drawn_in.items()}
+        return kept
 
 
-def encoders(model: nn.Module) -> dict[str, nn.Module]:
-    """The parts of a model whose outputs are kept."""
+def encoders(model: Any) -> dict[str, nn.Module]:
+    """Parts of a model whose outputs are kept."""
     modules = dict(model.named_modules())
-    return {name: modules[name] for name in ENCODERS if name in modules}
+    return {name: modules[name] for name in model.encoder_parts if name in modules}
 
 
 def check_frozen(model: nn.Module) -> None:

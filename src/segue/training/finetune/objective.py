@@ -17,7 +17,9 @@ from segue.inference.visualize import resize_mask
 from segue.mini.code_prompts import CodePrompts, draw_code_prompts, seg_codes
 from segue.mini.name_presence import NamePresence
 from segue.models.losses import target_weight
+from segue.models.mask_objective import MaskLabels
 from segue.models.processing_grounded import GroundedProcessor
+from segue.models.segmenter import MaskPrompts
 from segue.records import Conversation, grounded_markup
 from segue.training.engine.accumulation import WHOLE, Share
 from segue.training.finetune.feature_store import ModelFeatures
@@ -355,7 +357,7 @@ class RecordsObjective:
         shown = batch.pop("shown", None)
         if asked is not None and "pixel_values_sam" in batch:
             # Encoded here, once for the model's own prompts and for the codes.
-            batch["image_embeddings"] = model.encode_sam(batch.pop("pixel_values_sam"))
+            batch["segmenter_features"] = model.segmenter.encode(batch.pop("pixel_values_sam"))
         output = model(**batch, loss_totals=totals)
         readings = {name: float(term) for name, term in output.loss_terms.items()}
         loss = output.loss
@@ -377,17 +379,18 @@ class RecordsObjective:
         self, model: Any, batch: dict[str, Any], asked: CodePrompts, totals: dict[str, float] | None
     ) -> tuple[Tensor, dict[str, float]]:
         """The model's own mask loss on the regions that were asked for by code."""
-        embeddings = batch["image_embeddings"]
-        index = asked.image_index.to(embeddings.device)
-        logits = model.decode_masks(embeddings, asked.codes.to(embeddings), index)
-        terms = model.mask_terms(
-            logits,
+        features, device = batch["segmenter_features"], batch["input_ids"].device
+        index = asked.image_index.to(device)
+        codes = asked.codes.to(device, next(iter(features.values())).dtype)
+        logits = model.segmenter.decode(features, MaskPrompts(codes, index))
+        wanted = MaskLabels(
+            [mask.to(device) for mask in asked.masks],
             index,
-            [mask.to(embeddings.device) for mask in asked.masks],
             batch["original_hw"],
             batch["resized_hw"],
             totals["code_prompts"] if totals else None,
         )
+        terms = model.mask_terms(logits, wanted)
         return model.weigh(terms), {f"code_{name}": float(term.detach()) for name, term in terms.items()}
 
 

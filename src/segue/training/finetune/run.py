@@ -344,7 +344,7 @@ def make_objective(
         trainable=tuple(trains),
         features=features,
         journal=SkipJournal(out / "skipped.jsonl"),
-        prompt_width=bundle.model.config.sam_config.mask_decoder_config.hidden_size,
+        prompt_width=bundle.model.config.prompt_width,
         names=names,
         **recipe.options,
     )

@@ -1,0 +1,142 @@
+"""Generating one grounded answer: text token by token, and the state of every `[SEG]` on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from segue.errors import AlignmentError, InputError
+from segue.models.region_alignment import phrases_of
+from segue.models.seg_prompts import NormHook
+from segue.models.splice import TextInputs
+
+if TYPE_CHECKING:
+    from segue.models.modeling_grounded import GroundedModel
+
+
+@dataclass
+class GroundedGeneration:
+    """One generated answer.
+
+    Attributes:
+        token_ids: `[T]` new ids, the end token included when it was reached.
+        seg_prompts: `[K, C]` one per generated `[SEG]`, in order.
+        finished: False when the token budget ended the answer.
+        phrases: K tensors `[L_k]`, the token ids of each `[SEG]`'s phrase; empty where there is none.
+    """
+
+    token_ids: Tensor
+    seg_prompts: Tensor
+    finished: bool
+    phrases: list[Tensor] = field(default_factory=list)
+
+
+@torch.no_grad()
+def generate(
+    model: GroundedModel,
+    text: TextInputs,
+    num_images: Tensor | list[int],
+    *,
+    max_new_tokens: int,
+    streamer: Any = None,
+    generation_options: dict[str, Any] | None = None,
+    **streams: Any,
+) -> GroundedGeneration:
+    """Answer one conversation and keep, for each generated `[SEG]`, the state that its mask is drawn from.
+
+    With a KV cache that is the last state of one step; a hook on the final norm keeps just this vector per
+    step, never all layers.
+
+    Args:
+        model: of any family.
+        text: `[1, L]`.
+        num_images: one count.
+        max_new_tokens: budget of the answer.
+        streamer: a Hugging Face streamer for the new ids.
+        generation_options: passed to `generate` (`do_sample`, `temperature`, ...); greedy by default.
+        **streams: the family's image inputs.
+
+    Raises:
+        AlignmentError: more than one conversation, or a way of generating in which a step is not a token.
+        InputError: beam search, whose steps do not belong to one answer.
+    """
+    options = _checked_options(text, generation_options)
+    counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
+    embeds, _ = model.embed(text, counts, **streams)
+    with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
+        new_ids: Tensor = model.language_model.generate(
+            inputs_embeds=embeds,
+            attention_mask=text.attention_mask,
+            max_new_tokens=max_new_tokens,
+            use_cache=True,
+            streamer=streamer,
+            **options,
+        )[0]
+    ids = new_ids.tolist()
+    spoken = caught.generated(embeds.shape[1], len(ids))
+    segs = [place for place, token in enumerate(ids) if token == model.config.seg_token_id]
+    if model.prompt_state.position == "before":
+        states = spoken[segs]
+    else:
+        states = _states_at(model, segs, spoken, embeds, new_ids)
+    prompts = model.seg_projection(states)
+    places = phrases_of(ids, *model.phrase_tokens)
+    if model.region_alignment is not None:
+        prompts = model.align(prompts, [spoken[p.start : p.stop] for p in places])
+    end = model.language_model.generation_config.eos_token_id
+    finished = len(ids) > 0 and ids[-1] in (end if isinstance(end, list) else [end])
+    return GroundedGeneration(new_ids, prompts, finished, [new_ids[p.start : p.stop] for p in places])
+
+
+def _checked_options(text: TextInputs, given: dict[str, Any] | None) -> dict[str, Any]:
+    if len(text.input_ids) != 1:
+        raise AlignmentError(
+            "one conversation at a time",
+            expected="input_ids of shape [1, L]",
+            found=f"{len(text.input_ids)} conversations",
+            where="generate_grounded",
+            fix="answer the conversations one after the other",
+        )
+    options: dict[str, Any] = {"do_sample": False, "num_beams": 1} | (given or {})
+    if options["num_beams"] != 1:
+        raise InputError(
+            "beam search cannot be grounded",
+            expected="num_beams=1",
+            found=f"num_beams={options['num_beams']}",
+            where="generation_options",
+            fix="generate greedily or with do_sample",
+        )
+    # transformers stumbles over these when it starts from embeddings (5.23: shapes that do not match, deep in
+    # the attention), and none of them would go token by token.
+    several = [name for name in ("assistant_model", "prefill_chunk_size") if options.get(name) is not None]
+    if several:
+        raise AlignmentError(
+            "This way of generating cannot be grounded: its steps are not tokens.",
+            expected="generation that goes token by token",
+            found=" and ".join(several),
+            where="generation_options",
+            fix="leave it out",
+        )
+    return options
+
+
+def _states_at(
+    model: GroundedModel, segs: list[int], spoken: Tensor, embeds: Tensor, new_ids: Tensor
+) -> Tensor:
+    """States `[K, D]` at each `[SEG]`, that is, of the step that followed it.
+
+    Args:
+        segs: K places among the new ids.
+        spoken: `[T, D]`; row i predicts new id i, so it is the state of id i - 1.
+        embeds: `[1, L, D]` of the prompt.
+        new_ids: `[T]`.
+    """
+    if segs and segs[-1] + 1 == len(spoken):
+        # The budget ended the answer at a `[SEG]`, which was therefore never fed: it is fed now.
+        answer = model.get_input_embeddings()(new_ids[None])
+        _, whole = model.hidden_states(torch.cat([embeds, answer], dim=1), None)
+        spoken = torch.cat([spoken, whole[:, -1]])
+    return spoken[[place + 1 for place in segs]]

@@ -1,0 +1,102 @@
+"""The second seam: what draws masks. Images are encoded once, prompts are decoded by image.
+
+A family that draws with something else than SAM writes one class of this protocol and gives it to
+`GroundedModel.segmenter`; the forward pass, sessions and training know nothing more of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from segue.errors import AlignmentError, InputError
+
+SegmenterFeatures = dict[str, Tensor]
+"""What a segmenter keeps of N images, `[N, ...]` each: opaque to everybody else, but it can be cut, joined
+and stored along its first dimension."""
+
+
+@dataclass(frozen=True)
+class MaskPrompts:
+    """What is asked of a segmenter: K masks, each in one image.
+
+    Attributes:
+        sparse: `[K, C]`, C the segmenter's `prompt_width`: the projected state of each `[SEG]`.
+        image_index: `[K]` which of the N images each mask lies in; any image may have none.
+        dense: `[K, h, w]` where the thing is thought to be (logits, or heat of any size), for segmenters that
+            take such a map; None where nothing is known.
+
+    Raises:
+        AlignmentError: The three do not agree in number.
+
+    Source: SAM's sparse and dense prompts; that the sparse one is a language model's state, LISA.
+    """
+
+    sparse: Tensor
+    image_index: Tensor
+    dense: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        counts = [len(self.sparse), len(self.image_index)]
+        counts += [len(self.dense)] if self.dense is not None else []
+        if len(set(counts)) != 1:
+            raise AlignmentError(
+                "prompts and image indices do not match",
+                expected=f"{counts[0]} indices" + (f" and {counts[0]} maps" if len(counts) > 2 else ""),
+                found=" and ".join(map(str, counts[1:])),
+                where="MaskPrompts",
+                fix="address every prompt",
+            )
+
+    def __len__(self) -> int:
+        return len(self.sparse)
+
+
+class Segmenter(Protocol):
+    """Draws masks; stateless beside its weights.
+
+    Attributes:
+        name: For people (`segue info`).
+        input_size: Side in pixels of the square that it sees (stream `pixel_values_sam`).
+        centred: Whether a picture that does not fill the square lies in its middle (OMG-LLaVA), not at its
+            top left (SAM).
+        prompt_width: C of a sparse prompt.
+    """
+
+    name: str
+    input_size: int
+    centred: bool
+    prompt_width: int
+
+    def encode(self, pixels: Tensor) -> SegmenterFeatures:
+        """`[N, 3, S, S]` to what `decode` needs of the images; no gradient while the encoder is frozen."""
+        ...
+
+    def decode(self, features: SegmenterFeatures, prompts: MaskPrompts) -> Tensor:
+        """Logits `[K, h, w]` over the square, in the order of the prompts; h, w as the segmenter likes."""
+        ...
+
+
+def number_of_images(features: SegmenterFeatures) -> int:
+    """N of features."""
+    return len(next(iter(features.values())))
+
+
+def join_features(parts: list[SegmenterFeatures]) -> SegmenterFeatures:
+    """Features of all images of several batches, in order.
+
+    Raises:
+        InputError: There are none: a segmenter's features cannot be made up.
+    """
+    if not parts:
+        raise InputError(
+            "There are no images to draw in.",
+            expected="features of at least one image",
+            found="none",
+            where="join_features",
+            fix="encode the images first",
+        )
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

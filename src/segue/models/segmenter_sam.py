@@ -1,0 +1,93 @@
+"""SAM behind the segmenter seam: one decoder call per image, however many masks it has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import SamModel
+
+from segue.models.gradients import gradients_of
+from segue.models.segmenter import MaskPrompts, SegmenterFeatures, number_of_images
+
+EMBEDDINGS = "image_embeddings"
+"""The only feature that SAM keeps of an image, `[N, C, S/16, S/16]`."""
+
+
+class SamSegmenter:
+    """SAM with a language model's state as the only sparse prompt of a mask.
+
+    It owns no weights: they are `model.sam`'s, under the names that checkpoints have for them.
+
+    Source: PRIMA section 3.2 (M = S_decode); GLaMM's call of SAM with a text embedding as the only prompt.
+    """
+
+    centred = False
+
+    def __init__(self, sam: SamModel) -> None:
+        self.sam = sam
+        vision = sam.config.vision_config
+        self.name = f"SAM ({vision.num_hidden_layers} layers, {vision.image_size} px)"
+        self.input_size: int = vision.image_size
+        self.prompt_width: int = sam.config.mask_decoder_config.hidden_size
+
+    def encode(self, pixels: Tensor) -> SegmenterFeatures:
+        """`[N, 3, S, S]` to embeddings `[N, C, S/16, S/16]`; without gradient while the encoder is frozen."""
+        encoder: nn.Module = self.sam.vision_encoder
+        with gradients_of(encoder):
+            return {EMBEDDINGS: encoder(pixels)[0]}
+
+    def decode(self, features: SegmenterFeatures, prompts: MaskPrompts) -> Tensor:
+        """Draw one mask per prompt in the image that it addresses.
+
+        Args:
+            features: of `encode`.
+            prompts: their maps (`dense`), where there are some, go through SAM's own mask prompt.
+
+        Returns:
+            `[K, 4h, 4w]` logits, h and w those of the embeddings, in the order of the prompts.
+        """
+        embeddings = features[EMBEDDINGS]
+        height, width = embeddings.shape[-2:]
+        if len(prompts) == 0:
+            return embeddings.new_zeros((0, 4 * height, 4 * width))
+        if prompts.dense is not None:
+            # SAM adds the dense prompt to the image itself, so that each prompt needs its own copy of it.
+            # That costs nothing: the decoder repeats the image for every prompt in any case.
+            dense = self._embed_maps(prompts.dense, (height, width)).to(embeddings.dtype)
+            sparse = prompts.sparse.reshape(len(prompts), 1, 1, -1)
+            return self._draw(embeddings[prompts.image_index], sparse, dense)
+        pieces: list[Tensor] = []
+        order: list[Tensor] = []
+        counts = torch.bincount(prompts.image_index, minlength=number_of_images(features))
+        no_mask = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).to(embeddings.dtype)
+        # Images with equally many masks share one batched call; SAM repeats the image for each of its
+        # prompts, so padding to the longest would pay for masks that nobody asked for.
+        for count in counts[counts > 0].unique().tolist():
+            images = torch.nonzero(counts == count)[:, 0]
+            members = torch.cat([torch.nonzero(prompts.image_index == i)[:, 0] for i in images])
+            sparse = prompts.sparse[members].reshape(len(images), count, 1, -1)
+            dense = no_mask.expand(len(images), -1, height, width)
+            pieces.append(self._draw(embeddings[images], sparse, dense))
+            order.append(members)
+        return torch.cat(pieces)[torch.cat(order).argsort()]
+
+    def _draw(self, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
+        """Images and dense prompts `[n, C, h, w]`, sparse ones `[n, k, 1, C]` to `[n * k, 4h, 4w]`."""
+        positions = self.sam.get_image_wide_positional_embeddings().to(embeddings.dtype)
+        logits, _ = self.sam.mask_decoder(
+            image_embeddings=embeddings,
+            image_positional_embeddings=positions.expand(len(embeddings), -1, -1, -1),
+            sparse_prompt_embeddings=sparse.to(embeddings.dtype),
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        return logits.flatten(0, 1)[:, 0]
+
+    def _embed_maps(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Maps `[K, h, w]` of any size to dense prompts `[K, C, *grid]`, by SAM's own three convolutions."""
+        # They shrink by 4: SAM's mask prompt is four times as fine as its embedding.
+        wanted = (4 * grid[0], 4 * grid[1])
+        resized = nn.functional.interpolate(maps[:, None], wanted, mode="bilinear", align_corners=False)
+        embed: nn.Module = self.sam.prompt_encoder.mask_embed
+        embedded: Tensor = embed(resized.to(next(embed.parameters()).dtype))
+        return embedded
