@@ -1,0 +1,1 @@
+"""The seeing half of the embedded model: names, heats, findings and masks learned from stored features."""

@@ -1,0 +1,141 @@
+"""What the embedded model can name: everyday names, words that mean them, broader kinds, parts, purposes.
+
+The table is `taxonomies/imagenet_names.json`. Without torch, so that conversations can be drawn up from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+
+from segue.errors import InputError
+
+NUM_KINDS = 1000
+"""Classes of ImageNet."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """One everyday name.
+
+    Attributes:
+        name: the word of findings and answers, in the singular unless people say it in the plural (shoes).
+        kinds: classes of ImageNet that it folds together; empty where ImageNet has none.
+        synonyms: other words for all of it ("couch").
+        narrower: words for some of it ("beagle").
+        broader: kinds that take it in ("animal"); some are names themselves ("bird").
+        trained: a readout learned it from photographs.
+        whole, part: of "dog head": "dog" and "head".
+    """
+
+    name: str
+    kinds: tuple[int, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    narrower: tuple[str, ...] = ()
+    broader: tuple[str, ...] = ()
+    trained: bool = False
+    whole: str | None = None
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """All names in the order of the table, and what leads to them.
+
+    Attributes:
+        names: by name.
+        purposes: what can be done with a thing ("sit on") -> names that are good for it.
+    """
+
+    names: dict[str, Name]
+    purposes: dict[str, tuple[str, ...]]
+    _words: dict[str, str] = field(repr=False)
+
+    def find(self, word: str) -> str | None:
+        """The name that a word means: itself, a synonym or something narrower; None when nothing is."""
+        return self._words.get(" ".join(word.lower().split()))
+
+    def broader(self) -> dict[str, tuple[str, ...]]:
+        """Broader kind -> names that belong to it, its own first where it is a name too."""
+        kinds: dict[str, list[str]] = {}
+        for name in self.names.values():
+            for kind in name.broader:
+                kinds.setdefault(kind, [kind] if kind in self.names else []).append(name.name)
+        return {kind: tuple(members) for kind, members in sorted(kinds.items())}
+
+    def parts_of(self, whole: str) -> tuple[str, ...]:
+        """Names of the parts of a thing."""
+        return tuple(name.name for name in self.names.values() if name.whole == whole)
+
+    def trained(self) -> tuple[str, ...]:
+        """Names that the readout knows, in its order."""
+        return tuple(name.name for name in self.names.values() if name.trained)
+
+    def folded(self) -> tuple[str, ...]:
+        """Names that the trunk's own classifier knows, in the order of their heats."""
+        return tuple(name.name for name in self.names.values() if name.kinds)
+
+
+@cache
+def name_table() -> NameTable:
+    """The table of the package, read once.
+
+    Raises:
+        InputError: one of its words means two names, or a kind belongs to two.
+    """
+    path = resources.files("segue") / "taxonomies" / "imagenet_names.json"
+    return table_of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def table_of(content: dict[str, list[dict[str, object]] | dict[str, list[str]]]) -> NameTable:
+    """A table from the content of its file, checked; see `name_table`."""
+    names: dict[str, Name] = {}
+    words: dict[str, str] = {}
+    kinds: dict[int, str] = {}
+    for entry in content["names"]:
+        assert isinstance(entry, dict)
+        name = _name(entry)
+        names[name.name] = name
+        for word in (name.name, *name.synonyms, *name.narrower):
+            if words.setdefault(word, name.name) != name.name:
+                raise _twice(f"word {word!r}", words[word], name.name)
+        for kind in name.kinds:
+            if kinds.setdefault(kind, name.name) != name.name:
+                raise _twice(f"class {kind}", kinds[kind], name.name)
+    members = {kind for name in names.values() for kind in name.broader}
+    purposes = content["purposes"]
+    assert isinstance(purposes, dict)
+    table = NameTable(names, {}, words)
+    by_kind = table.broader()
+    for purpose, wanted in purposes.items():
+        found: list[str] = []
+        for word in wanted:
+            found += by_kind[word] if word in members else [word]
+        table.purposes[purpose] = tuple(dict.fromkeys(found))
+    return table
+
+
+def _name(entry: dict[str, object]) -> Name:
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    given["kinds"] = tuple(_numbers(str(entry.get("kinds", ""))))
+    return Name(**given)  # type: ignore[arg-type]
+
+
+def _numbers(ranges: str) -> Iterator[int]:
+    """`"151-153 275"` to 151, 152, 153, 275."""
+    for piece in ranges.split():
+        first, _, last = piece.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def _twice(what: str, first: str, second: str) -> InputError:
+    return InputError(
+        f"the {what} belongs to two names",
+        expected="one name",
+        found=f"{first} and {second}",
+        where="taxonomies/imagenet_names.json",
+        fix="take it from one of them",
+    )
