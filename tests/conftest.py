@@ -68,7 +68,7 @@ def tiny_tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_tokenizer: Any) -> SimpleNamespace:
     """`model`, `processor` and `tokenizer` of the `tiny` preset as it is built; do not change its weights."""
-    from segue.models.build import build_from_tokenizer
+    from segue.models.mini.build import build_from_tokenizer
 
     model, processor = build_from_tokenizer("tiny", tiny_tokenizer)
     return SimpleNamespace(model=model, processor=processor, tokenizer=tiny_tokenizer)

@@ -24,7 +24,7 @@ from segue.mini.dialogues import dialogue_texts
 from segue.mini.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.mini.tokenizer import train_tokenizer
 from segue.mini.vocabulary import PHOTO_LABELS, SLOT_CLASSES
-from segue.models.build import build_from_tokenizer
+from segue.models.mini.build import build_from_tokenizer
 from segue.records import Conversation, read_jsonl
 from segue.scenes.build import build
 from segue.training.augmentation import resize_pair

@@ -35,7 +35,7 @@ def build_tiny_model(folder: Path, steps: int = 120) -> Path:
     import torch
 
     from segue.mini.tokenizer import train_tokenizer
-    from segue.models.build import build_from_tokenizer
+    from segue.models.mini.build import build_from_tokenizer
 
     texts = [TEXT, *QUESTIONS, "provide an overview of the pictures. provides USER: ASSISTANT: The"]
     model, processor = build_from_tokenizer("tiny", train_tokenizer(texts * 2, 400))

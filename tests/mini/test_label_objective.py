@@ -16,7 +16,7 @@ from segue.mini.label_objective import RAREST, LabelObjective, pixel_weights
 from segue.mini.photos.facts import PhotoFacts
 from segue.mini.pools import PhotoPool, ScenePool
 from segue.mini.vocabulary import COLOUR_INDEX, IGNORED, PHOTO_LABELS
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.training.augmentation import resize_pair
 from segue.training.run import train
 
@@ -191,6 +191,6 @@ def test_the_stage_runs_from_a_recipe_and_its_reader_is_kept(recipe_of: Any, tmp
     overrides = {"num_query_tokens": len(PHOTO_LABELS) + 1, "label_reader_size": 64}
     recipe = recipe_of("labels")
     final = train(recipe, tmp_path / "run", [f"model.overrides={overrides}"])
-    model = PrimaModel.from_pretrained(final)
+    model = MiniModel.from_pretrained(final)
     assert list(model.config.label_reader_names) == list(PHOTO_LABELS)
     assert int(model.label_reader.backbone.embedder.embedder.normalization.num_batches_tracked) == 6

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from segue.mini.starts import alike_queries, start_sam, start_towers, whiten_patches
-from segue.models.visual_tokens import sine_positions
+from segue.models.mini.slots import sine_positions
 
 
 def pictures(count: int, side: int, seed: int = 0) -> torch.Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from segue.mini import vocabulary as v
 from segue.mini.photos.attributes import COLOUR_NAMES
 from segue.mini.photos.labels import LABELS
-from segue.models.presets import MINI_COLOURS, preset
+from segue.models.mini.presets_mini import MINI_COLOURS
+from segue.models.presets import preset
 from segue.scenes.kinds import COLOURS, KINDS
 
 

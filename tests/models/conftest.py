@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segue.models.build import build_from_tokenizer
+from segue.models.build import build_prima
 from segue.models.modeling_prima import PrimaModel
 from segue.models.processing_grounded import PrimaProcessor
 
@@ -85,7 +85,7 @@ def talk_item(
     return item
 
 
-def shake(model: PrimaModel, seed: int = 0) -> PrimaModel:
+def shaken_weights(model: PrimaModel, seed: int = 0) -> PrimaModel:
     """Give every parameter a size at which it matters, zero-initialised ones too."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -100,6 +100,11 @@ def shake(model: PrimaModel, seed: int = 0) -> PrimaModel:
             else:
                 parameter.copy_(1 + noise * 0.1)
     return model
+
+
+@pytest.fixture(scope="session")
+def shake() -> Callable[..., PrimaModel]:
+    return shaken_weights
 
 
 @pytest.fixture(scope="session")
@@ -119,27 +124,35 @@ def batch_of() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def fresh(tiny_tokenizer: Any) -> Callable[..., tuple[PrimaModel, PrimaProcessor]]:
-    """A new shaken model of the `tiny` preset with the given options, and its processor."""
+def fresh(tiny_tokenizer: Any, shake: Callable[..., Any]) -> Callable[..., tuple[PrimaModel, PrimaProcessor]]:
+    """A new shaken model of the `tiny-prima` preset with the given options, and its processor."""
 
     def build(**overrides: Any) -> tuple[PrimaModel, PrimaProcessor]:
-        model, processor = build_from_tokenizer("tiny", tiny_tokenizer, **overrides)
+        model, processor = build_prima(tiny_tokenizer, **overrides)
         return shake(model), processor
 
     return build
 
 
 @pytest.fixture(scope="session")
-def shaken(
-    fresh: Callable[..., tuple[PrimaModel, PrimaProcessor]],
-) -> Callable[..., tuple[PrimaModel, PrimaProcessor]]:
+def kept() -> Callable[..., Callable[..., Any]]:
+    """Makes a builder return the same model for the same options."""
+
+    def keep(build: Callable[..., Any]) -> Callable[..., Any]:
+        made: dict[tuple[tuple[str, Any], ...], Any] = {}
+
+        def find(**overrides: Any) -> Any:
+            key = tuple(sorted(overrides.items()))
+            if key not in made:
+                made[key] = build(**overrides)
+            return made[key]
+
+        return find
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def shaken(fresh: Callable[..., Any], kept: Callable[..., Any]) -> Callable[..., Any]:
     """As `fresh`, but shared between tests: do not change its weights."""
-    kept: dict[tuple[tuple[str, Any], ...], tuple[PrimaModel, PrimaProcessor]] = {}
-
-    def find(**overrides: Any) -> tuple[PrimaModel, PrimaProcessor]:
-        key = tuple(sorted(overrides.items()))
-        if key not in kept:
-            kept[key] = fresh(**overrides)
-        return kept[key]
-
-    return find
+    return kept(fresh)

@@ -23,7 +23,7 @@ def folder(tiny_model_folder: Path, tmp_path: Path) -> Path:
 
 def test_a_folder_becomes_a_ready_model(tiny_model_folder: Path) -> None:
     bundle = load(tiny_model_folder, device="cpu")
-    assert type(bundle.model).__name__ == "PrimaModel"
+    assert type(bundle.model).__name__ == "MiniModel"
     assert type(bundle.processor).__name__ == "PrimaProcessor"
     assert bundle.model.dtype == torch.float32
     assert not bundle.model.training

@@ -14,7 +14,7 @@ from transformers import AutoModel, LogitsProcessor, LogitsProcessorList
 
 from segue.errors import ModelError
 from segue.models.losses import IGNORE_INDEX
-from segue.models.presets import tiny_config
+from segue.models.presets_prima import tiny_prima_config
 from segue.models.region_alignment import RegionAlignment, phrase_state_columns, phrases_of
 
 Shaken = Callable[..., Any]
@@ -70,7 +70,7 @@ def test_an_answer_does_not_reach_into_the_next() -> None:
 
 
 def module(**options: Any) -> RegionAlignment:
-    made = RegionAlignment(tiny_config(region_alignment=True, **options))
+    made = RegionAlignment(tiny_prima_config(region_alignment=True, **options))
     made.reset()
     return made
 
@@ -112,11 +112,11 @@ def test_rows_do_not_see_each_other_nor_the_padding() -> None:
 
 def test_without_the_token_that_opens_phrases_it_is_refused() -> None:
     with pytest.raises(ModelError, match="phrase_token_id"):
-        RegionAlignment(tiny_config(region_alignment=True, phrase_token_id=-1))
+        RegionAlignment(tiny_prima_config(region_alignment=True, phrase_token_id=-1))
 
 
 def test_published_size() -> None:
-    from segue.models.presets import prima_7b_config
+    from segue.models.presets_prima import prima_7b_config
 
     with torch.device("meta"):
         aligning = RegionAlignment(prima_7b_config(region_alignment=True))
@@ -145,9 +145,9 @@ def test_turning_it_on_changes_nothing_at_the_start(
 
 @torch.no_grad()
 def test_a_new_model_starts_as_the_identity(tiny_tokenizer: Any) -> None:
-    from segue.models.build import build_from_tokenizer
+    from segue.models.build import build_prima
 
-    model, _ = build_from_tokenizer("tiny", tiny_tokenizer, region_alignment=True)
+    model, _ = build_prima(tiny_tokenizer, region_alignment=True)
     assert not model.region_alignment.output.weight.any()
     assert model.region_alignment.attention.out_proj.weight.any()
 

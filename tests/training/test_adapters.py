@@ -7,8 +7,8 @@ import torch
 
 from segue.errors import InputError
 from segue.mini.tokenizer import train_tokenizer
-from segue.models.build import build_from_tokenizer
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.build import build_from_tokenizer
+from segue.models.mini.modeling_mini import MiniModel
 from segue.models.presets import preset
 from segue.training.adapters import (
     add_lora,
@@ -21,7 +21,7 @@ from segue.training.adapters import (
 )
 
 
-def tiny(visual_module: str = "fusion") -> PrimaModel:
+def tiny(visual_module: str = "fusion") -> MiniModel:
     tokenizer = train_tokenizer(["In image 1, the red mug is left of the blue chair."] * 20, 400)
     return build_from_tokenizer("tiny", tokenizer, visual_module=visual_module)[0]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segue.models.presets import IMAGENET_MEAN
+from segue.models.image_streams import IMAGENET_MEAN
 from segue.models.processing_grounded import ImageStream
 from segue.training.augmentation import (
     flip,

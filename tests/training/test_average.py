@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from segue.errors import InputError
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.training import average as module
 from segue.training.average import average
 from segue.training.run import save_final
@@ -36,7 +36,7 @@ def saved(reading: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[Pa
 def test_parts_are_the_mean_and_the_rest_is_the_first(saved: Any, tmp_path: Path) -> None:
     (first, a), (second, b), (third, c) = (saved(seed) for seed in (1, 2, 3))
     out = average([first, second, third], tmp_path / "mean", ["label_reader"])
-    found = PrimaModel.from_pretrained(out, dtype=torch.float32).state_dict()
+    found = MiniModel.from_pretrained(out, dtype=torch.float32).state_dict()
     moved = 0
     for name, weight in found.items():
         expected = a[name]
@@ -50,7 +50,7 @@ def test_parts_are_the_mean_and_the_rest_is_the_first(saved: Any, tmp_path: Path
 
 def test_all_is_averaged_without_parts(saved: Any, tmp_path: Path) -> None:
     (first, a), (second, b) = saved(1), saved(2)
-    found = PrimaModel.from_pretrained(average([first, second], tmp_path / "mean")).state_dict()
+    found = MiniModel.from_pretrained(average([first, second], tmp_path / "mean")).state_dict()
     name = "language_model.model.layers.0.mlp.up_proj.weight"
     torch.testing.assert_close(found[name], (a[name] + b[name]) / 2)
 

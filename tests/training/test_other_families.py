@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from segue.models.configuration_lisa import LisaConfig
+from segue.models.image_streams import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
+from segue.models.mini.presets_mini import tiny_config
 from segue.models.modeling_lisa import LisaModel
-from segue.models.presets import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, tiny_config
 from segue.models.processing_grounded import SHORT_TEMPLATE, LisaProcessor
 from segue.training.adapters import add_lora, prepare_for_training
 from segue.training.finetune.feature_store import ModelFeatures

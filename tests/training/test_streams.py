@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segue.models.build import build_from_tokenizer
+from segue.models.mini.build import build_from_tokenizer
 from segue.training.streams import STATISTICS, normalise
 
 

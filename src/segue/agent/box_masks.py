@@ -15,8 +15,8 @@ from transformers import AutoConfig, Sam2Model, SamModel
 
 from segue.agent.boxes import Box
 from segue.errors import ModelError
+from segue.models.image_streams import IMAGENET_MEAN, IMAGENET_STD
 from segue.models.losses import resize_logits
-from segue.models.presets import IMAGENET_MEAN, IMAGENET_STD
 from segue.models.processing_grounded import ImageStream
 
 CACHED_SAMS = (

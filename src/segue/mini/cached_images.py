@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segue.mini.feature_cache import FeatureCache, cache_features
 from segue.mini.pools import PhotoPool, ScenePool
 from segue.mini.slots import SlotTargets, photo_targets, scene_targets
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.training.augmentation import flip, random_crop, resize_pair
 
 
@@ -26,7 +26,7 @@ class CachedImages:
     """
 
     def __init__(
-        self, model: PrimaModel, scenes: ScenePool, photos: PhotoPool | None, *, cache: Path, photo_views: int
+        self, model: MiniModel, scenes: ScenePool, photos: PhotoPool | None, *, cache: Path, photo_views: int
     ) -> None:
         self.scenes, self.photos, self.photo_views = scenes, photos, photo_views
         self.size = model.config.vision_config.image_size

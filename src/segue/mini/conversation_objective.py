@@ -26,7 +26,7 @@ from segue.mini.slots import (
 )
 from segue.mini.vocabulary import NAMES, PHOTO_LABELS
 from segue.models.losses import target_weight
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.models.processing_grounded import GroundedProcessor
 from segue.protocol import PHRASE_START
 from segue.training.augmentation import pad_square, resize_pair
@@ -64,7 +64,7 @@ class ConversationObjective:
 
     def __init__(
         self,
-        model: PrimaModel,
+        model: MiniModel,
         processor: GroundedProcessor,
         scenes: ScenePool,
         photos: PhotoPool | None,
@@ -267,7 +267,7 @@ class ConversationObjective:
         return counts | slot_counts(batch["slots"], self.reads_labels)
 
     def loss(
-        self, model: PrimaModel, batch: dict[str, Any], totals: dict[str, float] | None = None
+        self, model: MiniModel, batch: dict[str, Any], totals: dict[str, float] | None = None
     ) -> tuple[Tensor, dict[str, float]]:
         """Text (and mask) loss, distillation of `[SEG]` prompts, slot losses.
 
@@ -296,7 +296,7 @@ class ConversationObjective:
             visual.queries,
             targets,
             totals,
-            visual.asked,
+            visual.extras.get("asked"),
             silent_photos=self.reads_labels,
         )
         loss = output.loss + self.distillation * distance + self.slots * slots

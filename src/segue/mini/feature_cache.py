@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.training.streams import normalise
 
 
@@ -76,7 +76,7 @@ def picture_hash(picture: Callable[[int], NDArray[np.uint8]], count: int, sample
 
 
 def cache_features(
-    model: PrimaModel,
+    model: MiniModel,
     folder: Path,
     name: str,
     count: int,
@@ -119,7 +119,7 @@ def cache_features(
 
 @torch.no_grad()
 def _cached(
-    model: PrimaModel,
+    model: MiniModel,
     folder: Path,
     stem: str,
     count: int,

@@ -16,7 +16,7 @@ from segue.mini.pools import PHOTO_LABELS, PhotoPool, ScenePool
 from segue.mini.slots import photo_targets
 from segue.mini.vocabulary import IGNORED
 from segue.models.mini.label_reader import LabelReader
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.training.augmentation import flip, jitter, resize_pair, tint, warp
 from segue.training.streams import normalise
 
@@ -46,7 +46,7 @@ class LabelObjective:
 
     def __init__(
         self,
-        model: PrimaModel,
+        model: MiniModel,
         scenes: ScenePool,
         photos: PhotoPool | None,
         *,
@@ -117,7 +117,7 @@ class LabelObjective:
         nothing = np.zeros(len(PHOTO_LABELS), np.int64)
         return image, np.zeros(image.shape[:2], np.int64), nothing, np.full_like(nothing, IGNORED)
 
-    def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: MiniModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the cells' labels, of the presences and of the colours of what is there."""
         reader = model.label_reader
         assert isinstance(reader, LabelReader)

@@ -13,7 +13,7 @@ from segue.mini.dense_labels import Maps, PatchHeads, centres, photo_maps, scene
 from segue.mini.phrase_codes import phrase_code
 from segue.mini.pools import PHOTO_LABELS, PhotoPool, ScenePool
 from segue.models.losses import bce_loss, dice_loss, shrink_masks
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.models.segmenter import MaskPrompts
 from segue.models.segmenter_sam import EMBEDDINGS
 from segue.scenes.kinds import KINDS
@@ -48,7 +48,7 @@ class MaskObjective:
 
     def __init__(
         self,
-        model: PrimaModel,
+        model: MiniModel,
         scenes: ScenePool,
         photos: PhotoPool | None,
         *,
@@ -116,7 +116,7 @@ class MaskObjective:
         regions = [(name, self.photos.mask(labels, name)) for name in names]
         return image, regions, inside, photo_maps(self.photos.records[i].facts, labels)
 
-    def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: MiniModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Dice + 4 BCE, means over masks, plus the patch labels; also the mean IoU on the decoder's grid."""
         features = model.segmenter.encode(batch["pixels"])
         embeddings = features[EMBEDDINGS]

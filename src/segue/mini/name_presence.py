@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from segue.mini.slots import own_query_loss, presence_loss
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.records import Conversation, ImageRef
 
 MOST_NAMES = 256
@@ -64,7 +64,7 @@ class NamePresence:
     classes: dict[str, int]
 
     @classmethod
-    def of(cls, model: PrimaModel, names: Sequence[str]) -> NamePresence:
+    def of(cls, model: MiniModel, names: Sequence[str]) -> NamePresence:
         """For names that the slots of a model can read."""
         numbers = {name: number for number, name in enumerate(model.config.slot_classes)}
         return cls({name: numbers[name] for name in names})
@@ -78,7 +78,7 @@ class NamePresence:
                 row[:] = torch.tensor([int(shown.get(name, UNKNOWN)) for name in self.classes])
         return found
 
-    def loss(self, model: PrimaModel, queries: Tensor, targets: Tensor, total: float | None) -> Tensor:
+    def loss(self, model: MiniModel, queries: Tensor, targets: Tensor, total: float | None) -> Tensor:
         """`own_query_loss` of the commonest names, each at a query of its own.
 
         The visual token of that query spells the name if the image shows it, so that the language model finds

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from segue.errors import InputError
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.models.region_alignment import labelled_runs, phrases_of
 
 WORDS = 2
@@ -36,7 +36,7 @@ class AttentionInputs:
         InputError: There is no such head.
     """
 
-    def __init__(self, model: PrimaModel, layer: int, head: int) -> None:
+    def __init__(self, model: MiniModel, layer: int, head: int) -> None:
         config = model.config.text_config
         shape = (config.num_hidden_layers, config.num_attention_heads)
         if not (0 <= layer < shape[0] and 0 <= head < shape[1]):

@@ -13,7 +13,7 @@ from segue.mini.cached_images import CachedImages
 from segue.mini.feature_cache import drop_features
 from segue.mini.pools import PhotoPool, ScenePool
 from segue.mini.slots import slot_losses, stack_targets
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 
 
 class SlotObjective:
@@ -31,7 +31,7 @@ class SlotObjective:
 
     def __init__(
         self,
-        model: PrimaModel,
+        model: MiniModel,
         scenes: ScenePool,
         photos: PhotoPool | None,
         instructions: tuple[Tensor, Tensor],
@@ -73,7 +73,7 @@ class SlotObjective:
             ),
         }
 
-    def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: MiniModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """The slot losses."""
         targets = batch.pop("slots")
         visual = model.encode_images([1] * len(batch["vision_features"]), **batch)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from segue.mini.photos.facts import MIN_AREA, PhotoFacts
 from segue.mini.vocabulary import CLASS_INDEX, COLOUR_INDEX, IGNORED, NOTHING, PHOTO_LABELS
-from segue.models.configuration_grounded import PrimaConfig
-from segue.models.visual_tokens import ObjectSlotHeads
+from segue.models.mini.configuration_mini import MiniConfig
+from segue.models.mini.slots import ObjectSlotHeads
 from segue.scenes.kinds import SceneObject
 
 
@@ -98,7 +98,7 @@ def stack_targets(targets: Sequence[SlotTargets]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in names}
 
 
-def free_queries(config: PrimaConfig) -> int:
+def free_queries(config: MiniConfig) -> int:
     """Queries beside the object slots."""
     return config.num_query_tokens - config.num_object_slots
 

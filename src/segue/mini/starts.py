@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segue.models.modeling_prima import PrimaModel
-from segue.models.visual_tokens import sine_positions
+from segue.models.mini.modeling_mini import MiniModel
+from segue.models.mini.slots import sine_positions
 
 
 def alike_queries(width: int, heads: int) -> Tensor:
@@ -41,7 +41,7 @@ def whiten_patches(projection: nn.Conv2d, pixels: Tensor, gain: float = 0.5) -> 
 
 
 @torch.no_grad()
-def start_towers(model: PrimaModel, clip_pixels: Tensor, dino_pixels: Tensor, seed: int = 0) -> None:
+def start_towers(model: MiniModel, clip_pixels: Tensor, dino_pixels: Tensor, seed: int = 0) -> None:
     """Start CLIP and DINOv2 of a small model so that they learn quickly.
 
     Args:
@@ -67,7 +67,7 @@ def start_towers(model: PrimaModel, clip_pixels: Tensor, dino_pixels: Tensor, se
 
 
 @torch.no_grad()
-def start_sam(model: PrimaModel, pixels: Tensor, seed: int = 0) -> None:
+def start_sam(model: MiniModel, pixels: Tensor, seed: int = 0) -> None:
     """The same for SAM's encoder."""
     torch.manual_seed(seed)
     encoder = model.sam.vision_encoder

@@ -16,7 +16,7 @@ from segue.mini.dense_labels import DenseHeads, centres, cross_entropy, photo_ma
 from segue.mini.pools import PhotoPool, ScenePool
 from segue.mini.slots import SlotTargets, photo_targets, scene_targets, slot_losses, stack_targets
 from segue.mini.vocabulary import IGNORED
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.modeling_mini import MiniModel
 from segue.training.augmentation import jitter, permute_channels, warp
 from segue.training.streams import normalise
 
@@ -34,7 +34,7 @@ class VisionObjective:
 
     def __init__(
         self,
-        model: PrimaModel,
+        model: MiniModel,
         scenes: ScenePool,
         photos: PhotoPool | None,
         instructions: tuple[Tensor, Tensor],
@@ -99,7 +99,7 @@ class VisionObjective:
         facts = self.photos.records[i].facts
         return image, photo_maps(facts, labels), photo_targets(facts, labels, self.slots)
 
-    def loss(self, model: PrimaModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: MiniModel, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Dense cross-entropies of both towers plus the slot losses."""
         clip, dino = model.encode_towers(batch["pixel_values"], batch["pixel_values_aux"])
         # Slots start as noise; their gradient would drown the patch labels' in the towers.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segue.mini.photos.labels import LABELS
-from segue.models.presets import MINI_COLOURS
+from segue.models.mini.presets_mini import MINI_COLOURS
 from segue.scenes.kinds import KINDS
 
 PHOTO_LABELS: tuple[str, ...] = tuple(LABELS)

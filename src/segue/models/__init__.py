@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from importlib import import_module
 
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
 from segue.models.configuration_lisa import GlammConfig, LisaConfig
@@ -20,19 +20,19 @@ from segue.models.processing_grounded import (
     MirasProcessor,
     PrimaProcessor,
 )
+from segue.models.registry import register
 
-AutoConfig.register("prima", PrimaConfig)
-AutoModel.register(PrimaConfig, PrimaModel)
-AutoProcessor.register(PrimaConfig, PrimaProcessor)
-AutoConfig.register("lisa", LisaConfig)
-AutoModel.register(LisaConfig, LisaModel)
-AutoProcessor.register(LisaConfig, LisaProcessor)
-AutoConfig.register("glamm", GlammConfig)
-AutoModel.register(GlammConfig, GlammModel)
-AutoProcessor.register(GlammConfig, GlammProcessor)
-AutoConfig.register("miras", MirasConfig)
-AutoModel.register(MirasConfig, MirasModel)
-AutoProcessor.register(MirasConfig, MirasProcessor)
+register(PrimaConfig, PrimaModel, PrimaProcessor)
+register(LisaConfig, LisaModel, LisaProcessor)
+register(GlammConfig, GlammModel, GlammProcessor)
+register(MirasConfig, MirasModel, MirasProcessor)
+
+# The embedded model registers itself and its presets; the papers' models work in a copy that lacks it.
+try:
+    import_module("segue.models.mini")
+except ModuleNotFoundError as error:
+    if error.name != "segue.models.mini":
+        raise
 
 __all__ = [
     "GlammConfig",

@@ -17,6 +17,7 @@ from segue.models.modeling_grounded import GroundedModel
 from segue.models.presets import PRESETS
 from segue.models.processing_grounded import GroundedProcessor
 from segue.models.quantization import quantization_config
+from segue.models.registry import FAMILIES
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 """Embedded weights, one folder per preset that ships some."""
@@ -67,7 +68,7 @@ def load(
     place = _device(device)
     kind = _dtype(dtype) if dtype is not None else _default_dtype(folder, place)
     options = _quantized(folder, quantize, kind, place) if quantize is not None else {}
-    model = _load_model(folder, kind, **options)
+    model = load_model(folder, kind, **options)
     processor = _load_part("processor", AutoProcessor.from_pretrained, folder)
     if not isinstance(processor, GroundedProcessor):
         raise _damaged(folder, "a processor written by Segue", type(processor).__name__)
@@ -119,8 +120,23 @@ def presets_with_weights() -> list[str]:
 
 
 def load_config(folder: Path) -> Any:
-    """Read the configuration of a checked folder; ModelError when it is damaged."""
-    return _load_part("configuration", AutoConfig.from_pretrained, folder)
+    """Read the configuration of a checked folder.
+
+    This is the one place that reads folders from before the embedded model had a `model_type` of its own:
+    their config.json says `prima`, and `GroundedConfig.claims` of each family tells whose it is.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    return _load_part("configuration", _read_config, folder)
+
+
+def _read_config(folder: str, **options: Any) -> Any:
+    content = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    for name, family in FAMILIES.items():
+        if family.config.claims(content):
+            return family.config.from_dict(content | {"model_type": name})
+    return AutoConfig.from_pretrained(folder, **options)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -168,21 +184,13 @@ def _checked(folder: Path) -> Path:
     except ValueError as error:
         raise _damaged(folder, "config.json with a JSON object", str(error)) from None
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in _model_types():
-        raise _damaged(folder, f"model_type {' or '.join(_model_types())} in config.json", repr(kind))
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise _damaged(folder, f"model_type {' or '.join(sorted(FAMILIES))} in config.json", repr(kind))
     if not weight_files(folder):
         raise _damaged(folder, "weights (*.safetensors)", "none")
     if not (folder / "processor_config.json").is_file():
         raise _damaged(folder, "processor_config.json", "no such file")
     return folder
-
-
-def _model_types() -> tuple[str, ...]:
-    """Families that `segue.models` registers with the Auto classes."""
-    import segue.models as registered
-
-    configs = (getattr(registered, name) for name in registered.__all__ if name.endswith("Config"))
-    return tuple(sorted(c.model_type for c in configs if c.model_type != "grounded"))
 
 
 def _quantized(folder: Path, quantize: str, dtype: torch.dtype, place: torch.device) -> dict[str, Any]:
@@ -192,8 +200,18 @@ def _quantized(folder: Path, quantize: str, dtype: torch.dtype, place: torch.dev
     return {"quantization_config": chosen, "device_map": {"": place}}
 
 
-def _load_model(folder: Path, dtype: torch.dtype, **options: Any) -> GroundedModel:
-    """The model; random initialisation of what a file lacks is refused instead of warned about."""
+def load_model(folder: Path, dtype: torch.dtype, **options: Any) -> GroundedModel:
+    """The model of a folder; random initialisation of what a file lacks is refused instead of warned about.
+
+    Args:
+        folder: written by `save_pretrained`.
+        dtype: of the parameters.
+        **options: further ones of `from_pretrained`.
+
+    Raises:
+        ModelError: A damaged folder, or weights that do not fill the model.
+    """
+    config = load_config(folder)
     bar, chatter = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
@@ -201,7 +219,7 @@ def _load_model(folder: Path, dtype: torch.dtype, **options: Any) -> GroundedMod
         # Mismatched sizes are let through to the report, which names them; the library's own error does not.
         model, report = _load_part(
             "model", AutoModel.from_pretrained, folder,
-            dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options,
+            config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options,
         )  # fmt: skip
     finally:
         transformers_logging.set_verbosity(chatter)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tokenizers import AddedToken
 
+from segue.models.configuration_grounded import PrimaConfig
 from segue.models.configuration_miras import MirasConfig
 from segue.models.image_streams import miras_streams_for, streams_for
-from segue.models.mini.slot_vocabulary import slot_name_ids, slot_word_ids
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
@@ -18,15 +18,17 @@ from segue.models.presets import preset
 from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
 from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, SEG_TOKEN
 
+AnyPrima = TypeVar("AnyPrima", bound=PrimaModel)
 
-def build_from_tokenizer(
-    name: str, tokenizer: Any, *, seed: int = 0, **overrides: Any
+
+def build_prima(
+    tokenizer: Any, *, name: str = "tiny-prima", seed: int = 0, **overrides: Any
 ) -> tuple[PrimaModel, PrimaProcessor]:
-    """A model of a small preset around a tokenizer of `segue.mini.tokenizer`.
+    """A small PRIMA around a tokenizer of `segue.mini.tokenizer`.
 
     Args:
-        name: `segue-mini` or `tiny`.
         tokenizer: also serves as the Q-Former's, with its own embedding table.
+        name: a preset of the family.
         seed: of the random weights.
         **overrides: configuration fields.
 
@@ -34,23 +36,34 @@ def build_from_tokenizer(
         Model (in eval mode) and processor.
     """
     config = preset(name).config(**overrides)
-    names = (*config.slot_classes, *config.slot_attributes)
-    if config.slot_classes and "slot_word_ids" not in overrides:
-        config.slot_word_ids = slot_word_ids(tokenizer, names)
-    if config.slot_relevance and "slot_name_ids" not in overrides:
-        config.slot_name_ids = slot_name_ids(tokenizer, names)
-    if config.slot_classes and "image_number_ids" not in overrides:
-        numbers = range(1, len(config.identifier_token_ids) + 1)
-        spelled = [tokenizer(f" {n}", add_special_tokens=False)["input_ids"] for n in numbers]
-        config.image_number_ids = [ids[-1] for ids in spelled]
+    assert isinstance(config, PrimaConfig)
+    return start_prima(PrimaModel, config, tokenizer, streams_for(config), seed)
+
+
+def start_prima(
+    model_class: type[AnyPrima],
+    config: PrimaConfig,
+    tokenizer: Any,
+    image_streams: dict[str, dict[str, Any]],
+    seed: int,
+) -> tuple[AnyPrima, PrimaProcessor]:
+    """Random weights of PRIMA, or of a family that extends it, and the processor that agrees with them.
+
+    Args:
+        model_class: of the model.
+        config: its vocabulary sizes become the tokenizer's.
+        tokenizer: of the language model and of the Q-Former.
+        image_streams: of the processor.
+        seed: of the random weights.
+    """
     config.text_config.vocab_size = config.qformer_config.vocab_size = len(tokenizer)
     torch.manual_seed(seed)
-    model = PrimaModel(config).eval()
+    model = model_class(config).eval()
     start_prompt_positions(model)
     processor = PrimaProcessor(
         tokenizer,
         tokenizer,
-        image_streams=streams_for(config),
+        image_streams=image_streams,
         num_query_tokens=config.num_query_tokens,
         keep_text_outputs=config.keep_text_outputs,
         template=dict(SHORT_TEMPLATE),

@@ -79,8 +79,7 @@ def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, d
     for).
     """
     vision, aux = config.vision_config.image_size, aux_size or config.aux_vision_config.image_size
-    labels = {"size": config.label_reader_size, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    return ({"pixel_values_labels": labels} if config.label_reader_config is not None else {}) | {
+    return {
         "pixel_values": {"size": vision, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
         "pixel_values_aux": {"size": aux, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
         "pixel_values_sam": {

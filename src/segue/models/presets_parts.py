@@ -41,6 +41,38 @@ SAM_HUGE: dict[str, Any] = {
 }
 """SAM ViT-H with the norm of its own mask decoder."""
 
+TINY_CLIP: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 56,
+    "patch_size": 14,
+    "initializer_range": 0.2,
+}
+
+TINY_DINO: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 56,
+    "patch_size": 14,
+    "num_register_tokens": 2,
+    "mlp_ratio": 2,
+}
+
+TINY_QFORMER: dict[str, Any] = {
+    "vocab_size": 1536,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "cross_attention_frequency": 1,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "max_position_embeddings": 128,
+}
+
 TINY_LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "vocab_size": 1536,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segue.models.presets import IMAGENET_MEAN
+from segue.models.image_streams import IMAGENET_MEAN
 
 Picture = NDArray[np.uint8]
 MEAN_COLOUR = tuple(round(255 * c) for c in IMAGENET_MEAN)

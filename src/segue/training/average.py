@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoProcessor
 
-import segue.models  # noqa: F401  registers the families
 from segue.errors import InputError
+from segue.models.auto import load_model
 from segue.training.recipe import InitRecipe
 from segue.training.run import load_parts, save_final
 
@@ -42,7 +42,7 @@ def average(sources: Sequence[Path], out: Path, parts: Sequence[str] = ()) -> Pa
             where="average",
             fix="name the final folders of several runs",
         )
-    model = AutoModel.from_pretrained(sources[0], dtype=torch.float32)
+    model = load_model(sources[0], torch.float32)
     weights = []
     for folder in reversed(sources):  # what has no mean, a count of batches, is then the first one's
         names = load_parts(model, InitRecipe(folder=str(folder), parts=list(parts)))

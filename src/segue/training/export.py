@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoProcessor
 
-import segue.models  # noqa: F401  registers the families
+from segue.models.auto import load_model
 from segue.training.run import save_final
 
 
@@ -23,7 +23,7 @@ def export(source: Path, out: Path, dtype: torch.dtype = torch.float16) -> Path:
     Returns:
         `out`.
     """
-    model = AutoModel.from_pretrained(source, dtype=torch.float32)
+    model = load_model(source, torch.float32)
     return save_final(out, model, AutoProcessor.from_pretrained(source), dtype)
 
 

@@ -22,8 +22,8 @@ from segue.mini.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.mini.slots import free_queries
 from segue.mini.starts import start_sam, start_towers
 from segue.mini.vocabulary import PHOTO_LABELS, SLOT_CLASSES
-from segue.models.build import build_from_tokenizer
 from segue.models.configuration_grounded import PrimaConfig
+from segue.models.mini.build import build_from_tokenizer
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
@@ -206,10 +206,10 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         InputError: unknown preset, model override or option of the stage.
     """
-    preset(recipe.model.preset)
     parameters = inspect.signature(objective_class(recipe.stage)).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - GIVEN
-    fields = {f.name for f in dataclasses.fields(PrimaConfig)} - {"slot_classes"}
+    config = preset(recipe.model.preset).config()
+    fields = {f.name for f in dataclasses.fields(config)} - {"slot_classes"}
     for given, known, where in (
         (recipe.options, options, "options"),
         (recipe.model.overrides, fields, "model.overrides"),

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from segue.errors import ModelError
 from segue.models.mini.label_reader import LOUDEST, LabelReader, contrasted, spelled
-from segue.models.modeling_prima import PrimaModel
-from segue.models.presets import segue_mini_config, tiny_config
+from segue.models.mini.modeling_mini import MiniModel
+from segue.models.mini.presets_mini import segue_mini_config, tiny_config
 
 NAMES = ("coat", "dress", "hat")
 
@@ -24,7 +24,7 @@ def config_of(**overrides: Any) -> Any:
 @pytest.fixture
 def reader() -> LabelReader:
     torch.manual_seed(0)
-    found: LabelReader | None = PrimaModel(config_of()).label_reader
+    found: LabelReader | None = MiniModel(config_of()).label_reader
     assert found is not None
     return found.eval()
 
@@ -46,7 +46,7 @@ def test_a_picture_and_its_mirror_image_say_the_same(reader: LabelReader) -> Non
 
 def test_a_picture_is_read_at_several_sizes() -> None:
     torch.manual_seed(0)
-    reader = PrimaModel(config_of(label_reader_smaller=[40])).label_reader
+    reader = MiniModel(config_of(label_reader_smaller=[40])).label_reader
     assert reader is not None
     reader.eval()
     images, seen = pixels(2), []
@@ -81,7 +81,7 @@ def test_the_loudest_cells_answer_for_the_image(reader: LabelReader) -> None:
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_statistics_of_batches_move_only_while_it_trains(frozen: bool) -> None:
-    reader = PrimaModel(config_of()).label_reader
+    reader = MiniModel(config_of()).label_reader
     assert reader is not None
     reader.requires_grad_(not frozen).train()
     before = {name: value.clone() for name, value in reader.named_buffers()}
@@ -150,7 +150,7 @@ def make() -> Callable[..., Any]:
         names = ("mug", *NAMES)
         words = [[20 + k] for k in range(len(names) + 11)]
         torch.manual_seed(0)
-        return PrimaModel(tiny_config(slot_classes=names, slot_word_ids=words, **overrides)).eval()
+        return MiniModel(tiny_config(slot_classes=names, slot_word_ids=words, **overrides)).eval()
 
     return build
 
@@ -178,6 +178,6 @@ def test_it_is_saved_and_loaded_with_its_statistics(make: Callable[..., Any], tm
     model.label_reader(pixels(4))
     torch.nn.init.normal_(model.label_reader.evidence)
     model.eval().save_pretrained(tmp_path)
-    again = PrimaModel.from_pretrained(tmp_path).eval()
+    again = MiniModel.from_pretrained(tmp_path).eval()
     assert again.config.label_reader_config.hidden_sizes == [4, 4, 8, 8]
     torch.testing.assert_close(again.label_reader(pixels(1)), model.label_reader(pixels(1)))

@@ -10,7 +10,7 @@ import torch
 
 from segue.errors import ModelError
 from segue.models import auto
-from segue.models.build import build_from_tokenizer
+from segue.models.mini.build import build_from_tokenizer
 from segue.models.mini.slot_vocabulary import add_slot_names, forget_labels, slot_name_ids, slot_word_ids
 
 NAMES = {"slot_classes": ("mug", "teapot"), "slot_attributes": ("red",), "slot_relevance": True}

@@ -146,7 +146,7 @@ def shard_and_train(folder: Path, tokenizer: Any) -> None:
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
 
-    from segue.models.build import build_from_tokenizer
+    from segue.models.mini.build import build_from_tokenizer
 
     count = int(os.environ.get("WORLD_SIZE", 1))
     model, processor = build_from_tokenizer("tiny", tokenizer, slot_classes=SLOT_CLASSES)

@@ -35,8 +35,8 @@ from segue.models.conversion.templates import (
 )
 from segue.models.conversion.tokenizers import load_tokenizer
 from segue.models.conversion.writing import ShardWriter
+from segue.models.image_streams import streams_for
 from segue.models.modeling_prima import PrimaModel
-from segue.models.presets import streams_for
 from segue.models.processing_grounded import PrimaProcessor
 
 FRESH_WITHOUT_DINO = ("fusion.",)

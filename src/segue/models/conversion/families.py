@@ -20,9 +20,9 @@ from segue.models.conversion.rules import Rule
 from segue.models.conversion.sizes import llama_sizes, part_sizes, sam_sizes, strip_prefix
 from segue.models.conversion.templates import GLAMM, LISA
 from segue.models.conversion.tokenizers import load_tokenizer
+from segue.models.image_streams import clip_streams_for
 from segue.models.modeling_glamm import GlammModel
 from segue.models.modeling_lisa import LisaModel
-from segue.models.presets import clip_streams_for
 from segue.models.processing_grounded import GlammProcessor, GroundedProcessor, LisaProcessor
 
 IMAGE_WRAP = ("<im_start>", "<im_end>")

@@ -23,8 +23,9 @@ from segue.models.conversion.streaming import joined_shapes, write_converted
 from segue.models.conversion.templates import PRIMA_FROM_PARTS
 from segue.models.conversion.tokenizers import load_tokenizer
 from segue.models.conversion.writing import SHARD_BYTES, ShardWriter
+from segue.models.image_streams import streams_for
 from segue.models.modeling_prima import PrimaModel
-from segue.models.presets import preset, streams_for
+from segue.models.presets import preset
 from segue.models.processing_grounded import PrimaProcessor
 
 FRESH = ("fusion.", "reader.relational.", "image_projection.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import ResNetBackbone
 from transformers import initialization as init
 
-from segue.models.configuration_grounded import PrimaConfig
+from segue.models.mini.configuration_mini import MiniConfig
 
 CHANNELS = 64
 """Width of the maps on which names are read."""
@@ -39,7 +39,7 @@ class LabelReader(nn.Module):
     Source: paper silent; ours. Pyramid: Lin et al. 2017.
     """
 
-    def __init__(self, config: PrimaConfig) -> None:
+    def __init__(self, config: MiniConfig) -> None:
         super().__init__()
         names, attributes = len(config.label_reader_names), len(config.slot_attributes)
         self.smaller = tuple(config.label_reader_smaller)

@@ -1,0 +1,85 @@
+"""PRIMA at its published size, and a tiny one for tests, as configurations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segue.models.configuration_grounded import PrimaConfig
+from segue.models.presets_parts import (
+    LLAMA_7B,
+    SAM_HUGE,
+    TINY_CLIP,
+    TINY_DINO,
+    TINY_LLAMA,
+    TINY_QFORMER,
+    TINY_SAM,
+)
+
+PRIMA_COMPONENTS = {
+    "vision_model, reader": "Salesforce/instructblip-vicuna-7b",
+    "aux_vision_model": "facebook/dinov2-with-registers-large",
+    "language_model": "lmsys/vicuna-7b-v1.5",
+    "sam": "facebook/sam-vit-huge",
+}
+
+
+def prima_7b_config(visual_module: str = "fusion", **overrides: Any) -> PrimaConfig:
+    """PRIMA at full size.
+
+    EVA-CLIP-g/14 without its last block, DINOv2-L with registers, BLIP-2's Q-Former, Vicuna-7B v1.5 with the
+    seven tokens of GLaMM and `<image>`, SAM ViT-H.
+
+    Source: PRIMA section 3.2 and appendix C; token order GLaMM's code.
+    """
+    return PrimaConfig(
+        **(
+            {
+                "visual_module": visual_module,
+                "vision_config": {
+                    "hidden_size": 1408,
+                    "intermediate_size": 6144,
+                    "num_hidden_layers": 39,
+                    "num_attention_heads": 16,
+                    "image_size": 224,
+                    "patch_size": 14,
+                },
+                "aux_vision_config": {
+                    "hidden_size": 1024,
+                    "num_hidden_layers": 24,
+                    "num_attention_heads": 16,
+                    "image_size": 518,
+                    "patch_size": 14,
+                    "num_register_tokens": 4,
+                },
+                "qformer_config": {"vocab_size": 30523},
+                "text_config": LLAMA_7B | {"vocab_size": 32008},
+                "sam_config": SAM_HUGE,
+                "seg_token_id": 32004,
+                "phrase_token_id": 32005,
+                "image_token_id": 32007,
+            }
+            | overrides
+        )
+    )
+
+
+def tiny_prima_config(**overrides: Any) -> PrimaConfig:
+    """Random-weight size: every part present, milliseconds a step, text outputs kept. Source: ours.
+
+    Ids are those of a tokenizer of `segue.mini.tokenizer`.
+    """
+    fields: dict[str, Any] = {
+        "vision_config": TINY_CLIP,
+        "aux_vision_config": TINY_DINO,
+        "qformer_config": TINY_QFORMER,
+        "text_config": TINY_LLAMA,
+        "sam_config": TINY_SAM,
+        "num_query_tokens": 5,
+        "fusion_heads": 2,
+        "identifier_token_ids": tuple(range(7, 16)),
+        "seg_token_id": 4,
+        "phrase_token_id": 5,
+        "image_token_id": 3,
+        "mask_loss_resolution": "decoder",
+    }
+    return PrimaConfig(**(fields | overrides))
