@@ -158,7 +158,10 @@ def test_seams_are_loud(shaken: Shaken, batch_of: Any, talks: dict[str, Any]) ->
     with pytest.raises(AlignmentError, match="4 masks and image indices"):
         model(**dict(batch, seg_image_index=batch["seg_image_index"][:3]))
     fewer = {name: batch[name][:2] for name in ("pixel_values", "pixel_values_aux", "pixel_values_sam")}
-    with pytest.raises(AlignmentError, match="15 visual tokens"):
+    expected = int((batch["input_ids"] == model.config.image_token_id).sum())
+    with pytest.raises(
+        AlignmentError, match=f"{expected} visual tokens(.|\n)*{expected // 3 * 2} from 2 images"
+    ):
         model(**dict(batch, **fewer, num_images=[2]))
 
 
@@ -171,7 +174,6 @@ WITHOUT_GRADIENT = (
     "sam.prompt_encoder.point_embed",
     "sam.prompt_encoder.not_a_point_embed",
     "sam.prompt_encoder.mask_embed",  # clicks and masks as prompts
-    "slot_heads",  # an auxiliary loss of training
 )
 """What the loss of the paper does not reach, and why."""
 
@@ -337,7 +339,8 @@ def test_saved_models_come_back_identical(
     batch = batch_of(AutoProcessor.from_pretrained(tmp_path), talks["three"], talks["one"])
     expected, found = model(**batch_of(processor, talks["three"], talks["one"])), again.eval()(**batch)
     for name in ("logits", "mask_logits", "seg_prompts", "loss"):
-        assert torch.equal(getattr(expected, name), getattr(found, name)), name
+        # Equal weights at differently aligned addresses may be summed in another order.
+        torch.testing.assert_close(getattr(expected, name), getattr(found, name), atol=2e-6, rtol=0)
     assert again.get_output_embeddings().weight is again.get_input_embeddings().weight
 
 

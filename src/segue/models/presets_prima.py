@@ -71,7 +71,8 @@ def tiny_prima_config(**overrides: Any) -> PrimaConfig:
     fields: dict[str, Any] = {
         "vision_config": TINY_CLIP,
         "aux_vision_config": TINY_DINO,
-        "qformer_config": TINY_QFORMER,
+        # From the second layer on, outputs at the instruction's positions know of the image too.
+        "qformer_config": TINY_QFORMER | {"num_hidden_layers": 2},
         "text_config": TINY_LLAMA,
         "sam_config": TINY_SAM,
         "num_query_tokens": 5,

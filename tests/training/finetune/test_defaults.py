@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from segue.models.build import build_prima
 from segue.training.finetune.defaults import (
     DEFAULT_RECIPE,
     family_for,
@@ -49,11 +50,13 @@ def test_steps_follow_from_epochs(fields: Any, length: int, steps: int, warmup: 
     assert (found.max_steps, found.warmup_steps) == (steps, warmup)
 
 
-def test_small_models_train_whole_parts(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_models_train_whole_parts(
+    tiny: Callable[..., Any], tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert family_of(tiny()[0]) == "mini"
     monkeypatch.setattr("segue.training.finetune.defaults.SMALL", 1)
-    assert family_of(tiny()[0]) == "prima"
-    assert family_of(tiny(visual_module="square")[0]) == "prima-square"
+    assert family_of(build_prima(tiny_tokenizer)[0]) == "prima"
+    assert family_of(build_prima(tiny_tokenizer, visual_module="square")[0]) == "prima-square"
 
 
 def test_the_recipe_of_the_repository_is_the_one_that_ships(repository: Path) -> None:
