@@ -11,7 +11,6 @@ import torch
 from segue.models.build import build_prima
 from segue.models.modeling_prima import PrimaModel
 from segue.models.segmenter import MaskPrompts
-from segue.models.segmenter_sam import EMBEDDINGS
 
 Shaken = Callable[..., Any]
 OPTIONS = [(module, keep) for module in ("fusion", "square") for keep in (False, True)]
