@@ -47,8 +47,6 @@ KNOWN: set[tuple[str, str]] = {
     ("segue.data.sources.generic", "segue.scenes.kinds"),
     ("segue.inference.session", "segue.agent.address"),
     ("segue.inference.session", "segue.agent.session"),
-    ("segue.models.build", "segue.models.mini.slot_vocabulary"),
-    ("segue.models.modeling_prima", "segue.models.mini.label_reader"),
     ("segue.training.finetune.defaults", "segue.models.mini.slot_vocabulary"),
     ("segue.training.finetune.objective", "segue.mini.code_prompts"),
     ("segue.training.finetune.objective", "segue.mini.name_presence"),
@@ -66,6 +64,7 @@ KNOWN: set[tuple[str, str]] = {
     ("segue.training.run", "segue.mini.tokenizer"),
     ("segue.training.run", "segue.mini.vision_objective"),
     ("segue.training.run", "segue.mini.vocabulary"),
+    ("segue.training.run", "segue.models.mini.build"),
 }
 # Folders of src/segue, by path, whose README is still to be written.
 WITHOUT_README: set[str] = {
