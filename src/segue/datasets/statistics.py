@@ -58,7 +58,8 @@ class SplitStatistics:
         for turn in conversation.turns:
             if turn.role == "assistant":
                 self._add_answer(conversation, turn)
-        self.kinds.update(_kinds(conversation.meta))
+        notes = [conversation.answer_meta(k) for k in range(len(conversation.assistant_turns()))]
+        self.kinds.update(note["kind"] for note in notes if "kind" in note)
 
     def _add_answer(self, conversation: Conversation, turn: Turn) -> None:
         named = [target for span in turn.spans for target in _targets(span.rids, span.merge)]
@@ -186,14 +187,6 @@ def _targets(rids: list[str], merge: str | None) -> list[tuple[str, ...]]:
     if not rids:
         return []
     return [tuple(sorted(rids))] if merge == "union" else [(rid,) for rid in rids]
-
-
-def _kinds(meta: Mapping[str, Any]) -> list[str]:
-    """The kinds of question that a record states: once for all (`kind`), or turn by turn (`turns[].kind`)."""
-    turns = meta.get("turns")
-    entries = [meta, *(turns if isinstance(turns, list) else [])]
-    kinds = [entry.get("kind") for entry in entries if isinstance(entry, Mapping)]
-    return [kind for kind in kinds if isinstance(kind, str)]
 
 
 def _sorted(counter: Counter[str]) -> list[tuple[str, int]]:

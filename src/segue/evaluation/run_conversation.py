@@ -209,7 +209,7 @@ def _result(
     predicted: list[Key] = [(g.image_index, g.phrase) for g in answer.groundings] if answer else []
     truth = [target.key for target in targets]
     overlaps = _overlaps(conversation, answer, predicted, targets) if score_masks else []
-    facts = _meta(conversation, number)
+    noted = conversation.answer_meta(number)
     return TurnResult(
         conversation_id=conversation.id,
         turn=number + 1,
@@ -220,9 +220,9 @@ def _result(
         id_hits=image_id_hits(predicted, truth),
         num_targets=len(targets),
         seconds=seconds,
-        needs_images=facts.get("needs_images"),
-        kind=facts.get("kind"),
-        level=facts.get("level"),
+        needs_images=noted.get("needs_images"),
+        kind=noted.get("kind"),
+        level=noted.get("level"),
         failure=failure,
         prediction=_prediction(answer, truth, failure, seconds),
     )
@@ -268,18 +268,6 @@ def _ignored(conversation: Conversation) -> dict[int, np.ndarray]:
     for area in conversation.ignore:
         by_image.setdefault(area.image_index, []).append(masks.decode(area.mask))
     return {index: masks.union(parts) for index, parts in by_image.items()}
-
-
-def _meta(conversation: Conversation, number: int) -> dict[str, Any]:
-    """What the builder noted about answer `number`; nothing when it noted nothing usable."""
-    noted = conversation.meta.get("turns")
-    facts = noted[number] if isinstance(noted, list) and number < len(noted) else None
-    if not isinstance(facts, dict):
-        return {}
-    usable = {name: facts[name] for name in ("kind", "level") if isinstance(facts.get(name), str)}
-    if isinstance(facts.get("needs_images"), bool):
-        usable["needs_images"] = facts["needs_images"]
-    return usable
 
 
 def _prediction(

@@ -27,6 +27,7 @@ from segue.records.conversation import (
 from segue.records.file_form import SCHEMA
 from segue.records.jsonl import RecordReader, read_jsonl, write_jsonl
 from segue.records.markup import grounded_markup
+from segue.records.meta import Meta, TurnMeta
 
 __all__ = [
     "SCHEMA",
@@ -37,10 +38,12 @@ __all__ = [
     "Grounding",
     "IgnoredArea",
     "ImageRef",
+    "Meta",
     "RecordReader",
     "Region",
     "Span",
     "Turn",
+    "TurnMeta",
     "grounded_markup",
     "read_jsonl",
     "write_jsonl",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -20,6 +20,7 @@ from segue import masks
 from segue.errors import InputError, RecordError
 from segue.masks import RLE
 from segue.records.file_form import MAX_IMAGES, SCHEMA, from_file
+from segue.records.meta import Meta, TurnMeta, turn_meta
 from segue.records.strict import StrictRecord
 
 Task = Literal[
@@ -41,6 +42,12 @@ def _writable(text: str) -> str:
         raise ValueError("Input should be text that can be written as UTF-8") from None
     return text
 
+
+# For the type checker the notes that our builders write; in files of others `meta` may be any JSON object.
+if TYPE_CHECKING:
+    _FreeMeta = Meta
+else:
+    _FreeMeta = dict[str, Any]
 
 WRITABLE = AfterValidator(_writable)
 Text = Annotated[str, WRITABLE]
@@ -179,7 +186,7 @@ class Conversation(StrictRecord):
         regions: Everything that spans may name.
         turns: At least two.
         ignore: Areas that metrics leave out.
-        meta: Free; whatever the builder wants to keep.
+        meta: Whatever the builder wants to keep; see `Meta` for the names in use.
     """
 
     id: Annotated[str, Field(min_length=1), WRITABLE]
@@ -189,7 +196,7 @@ class Conversation(StrictRecord):
     regions: list[Region]
     turns: Annotated[list[Turn], Field(min_length=2)]
     ignore: list[IgnoredArea] = Field(default_factory=list)
-    meta: dict[str, Any] = Field(default_factory=dict)
+    meta: _FreeMeta = Field(default_factory=Meta)
 
     optional_fields: ClassVar[frozenset[str]] = frozenset({"ignore", "meta"})
 
@@ -278,6 +285,10 @@ class Conversation(StrictRecord):
     def assistant_turns(self) -> list[Turn]:
         """Return the answers, in order."""
         return [turn for turn in self.turns if turn.role == "assistant"]
+
+    def answer_meta(self, number: int) -> TurnMeta:
+        """Return what the builder noted about answer `number` (0-based); see `turn_meta`."""
+        return turn_meta(self.meta, number)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; `json.dumps` of it is one line of a `gconv/1` file."""

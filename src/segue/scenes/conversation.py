@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segue import masks
 from segue.errors import AlignmentError
-from segue.records import Conversation, ImageRef, Region, Span, Turn
+from segue.records import Conversation, ImageRef, Meta, Region, Span, Turn, TurnMeta
 from segue.scenes.kinds import KINDS, Scene
 from segue.scenes.questions import Exchange
 
@@ -22,7 +21,7 @@ def to_conversation(
     id: str,
     split: str,
     paths: Sequence[str],
-    meta: dict[str, Any] | None = None,
+    meta: Meta | None = None,
 ) -> Conversation:
     """Write a dialogue about scenes as a record with a region for every object and every visible part.
 
@@ -93,7 +92,7 @@ def _answer(exchange: Exchange, scenes: Sequence[Scene]) -> Turn:
     return Turn(role="assistant", text=exchange.answer, spans=spans)
 
 
-def _described(exchange: Exchange) -> dict[str, Any]:
+def _described(exchange: Exchange) -> TurnMeta:
     return {
         "kind": exchange.kind,
         "level": exchange.level,

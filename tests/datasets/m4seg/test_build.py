@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from segue.datasets.m4seg.parquet import conversations_of, is_ours, read_parquet
 from segue.datasets.m4seg.region_store import RegionStore
 from segue.datasets.stages.stages import read_stage
 from segue.errors import InputError, ModelError, RecordError
+from segue.evaluation.run_conversation import replay
+from segue.evaluation.scores import summarise
 from segue.records import Conversation, read_jsonl
 
 FILES = ("train.jsonl", "test.jsonl", "rejected.jsonl", "report.json")
@@ -217,3 +220,18 @@ def test_an_embedder_that_cannot_be_opened_is_refused_before_any_image_is_read(
         Build(tmp_path / "out", absent, progress=False).run()
     assert not (tmp_path / "out" / "stages").exists()
     assert Build(tmp_path / "out", absent, progress=False).run("images") is not None, "images need none"
+
+
+class Blind:
+    """A model that opens no image: every question is scored as a failure, with what its record notes."""
+
+    def session(self, images: object) -> object:
+        raise InputError("No image can be opened.")
+
+
+def test_kinds_of_questions_reach_the_evaluation(built: Path) -> None:
+    records = list(read_jsonl(built / "train.jsonl"))
+    results = [turn for record in records for turn in replay(Blind(), record, [])]  # type: ignore[arg-type]
+    by_kind = {kind: numbers["n_turns"] for kind, numbers in summarise(results)["by_kind"].items()}
+    assert by_kind == Counter(record.meta["kind"] for record in records)
+    assert set(by_kind) == {"functional", "spatial", "numerical", "open_ended"}

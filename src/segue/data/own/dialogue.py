@@ -13,6 +13,7 @@ from segue.data.language.image_names import IMAGE_NAMES, image_name
 from segue.data.own.statements import Statements
 from segue.data.own.things import Catalogue, Inventory, Thing
 from segue.data.own.wordings import ALL_WORDS, ONLY_IMAGE_WORDS, WORDINGS
+from segue.records import TurnMeta
 
 TURN_SHARES = (0.4, 0.35, 0.25)
 """Share of conversations of one, two and three exchanges."""
@@ -57,7 +58,7 @@ class OwnExchange:
     image_index: int | None = None
     is_follow_up: bool = False
 
-    def described(self) -> dict[str, object]:
+    def described(self) -> TurnMeta:
         """The entry in a record's `meta["turns"]`."""
         spans = self.answer.spans
         parts_only = bool(spans) and all(r.kind == "part" for span in spans for r in span.payload)

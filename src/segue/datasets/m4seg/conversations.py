@@ -19,7 +19,7 @@ from segue.datasets.m4seg.lexicon import Lexicon
 from segue.datasets.m4seg.listing import ListedRegion, Listing, list_images
 from segue.datasets.m4seg.sampling import ImageSet
 from segue.datasets.stages.stages import MapFn, ShardWriter, StageOutput, StoredLines, ranges, run_stage
-from segue.records import Conversation, ImageRef, Region, Span, Turn
+from segue.records import Conversation, ImageRef, Meta, Region, Span, Turn
 from segue.records.conversation import Split
 
 VERSION = 1
@@ -37,7 +37,7 @@ def conversation(
     *,
     folder: Path,
     masks: MaskForm = "inline",
-    meta: Mapping[str, Any] | None = None,
+    meta: Meta | None = None,
 ) -> Conversation:
     """The record of a pair that was kept.
 
@@ -61,7 +61,7 @@ def conversation(
         Span(start=p.start, end=p.end, rids=[rid_of(listing.by_code[code]) for code in p.codes])
         for p in phrases
     ]
-    kept = {
+    kept: Meta = {
         "raw_question": verdict.pair.question.raw,
         "raw_answer": verdict.pair.answer.raw,
         "question_refs": [{"start": p.start, "end": p.end, "codes": list(p.codes)} for p in question_phrases],
@@ -160,7 +160,7 @@ class FilterPairs:
             told = {"id": id, "filter": verdict.letter, "reason": verdict.reason, "detail": verdict.detail}
             shard.line(DROPPED, told | {"generator": generator, **pair})
             return
-        meta = {
+        meta: Meta = {
             "generator": generator,
             "kind": pair["kind"],
             "sampling": {

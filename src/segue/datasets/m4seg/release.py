@@ -19,7 +19,7 @@ from typing import Any
 
 from segue.datasets.m4seg.parquet import columns_of, rows_of
 from segue.errors import RecordError, SegueError
-from segue.records import SPLITS, Conversation, ImageRef, Region, Span, Turn
+from segue.records import SPLITS, Conversation, ImageRef, Meta, Region, Span, Turn
 
 # What a column may be called, in lower case; the first that is there is taken.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -117,8 +117,10 @@ class Release:
             spans.append(Span(start=start, end=end, rids=[rid]))
         split = str(row.get(self.columns.get("split", "")) or self.split)
         given = row.get(self.columns.get("id", ""))
-        meta = {"generator": "kanguyen-vn/M4Seg", "raw_answer": answer}
+        meta: Meta = {"generator": "kanguyen-vn/M4Seg", "raw_answer": answer}
         kind = row.get(self.columns.get("kind", ""))
+        if isinstance(kind, str):
+            meta["kind"] = kind
         return Conversation(
             id=f"m4seg/release/{number if given is None else given}",
             task="m4seg",
@@ -126,7 +128,7 @@ class Release:
             images=[ImageRef(image_id=f"m4seg:{path}", path=path, height=0, width=0) for path in images],
             regions=regions,
             turns=[Turn(role="user", text=question), Turn(role="assistant", text=text, spans=spans)],
-            meta=meta | ({"kind": kind} if isinstance(kind, str) else {}),
+            meta=meta,
         )
 
     def _texts(self, row: Mapping[str, Any]) -> tuple[str, str]:

@@ -50,7 +50,7 @@ from segue.datasets.prist.steps import BoxReply, Dialogue, Elements, ReasoningTr
 from segue.errors import InputError
 from segue.images import load_image
 from segue.masks import RLE, area
-from segue.records import ImageRef
+from segue.records import ImageRef, Meta
 from segue.records.conversation import Split
 
 PROMPTS = ("prist_system", "prist_elements", "prist_outlined", "prist_tree", "prist_dialogue", "prist_box")
@@ -286,7 +286,7 @@ class _Maker:
             width=picture.width,
         )
         said = [s for r in rounds for s in (Said("user", r.question), Said("assistant", r.answer))]
-        meta = {
+        meta: Meta = {
             "question": path.question,
             "rating": path.rating,
             "thoughts": [node.thought for node in tree.way_to(path.leaf)],

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from segue.datasets.generation import prompt_digest
 from segue.errors import RecordError
 from segue.masks import RLE
-from segue.records import Conversation, ImageRef, Region, Span, Turn
+from segue.records import Conversation, ImageRef, Meta, Region, Span, Turn
 from segue.records.conversation import Split
 
 FINAL_PROMPTS = ("prist_requests", "prist_answers")
@@ -70,7 +70,7 @@ def finished(
     said: Sequence[Said],
     target: Target,
     rng: np.random.Generator,
-    meta: dict[str, Any],
+    meta: Meta,
     others: Sequence[Region] = (),
 ) -> Conversation:
     """A dialogue with its last turn.

@@ -18,7 +18,7 @@ from segue.mini.photos.answers import PhotoExchange
 from segue.mini.photos.dialogue import PRESENCE_WEIGHTS, compose_photo_dialogue
 from segue.mini.photos.facts import PhotoRecord, load_photo_facts
 from segue.mini.photos.labels import LABELS
-from segue.records import Conversation, ImageRef, Region, Span, Turn, write_jsonl
+from segue.records import Conversation, ImageRef, Meta, Region, Span, Turn, write_jsonl
 from segue.records.conversation import Split
 
 NUM_IMAGES_WEIGHTS = (0.2, 0.5, 0.3)
@@ -92,8 +92,18 @@ def to_conversation(
         ]
         turns.append(Turn(role="user", text=exchange.question))
         turns.append(Turn(role="assistant", text=exchange.answer, spans=spans))
-    fields = ("kind", "level", "needs_images", "template", "is_follow_up")
-    meta = {"turns": [{field: getattr(exchange, field) for field in fields} for exchange in exchanges]}
+    meta: Meta = {
+        "turns": [
+            {
+                "kind": exchange.kind,
+                "level": exchange.level,
+                "needs_images": exchange.needs_images,
+                "template": exchange.template,
+                "is_follow_up": exchange.is_follow_up,
+            }
+            for exchange in exchanges
+        ]
+    }
     regions = [region for index, record in enumerate(records) for region in _regions(record, index)]
     return Conversation(
         id=id, task="photos", split=split, images=images, regions=regions, turns=turns, meta=meta
