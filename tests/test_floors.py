@@ -32,7 +32,7 @@ HEIGHTS = {
     "scenes": 4,
     "inference": 5,
     "agent": 6,
-    "load": 7,
+    "loading": 7,
     "datasets": 8,  # above inference, because previews draw with its pictures
     "training": 9,
     "evaluation": 9,
@@ -45,8 +45,6 @@ HEIGHTS = {
 KNOWN: set[tuple[str, str]] = {
     ("segue.data.sources.generic", "segue.scenes.build"),
     ("segue.data.sources.generic", "segue.scenes.kinds"),
-    ("segue.inference.session", "segue.agent.address"),
-    ("segue.inference.session", "segue.agent.session"),
     ("segue.training.finetune.defaults", "segue.models.mini.slot_vocabulary"),
     ("segue.training.finetune.objective", "segue.mini.code_prompts"),
     ("segue.training.finetune.objective", "segue.mini.name_presence"),

@@ -20,7 +20,7 @@ WEIGHTS = WEIGHTS_FOLDER / "segue-mini"
 
 
 @pytest.fixture(scope="module")
-def mini() -> segue.inference.session.LoadedModel:
+def mini() -> segue.inference.LoadedModel:
     return segue.load("segue-mini")
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from segue.inference.session import LoadedModel
+    from segue.inference.loaded_model import LoadedModel
 
 ANSWER = "The <p> red mug </p> [SEG] (IMAGE1) is larger than the <p> lamp </p> [SEG] (IMAGE2)."
 TEXT = "The red mug is larger than the lamp."

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from segue.errors import SegueError as SegueError
     from segue.images import load_image as load_image
     from segue.inference.session import GroundingSession as GroundingSession
-    from segue.inference.session import load as load
+    from segue.loading import load as load
     from segue.protocol import parse as parse
     from segue.protocol import render as render
     from segue.records import Conversation as Conversation
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 # Public name -> the module that defines it. The order is the order in which a newcomer needs them.
 _PUBLIC: dict[str, str] = {
     # Ask
-    "load": "segue.inference.session",
+    "load": "segue.loading",
     "GroundingSession": "segue.inference.session",
     "load_image": "segue.images",
     # What comes back

@@ -16,8 +16,8 @@ from segue import masks
 from segue.errors import AlignmentError, InputError
 from segue.evaluation.evaluate import evaluate, exchange_images
 from segue.evaluation.run_conversation import run_conversation, targets_of
-from segue.inference import session as session_module
 from segue.inference.answer import SessionAnswer
+from segue.inference.session import GroundingSession
 from segue.records import Conversation, Grounding, ImageRef, Region, Span, Turn, write_jsonl
 from segue.records.conversation import IgnoredArea
 from tiny_model import picture
@@ -88,7 +88,7 @@ Say = Callable[[int], list[tuple[str, int, np.ndarray]]]
 def script(monkeypatch: pytest.MonkeyPatch, say: Say) -> None:
     """Replace the session by one that answers by script; it opens images like the real one."""
 
-    class Scripted(session_module.GroundingSession):
+    class Scripted(GroundingSession):
         def ask(self, text: str, **options: Any) -> SessionAnswer:
             said = say(len(self._answers))
             groundings = [Grounding(p, (0, len(p)), k, m, 0.9, masks.box(m)) for p, k, m in said]
@@ -98,7 +98,7 @@ def script(monkeypatch: pytest.MonkeyPatch, say: Say) -> None:
             self._answers.append(answer)
             return answer
 
-    monkeypatch.setattr(session_module, "GroundingSession", Scripted)
+    monkeypatch.setattr("segue.inference.loaded_model.GroundingSession", Scripted)
 
 
 def truth(turn: int) -> list[tuple[str, int, np.ndarray]]:

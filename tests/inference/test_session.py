@@ -211,10 +211,11 @@ def test_nine_images_of_nine_sizes(tiny_model: LoadedModel) -> None:
     assert len(answer.image_hws) == 9
 
 
-def test_the_mini_says_that_it_was_trained_on_three(
+def test_an_answer_says_when_there_are_more_images_than_in_training(
     tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiny_model, "name", "segue-mini")
+    assert tiny_model.session([picture()] * 4).ask("What is there?").notes == []
+    monkeypatch.setattr(tiny_model.model.config, "max_training_images", 3)
     assert tiny_model.session([picture()] * 3).ask("What is there?").notes == []
     (note,) = tiny_model.session([picture()] * 4).ask("What is there?").notes
     assert note == "4 images: this model was trained on sets of up to 3"

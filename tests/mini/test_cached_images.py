@@ -13,7 +13,7 @@ import torch
 from segue.mini.cached_images import CachedImages
 from segue.mini.pools import PhotoPool, ScenePool
 from segue.mini.slots import photo_targets, scene_targets
-from segue.training.streams import normalise
+from segue.models.image_streams import normalise
 
 VIEWS = 3
 

@@ -17,7 +17,7 @@ from segue.mini.feature_cache import (
     part_hash,
     picture_hash,
 )
-from segue.training.streams import normalise
+from segue.models.image_streams import normalise
 
 
 def picture(index: int, size: int = 56) -> np.ndarray:

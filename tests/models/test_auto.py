@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -138,3 +139,13 @@ def test_devices_and_dtypes_are_checked(tiny_model_folder: Path) -> None:
         load(tiny_model_folder, "cpu", "float33")
     with pytest.raises(ModelError, match="device"):
         load(tiny_model_folder, "warp-core")
+
+
+def test_every_recipe_that_the_code_names_exists(repository: Path) -> None:
+    named = {
+        name
+        for path in (repository / "src").rglob("*.py")
+        for name in re.findall(r"recipes/[\w./-]*\.(?:yaml|sh|json)", path.read_text(encoding="utf-8"))
+    }
+    assert {name for name in named if not (repository / name).is_file()} == set()
+    assert "recipes/reproduce_mini.sh" in named

@@ -299,7 +299,7 @@ def test_generated_prompts_are_the_trained_ones_at_every_turn(miras: Pair, turn:
 def test_a_session_keeps_its_history_over_several_images(
     miras: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from segue.inference.session import LoadedModel
+    from segue.inference.loaded_model import LoadedModel
 
     model, processor = miras
     session = LoadedModel(model, processor, "tiny-miras").session(pictures())

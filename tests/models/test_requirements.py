@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from segue.models import requirements as module
+from segue.models.auto import WEIGHTS_FOLDER
 from segue.models.presets import PRESETS
 from segue.models.requirements import memory, requirements
 
@@ -24,6 +27,15 @@ def test_prima_7b() -> None:
     licences = {part.hub: part.licence for part in needs.parts}
     assert licences["facebook/sam-vit-huge"] == "Apache-2.0"
     assert "Llama 2" in licences["lmsys/vicuna-7b-v1.5"]
+
+
+def test_installed_weights_are_counted_as_they_are() -> None:
+    needs = requirements(PRESETS["segue-mini"])
+    with safe_open(WEIGHTS_FOLDER / "segue-mini" / "model.safetensors", "pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    # Statistics of normalisation are stored too, and are no parameters.
+    trained = [s for n, s in shapes.items() if "running_" not in n and "num_batches_tracked" not in n]
+    assert needs.parameters == sum(math.prod(shape) for shape in trained)
 
 
 def test_memory_of_nothing_quantised() -> None:

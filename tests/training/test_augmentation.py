@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segue.models.image_streams import IMAGENET_MEAN
+from segue.models.image_streams import IMAGENET_MEAN, normalise
 from segue.models.processing_grounded import ImageStream
 from segue.training.augmentation import (
     flip,
@@ -18,7 +18,6 @@ from segue.training.augmentation import (
     tint,
     warp,
 )
-from segue.training.streams import normalise
 
 
 def picture(height: int = 20, width: int = 30, seed: int = 0) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from segue import masks, protocol
 from segue.datasets.prist.released import read_released
-from segue.inference.session import LoadedModel
+from segue.inference.loaded_model import LoadedModel
 from segue.models.build import build_miras
 from segue.records import Conversation
 from segue.training.finetune.mixture import Drawn, Mixture

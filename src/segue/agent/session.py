@@ -22,7 +22,8 @@ from segue.chat_model import ChatModel, OpenAIChatModel, RetryPolicy
 from segue.errors import InputError
 from segue.images import ImageSource
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question
-from segue.inference.session import GroundingSession, LoadedModel
+from segue.inference.loaded_model import LoadedModel
+from segue.inference.session import GroundingSession
 
 _SAMPLING = ("temperature", "top_p", "seed")
 

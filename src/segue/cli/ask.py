@@ -49,7 +49,7 @@ def ask(
     if out is not None:
         make_folder(out)
     from segue.cli.console import err, show_answer, show_paths
-    from segue.inference.session import load
+    from segue.loading import load
 
     answer = load(model, device).session(pictures, names=names).ask(text, max_new_tokens=budget)
     if as_json:

@@ -37,7 +37,7 @@ def chat(
     budget = check_budget(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
     pictures, names = load_images(images)
     from segue.cli.console import err
-    from segue.inference.session import load
+    from segue.loading import load
 
     session = load(model, device).session(pictures, names=names)
     if sys.stdin.isatty():

@@ -38,7 +38,7 @@ def evaluate(
 
     from segue.cli.console import err, show_paths
     from segue.evaluation.evaluate import evaluate as run
-    from segue.inference.session import load
+    from segue.loading import load
 
     bundle = load(model, device)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

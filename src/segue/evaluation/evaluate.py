@@ -20,7 +20,7 @@ from segue.evaluation.run_conversation import History, TurnResult, image_paths, 
 from segue.evaluation.scores import summarise
 from segue.files import make_folder
 from segue.inference.inputs import MAX_NEW_TOKENS
-from segue.inference.session import LoadedModel
+from segue.inference.loaded_model import LoadedModel
 from segue.records import Conversation
 
 

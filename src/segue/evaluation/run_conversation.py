@@ -16,7 +16,8 @@ from segue.errors import RecordError, SegueError
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS
-from segue.inference.session import GroundingSession, LoadedModel
+from segue.inference.loaded_model import LoadedModel
+from segue.inference.session import GroundingSession
 from segue.metrics import (
     PhraseCounts,
     count_phrases,

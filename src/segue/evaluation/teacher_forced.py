@@ -20,7 +20,8 @@ from segue import masks
 from segue.errors import InputError
 from segue.evaluation.run_conversation import targets_of
 from segue.images import load_image
-from segue.inference.session import LoadedModel, load
+from segue.inference.loaded_model import LoadedModel
+from segue.loading import load
 from segue.metrics import recall_at
 from segue.records import Conversation, grounded_markup, read_jsonl
 

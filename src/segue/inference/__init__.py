@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segue.inference.answer import SessionAnswer as SessionAnswer
+    from segue.inference.loaded_model import LoadedModel as LoadedModel
     from segue.inference.session import GroundingSession as GroundingSession
-    from segue.inference.session import LoadedModel as LoadedModel
-    from segue.inference.session import load as load
 
 # Threads of torch wait for each other thousands of times per answer. By default they spin meanwhile, which on
 # a machine with anything else to do makes a small model some twenty times slower. Torch reads this once.
@@ -21,12 +20,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _MODULES = {
     "GroundingSession": "segue.inference.session",
-    "LoadedModel": "segue.inference.session",
-    "load": "segue.inference.session",
+    "LoadedModel": "segue.inference.loaded_model",
     "SessionAnswer": "segue.inference.answer",
 }
 
-__all__ = ["GroundingSession", "LoadedModel", "SessionAnswer", "load"]
+__all__ = ["GroundingSession", "LoadedModel", "SessionAnswer"]
 
 
 def __getattr__(name: str) -> Any:

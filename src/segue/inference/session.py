@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from segue import masks, protocol
-from segue.agent.address import is_agent
 from segue.errors import AlignmentError, InputError
 from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
-from segue.models import auto
 from segue.models.auto import ModelBundle
 from segue.models.generation import GroundedGeneration
 from segue.models.segmenter import SegmenterFeatures, join_features
@@ -31,51 +29,6 @@ _LEAST_ROOM = 16
 """Tokens that must be left for an answer; below that the conversation is too long."""
 
 _NOT_FOR_THE_PROMPT = ("labels", "original_hw", "resized_hw")
-
-
-@dataclass
-class LoadedModel(ModelBundle):
-    """A model that can be asked; `model`, `processor`, `name` and `path` are those of its parts."""
-
-    def session(
-        self, images: Sequence[ImageSource] | ImageSource, *, names: Sequence[str] | None = None
-    ) -> GroundingSession:
-        """Start a conversation about 1 to 9 images; see `GroundingSession`."""
-        return GroundingSession(self, images, names=names)
-
-    def ask(self, text: str, images: Sequence[ImageSource] | ImageSource, **options: Any) -> SessionAnswer:
-        """Ask a single question; `options` are those of `GroundingSession.ask`."""
-        return self.session(images).ask(text, **options)
-
-
-def load(
-    name_or_path: str | Path = "segue-mini",
-    device: str | torch.device | None = None,
-    dtype: torch.dtype | str | None = None,
-    quantize: str | None = None,
-) -> LoadedModel:
-    """Load a model: `segue.load("segue-mini").session(images=["a.jpg", "b.jpg"]).ask("...")`.
-
-    Args:
-        name_or_path: A preset with weights, a folder that `save_pretrained` wrote, or the address of a chat
-            model, "agent:http://localhost:8000/v1?model=NAME"; see docs/agent.md.
-        device: The first CUDA device if there is one, else the CPU.
-        dtype: float32 by default; see `segue.models.auto.load`.
-        quantize: "8bit" or "4bit" shrinks the language model; see `segue.models.quantization`.
-
-    Returns:
-        The model, ready for `session`.
-
-    Raises:
-        ModelError: There is no such model, or it cannot be loaded; the message says what to do.
-    """
-    if is_agent(name_or_path):
-        # Its session builds on the one below.
-        from segue.agent.session import load_agent
-
-        return load_agent(str(name_or_path), device, dtype, quantize)
-    bundle = auto.load(name_or_path, device, dtype, quantize)
-    return LoadedModel(bundle.model, bundle.processor, bundle.name, bundle.path)
 
 
 @dataclass(frozen=True)
@@ -288,9 +241,7 @@ class GroundingSession:
         notes = []
         if not generation.finished:
             notes.append(f"the answer was cut off after {len(generation.token_ids)} tokens")
-        trained = getattr(self.bundle.model.config, "max_training_images", None)
-        if trained is None and self.bundle.name == "segue-mini":
-            trained = 3
+        trained = self.bundle.model.config.max_training_images
         if trained is not None and len(self.images) > trained:
             notes.append(f"{len(self.images)} images: this model was trained on sets of up to {trained}")
         return notes

@@ -25,13 +25,13 @@ from segue.mini.slots import (
     stack_targets,
 )
 from segue.mini.vocabulary import NAMES, PHOTO_LABELS
+from segue.models.image_streams import normalise
 from segue.models.losses import target_weight
 from segue.models.mini.modeling_mini import MiniModel
 from segue.models.processing_grounded import GroundedProcessor
 from segue.protocol import PHRASE_START
 from segue.training.augmentation import pad_square, resize_pair
 from segue.training.engine.accumulation import WHOLE, Share
-from segue.training.streams import normalise
 
 BUCKET = 8
 """Batches that are drawn together and sorted by length, so that little is padded."""

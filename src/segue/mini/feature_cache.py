@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from segue.models.image_streams import normalise
 from segue.models.mini.modeling_mini import MiniModel
-from segue.training.streams import normalise
 
 
 @dataclass(frozen=True)

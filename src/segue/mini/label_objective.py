@@ -15,10 +15,10 @@ from segue.mini.dense_labels import centres
 from segue.mini.pools import PHOTO_LABELS, PhotoPool, ScenePool
 from segue.mini.slots import photo_targets
 from segue.mini.vocabulary import IGNORED
+from segue.models.image_streams import normalise
 from segue.models.mini.label_reader import LabelReader
 from segue.models.mini.modeling_mini import MiniModel
 from segue.training.augmentation import flip, jitter, resize_pair, tint, warp
-from segue.training.streams import normalise
 
 RAREST = 12.0
 """How much more the pixels of the rarest labels count than the background's, at most."""

@@ -12,13 +12,13 @@ from torch import Tensor
 from segue.mini.dense_labels import Maps, PatchHeads, centres, photo_maps, scene_maps
 from segue.mini.phrase_codes import phrase_code
 from segue.mini.pools import PHOTO_LABELS, PhotoPool, ScenePool
+from segue.models.image_streams import normalise
 from segue.models.losses import bce_loss, dice_loss, shrink_masks
 from segue.models.mini.modeling_mini import MiniModel
 from segue.models.segmenter import MaskPrompts
 from segue.models.segmenter_sam import EMBEDDINGS
 from segue.scenes.kinds import KINDS
 from segue.training.augmentation import flip, jitter, pad_square, random_crop, resize_pair
-from segue.training.streams import normalise
 
 Region = tuple[str, NDArray[np.bool_]]
 Picture = tuple[NDArray[np.uint8], list[Region], tuple[int, int], Maps]

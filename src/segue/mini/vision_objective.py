@@ -16,9 +16,9 @@ from segue.mini.dense_labels import DenseHeads, centres, cross_entropy, photo_ma
 from segue.mini.pools import PhotoPool, ScenePool
 from segue.mini.slots import SlotTargets, photo_targets, scene_targets, slot_losses, stack_targets
 from segue.mini.vocabulary import IGNORED
+from segue.models.image_streams import normalise
 from segue.models.mini.modeling_mini import MiniModel
 from segue.training.augmentation import jitter, permute_channels, warp
-from segue.training.streams import normalise
 
 
 class VisionObjective:

@@ -151,7 +151,7 @@ def _without_weights(name: str) -> ModelError:
             expected=str(WEIGHTS_FOLDER / name / "config.json"),
             found="no such file",
             where="model name",
-            fix="install Segue again from a complete checkout, or train it: segue train recipes/mini.yaml",
+            fix="install Segue again from a complete checkout, or make them: recipes/reproduce_mini.sh",
         )
     parts = sorted(set(PRESETS[name].components.values()))
     if not parts:

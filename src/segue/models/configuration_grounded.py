@@ -81,6 +81,10 @@ class GroundedConfig(PreTrainedConfig):
     """Add what was attended to (it starts at zero), or put it in the prompt's place. Source: True ours;
     False MIRAS's code."""
 
+    max_training_images: int | None = None
+    """Most images of one conversation in training: an answer about more says so in its notes. None says
+    nothing. Source: ours."""
+
     @property
     def prompt_width(self) -> int:
         """Width of a mask prompt: SAM's, unless a family draws with something else."""

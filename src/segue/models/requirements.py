@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModel
 
 import segue.models  # noqa: F401  registers the families
+from segue.models.auto import WEIGHTS_FOLDER, load_config
 from segue.models.presets import Preset
 from segue.models.quantization import BYTES_PER_WEIGHT, quantised_names
 
@@ -54,7 +55,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What one preset needs.
+    """The needs of one preset.
 
     Attributes:
         name: The preset.
@@ -74,8 +75,12 @@ class Requirements:
 
 
 def requirements(preset: Preset) -> Requirements:
-    """Compute what a preset needs; takes a second at 7B, and no memory."""
-    config = preset.config()
+    """Compute what a preset needs; takes a second at 7B, and no memory.
+
+    Where its weights are installed the model is built as they are, names that it was taught included.
+    """
+    installed = WEIGHTS_FOLDER / preset.name
+    config = load_config(installed) if (installed / "config.json").is_file() else preset.config()
     with torch.device("meta"):
         model = AutoModel.from_config(config)
     everything = sum(p.numel() for p in model.parameters())

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segue.inference.session import LoadedModel, load
+from segue.inference.loaded_model import LoadedModel
+from segue.loading import load
 from segue.masks import Mask
 from segue.metrics.segmentation import iou
 from segue.scenes.kinds import Scene

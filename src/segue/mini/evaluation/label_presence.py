@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from segue.errors import InputError
 from segue.images import load_image
-from segue.inference.session import LoadedModel, load
+from segue.inference.loaded_model import LoadedModel
+from segue.loading import load
 from segue.mini.evaluation.photo_arguments import photo_parser, photo_records
 from segue.mini.photos.facts import PhotoRecord
 from segue.mini.photos.labels import LABELS

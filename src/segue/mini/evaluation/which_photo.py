@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from segue.errors import InputError
-from segue.inference.session import LoadedModel, load
+from segue.inference.loaded_model import LoadedModel
+from segue.loading import load
 from segue.mini.evaluation.photo_arguments import photo_parser, photo_records
 from segue.mini.photos.answers import article
 from segue.mini.photos.facts import PhotoRecord

@@ -142,6 +142,7 @@ def segue_mini_config(
                 "image_token_id": 3,
                 "pixel_loss": "bce",
                 "mask_loss_resolution": "decoder",
+                "max_training_images": 3,
             }
             | overrides
         )
@@ -160,6 +161,7 @@ def tiny_config(**overrides: Any) -> MiniConfig:
         "content_queries": 2,
         "num_object_slots": 1,
         "fusion_heads": 2,
+        "max_training_images": None,
     }
     if overrides.get("label_reader_names"):
         sizes["label_reader_config"] = LABEL_READER | {"embedding_size": 4, "hidden_sizes": [4, 4, 8, 8]}

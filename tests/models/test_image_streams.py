@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from segue.models.image_streams import STATISTICS, normalise
 from segue.models.mini.build import build_from_tokenizer
-from segue.training.streams import STATISTICS, normalise
 
 
 @pytest.fixture

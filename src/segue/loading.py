@@ -1,0 +1,49 @@
+"""From a name, a folder or an agent's address to a model that can be asked: `segue.load`.
+
+The module is not called `load`: importing it would put a module in the place of the function `segue.load`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segue.agent.address import is_agent
+
+if TYPE_CHECKING:
+    import torch
+
+    from segue.inference.loaded_model import LoadedModel
+
+
+def load(
+    name_or_path: str | Path = "segue-mini",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | str | None = None,
+    quantize: str | None = None,
+) -> LoadedModel:
+    """Load a model: `segue.load("segue-mini").session(images=["a.jpg", "b.jpg"]).ask("...")`.
+
+    Args:
+        name_or_path: A preset with weights, a folder that `save_pretrained` wrote, or the address of a chat
+            model, "agent:http://localhost:8000/v1?model=NAME"; see docs/agent.md.
+        device: The first CUDA device if there is one, else the CPU.
+        dtype: float32 by default; see `segue.models.auto.load`.
+        quantize: "8bit" or "4bit" shrinks the language model; see `segue.models.quantization`.
+
+    Returns:
+        The model, ready for `session`.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be loaded; the message says what to do.
+    """
+    if is_agent(name_or_path):
+        # Not at the top: the agent's parts take a second to import, and few need them.
+        from segue.agent.session import load_agent
+
+        return load_agent(str(name_or_path), device, dtype, quantize)
+    from segue.inference.loaded_model import LoadedModel
+    from segue.models import auto
+
+    bundle = auto.load(name_or_path, device, dtype, quantize)
+    return LoadedModel(bundle.model, bundle.processor, bundle.name, bundle.path)
