@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segue.errors import InputError
-from segue.files import atomic_path, atomic_writer, make_folder, write_atomic
+from segue.files import atomic_path, atomic_writer, make_folder, remove_unfinished, write_atomic
 
 
 def test_text_and_bytes_are_written_as_given(tmp_path: Path) -> None:
@@ -36,6 +36,15 @@ def test_the_unfinished_name_keeps_the_suffix(tmp_path: Path) -> None:
         unfinished.write_bytes(b"x")
         assert not (tmp_path / "plot.png").exists()
     assert (tmp_path / "plot.png").read_bytes() == b"x"
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a.json", "whole")
+    with atomic_path(tmp_path / "b.png") as unfinished:
+        unfinished.write_bytes(b"half")
+        remove_unfinished(tmp_path)
+        assert os.listdir(tmp_path) == ["a.json"]
+        unfinished.write_bytes(b"whole")
 
 
 def test_a_folder_that_is_a_file_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from typing import IO, Any
 
 from segue.errors import InputError
 
-__all__ = ["atomic_path", "atomic_writer", "make_folder", "unwritable", "write_atomic"]
+__all__ = [
+    "atomic_path",
+    "atomic_writer",
+    "make_folder",
+    "remove_unfinished",
+    "unwritable",
+    "write_atomic",
+]
 
 
 @contextmanager
@@ -55,6 +62,15 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     with atomic_writer(path, "wb" if isinstance(content, bytes) else "w") as file:
         file.write(content)
     return Path(path)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete the unfinished files that killed processes left in a folder.
+
+    Only for a folder in which nobody else is writing: the file of a living writer would go too.
+    """
+    for path in folder.glob(".*.unfinished*"):
+        path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

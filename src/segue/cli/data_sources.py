@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from segue.cli.options import make_way
+from segue.files import write_atomic
 
 _SWITCH = {"true": True, "false": False}
 
@@ -51,7 +52,7 @@ def check(
             stdout().print(Text(line))
         reports.append(source.report.to_json())
     if report is not None:
-        report.write_text(json.dumps(reports, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_atomic(report, json.dumps(reports, ensure_ascii=False, indent=1) + "\n")
         show_paths([report])
 
 

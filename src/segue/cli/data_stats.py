@@ -192,14 +192,10 @@ def _rejected(statistics: Statistics) -> Table:
 
 def _written(statistics: Statistics, folder: Path) -> list[Path]:
     import json
-    import os
 
     from segue.datasets.statistics_plots import draw_statistics
+    from segue.files import write_atomic
 
     file = folder / "statistics.json"
-    unfinished = folder / ".statistics.json.unfinished"
-    unfinished.write_text(
-        json.dumps(statistics.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
-    os.replace(unfinished, file)
+    write_atomic(file, json.dumps(statistics.to_json(), ensure_ascii=False, indent=1) + "\n")
     return [file, draw_statistics(statistics, folder / "statistics.png")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from segue import masks
 from segue.data.formats.files import ImageFolder
 from segue.datasets.m4seg.region_store import IMAGES, RegionStore
 from segue.errors import InputError, RecordError, SegueError
+from segue.files import atomic_writer
 from segue.images import load_image
 from segue.inference.report import css_colour, data_url, mask_url, ratio_style
 from segue.inference.visualize import colour, ink_on, resize_mask
@@ -106,13 +106,12 @@ def write_preview(
     build = path.parent if store is None else Path(store)
     # A build that keeps its masks by reference has them beside its records.
     regions = RegionStore(build) if store is not None or (build / IMAGES).is_dir() else None
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8") as page:
-            page.write(_head(path, len(chosen), seed, summary))
-            for piece in _cards(path, chosen, folder, regions, summary):
-                page.write(piece)
-            page.write(_template().template.split("$cards")[1])
+    with atomic_writer(out) as page:
+        page.write(_head(path, len(chosen), seed, summary))
+        for piece in _cards(path, chosen, folder, regions, summary):
+            page.write(piece)
+        page.write(_template().template.split("$cards")[1])
+        # Inside the block: an empty page must not take the place of an older one.
         if not summary.shown:
             raise InputError(
                 "There is nothing to show.",
@@ -121,9 +120,6 @@ def write_preview(
                 where=str(path),
                 fix="check that it is the file of conversations",
             )
-        os.replace(unfinished, out)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return summary
 
 

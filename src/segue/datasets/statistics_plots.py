@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segue.datasets.statistics import SplitStatistics, Statistics
 from segue.errors import InputError
+from segue.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,10 +42,9 @@ def draw_statistics(statistics: Statistics, path: Path) -> Path:
     for number, (colour, (split, counts)) in enumerate(zip(_COLOURS, splits.items())):
         _targets_per_answer(panels[2], counts, split, colour, number, min(len(splits), len(_COLOURS)))
     _finish(panels[2], "masks in an answer", "% of the answers")
-    unfinished = path.with_name(f".{path.stem}.unfinished.png")
-    # Without matplotlib's version in it, the same data give the same bytes where the fonts are the same.
-    figure.savefig(unfinished, dpi=150, metadata={"Software": None})
-    os.replace(unfinished, path)
+    with atomic_path(path) as unfinished:
+        # Without matplotlib's version in it, the same data give the same bytes where the fonts are the same.
+        figure.savefig(unfinished, dpi=150, metadata={"Software": None})
     return path
 
 

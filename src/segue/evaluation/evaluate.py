@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -18,7 +17,7 @@ import segue
 from segue.errors import InputError
 from segue.evaluation.run_conversation import History, TurnResult, image_paths, run_conversation
 from segue.evaluation.scores import summarise
-from segue.files import make_folder
+from segue.files import make_folder, write_atomic
 from segue.inference.inputs import MAX_NEW_TOKENS
 from segue.inference.loaded_model import LoadedModel
 from segue.records import Conversation
@@ -84,6 +83,7 @@ def evaluate(
     if shuffle_images:
         shown = exchange_images(shown, seed)
     results: list[TurnResult] = []
+    # Not atomic: what was answered before an interruption shall be there to be looked at.
     with (out / "predictions.jsonl").open("w", encoding="utf-8") as predictions:
         for done, (conversation, images) in enumerate(zip(chosen, shown, strict=True), start=1):
             turns = run_conversation(
@@ -108,9 +108,7 @@ def evaluate(
         "seed": seed,
         "versions": versions(),
     }
-    unfinished = out / ".metrics.json.unfinished"
-    unfinished.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, out / "metrics.json")
+    write_atomic(out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from segue.errors import InputError, RecordError
+from segue.files import atomic_writer
 from segue.records.conversation import Conversation
 
 
@@ -102,17 +102,11 @@ def write_jsonl(path: str | Path, conversations: Iterable[Conversation]) -> int:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, since a rename is atomic only within one file system.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     count = 0
-    try:
-        with unfinished.open("wb") as file:
-            for conversation in conversations:
-                file.write(_line(conversation))
-                count += 1
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_writer(path, "wb") as file:
+        for conversation in conversations:
+            file.write(_line(conversation))
+            count += 1
     return count
 
 

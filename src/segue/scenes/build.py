@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from segue.errors import InputError
+from segue.files import atomic_path, write_atomic
 from segue.scenes.conversation import to_conversation
 from segue.scenes.dialogue import compose_dialogue
 from segue.scenes.kinds import Scene
@@ -62,6 +63,8 @@ def build(
     settings = {"seed": seed, "split": split, "size": size, "image_format": image_format, "wording": wording}
     _claim(folder / SETTINGS, settings)
     final, part = folder / CONVERSATIONS, folder / _UNFINISHED
+    # A partial file of a known name, not an atomic one: an interrupted build goes on from the lines that are
+    # whole, and a larger `count` from a file that was finished.
     if not part.exists() and final.exists():
         os.replace(final, part)
     ids = [f"scenes/{split}_{seed}/{index:06d}" for index in range(count)]
@@ -110,12 +113,11 @@ def _one(folder: Path, id: str, index: int, settings: dict[str, Any]) -> str:
 
 def _save(image: Image.Image, path: Path) -> None:
     """Write an image so that the file is either whole or not there."""
-    unfinished = path.with_name(path.name + ".part")
-    if path.suffix == ".jpg":
-        image.save(unfinished, format="JPEG", quality=92, subsampling=0)
-    else:
-        image.save(unfinished, format="PNG", compress_level=1)
-    os.replace(unfinished, path)
+    with atomic_path(path) as unfinished:
+        if path.suffix == ".jpg":
+            image.save(unfinished, format="JPEG", quality=92, subsampling=0)
+        else:
+            image.save(unfinished, format="PNG", compress_level=1)
 
 
 def _completed(folder: Path, part: Path, ids: Sequence[str]) -> tuple[int, int]:
@@ -159,9 +161,7 @@ def _claim(path: Path, settings: dict[str, Any]) -> None:
                 fix="choose an empty folder, or repeat the settings of the build to go on with it",
             )
         return
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(settings) + "\n")
-    os.replace(unfinished, path)
+    write_atomic(path, json.dumps(settings) + "\n")
 
 
 def _check(seed: int, count: int, split: str, size: int, image_format: str, wording: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from segue import masks
 from segue.data.formats.annotations import AnnotatedImage
 from segue.errors import InputError
+from segue.files import write_atomic
 
 
 def write_labelme(images: Sequence[AnnotatedImage], folder: str | Path) -> list[Path]:
@@ -43,9 +44,7 @@ def write_labelme(images: Sequence[AnnotatedImage], folder: str | Path) -> list[
                 where=str(image.path),
                 fix="write them into two folders",
             )
-        unfinished = target.with_suffix(f".{os.getpid()}.unfinished")
-        unfinished.write_text(json.dumps(_content(image, folder), ensure_ascii=False), encoding="utf-8")
-        os.replace(unfinished, target)
+        write_atomic(target, json.dumps(_content(image, folder), ensure_ascii=False))
         written.append(target)
     return written
 

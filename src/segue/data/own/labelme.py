@@ -23,6 +23,7 @@ from segue.data.formats.report import ReadReport
 from segue.data.formats.shapes import UnusableShape, shape_mask
 from segue.data.own.sources import AnnotationSource, OwnData, usable_images
 from segue.errors import ImageError, InputError
+from segue.files import write_atomic
 from segue.masks import Mask
 from segue.records.conversation import Split
 
@@ -146,9 +147,7 @@ def _unpacked(embedded: str, report: ReadReport) -> Path:
     target = Path(home) / "segue" / "labelme_images" / f"{hashlib.sha256(content).hexdigest()[:32]}.img"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_suffix(f".{os.getpid()}.unfinished")
-        unfinished.write_bytes(content)
-        os.replace(unfinished, target)
+        write_atomic(target, content)
     note = f"images that only exist as imageData were written to {target.parent}"
     if note not in report.notes:
         report.notes.append(note)

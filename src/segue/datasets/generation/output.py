@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from segue.chat_model import Budget
 from segue.datasets.generation.job import GenerationJob, Item, Outcome
 from segue.datasets.generation.reply_store import ReplyStore
 from segue.errors import InputError
+from segue.files import atomic_writer, remove_unfinished, write_atomic
 
 QUARANTINE, REPORT = "quarantine.jsonl", "report.json"
 
@@ -62,7 +63,7 @@ class GenerationReport:
 
 @dataclass
 class Written:
-    """The two files of lines, written beside their targets until they are complete."""
+    """The two files of lines; a context manager: both appear at its end, and neither after a failure."""
 
     job: GenerationJob
     folder: Path
@@ -73,8 +74,15 @@ class Written:
     steps: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._records = self._beside(self.job.output).open("wb")
-        self._rejects = self._beside(QUARANTINE).open("wb")
+        self._files = ExitStack()
+        self._records = self._files.enter_context(atomic_writer(self.folder / self.job.output, "wb"))
+        self._rejects = self._files.enter_context(atomic_writer(self.folder / QUARANTINE, "wb"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._files.__exit__(*failure)
 
     def add(self, item: Item, outcome: Outcome) -> None:
         """Write what became of the next item."""
@@ -88,21 +96,9 @@ class Written:
         self.made += len(outcome.records)
         self.replies += outcome.replies
 
-    def finish(self) -> None:
-        """Let both files appear."""
-        for file, name in ((self._records, self.job.output), (self._rejects, QUARANTINE)):
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            os.replace(self._beside(name), self.folder / name)
 
-    def _beside(self, name: str) -> Path:
-        return self.folder / f".{name}.unfinished"
-
-
-def write_output(written: Written, budget: Budget, store: ReplyStore) -> GenerationReport:
-    """Finish the files and write `report.json`, which holds nothing that depends on how the run went."""
-    written.finish()
+def write_report(written: Written, budget: Budget, store: ReplyStore) -> GenerationReport:
+    """Write `report.json`, which holds nothing that depends on how the run went."""
     rules = dict(sorted(written.rules.items()))
     content = {
         "job": written.job.name,
@@ -113,9 +109,7 @@ def write_output(written: Written, budget: Budget, store: ReplyStore) -> Generat
         "rejects": rules,
         "rejects_by_step": dict(sorted(written.steps.items())),
     }
-    unfinished = written.folder / f".{REPORT}.unfinished"
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, written.folder / REPORT)
+    write_atomic(written.folder / REPORT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return GenerationReport(
         records=written.folder / written.job.output,
         items=len(written.job.items),
@@ -157,6 +151,8 @@ def held(folder: Path) -> IO[str]:
     except OSError:
         file.close()
         raise _in_use("a folder that no other run is using", "another run", folder) from None
+    # Of runs that were killed; whoever holds the lock is alone here.
+    remove_unfinished(folder)
     return file
 
 

@@ -28,7 +28,7 @@ from segue.datasets.generation.asking import Ask
 from segue.datasets.generation.estimate import Estimate, Experience, estimate
 from segue.datasets.generation.job import GenerationJob, GivenUpError, Item, Outcome, Reject
 from segue.datasets.generation.ledger import Ledger
-from segue.datasets.generation.output import GenerationReport, Written, held, write_output
+from segue.datasets.generation.output import GenerationReport, Written, held, write_report
 from segue.datasets.generation.problems import Problem, UnusableItemError, UnusableReplyError
 from segue.datasets.generation.reply_store import ReplyStore
 from segue.errors import InputError, ModelError, RecordError, SegueError
@@ -146,11 +146,11 @@ class Generation:
             unit="item", disable=None if progress else True,
         ) as bar:  # fmt: skip
             given_up = _Crew(self, todo, bar).work()
-        written = Written(self.job, self.folder)
-        for index, (item, key) in enumerate(zip(self.job.items, self._keys)):
-            line = self._finished.get(key)
-            written.add(item, Outcome.from_json(line) if line is not None else given_up[index])
-        return write_output(written, self.budget, self._store)
+        with Written(self.job, self.folder) as written:
+            for index, (item, key) in enumerate(zip(self.job.items, self._keys)):
+                line = self._finished.get(key)
+                written.add(item, Outcome.from_json(line) if line is not None else given_up[index])
+        return write_report(written, self.budget, self._store)
 
     def _experience(self) -> Experience | None:
         """Means over the ledgers; None without a finished item that took replies."""

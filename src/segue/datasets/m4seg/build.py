@@ -15,7 +15,6 @@ Source: PRIMA sec. 4 and A.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,8 +31,9 @@ from segue.datasets.m4seg.images import SourceSpec, read_images, vocabulary_of
 from segue.datasets.m4seg.pairs import TEMPLATE, collect_pairs, write_pairs
 from segue.datasets.m4seg.relevance import DEFAULT_TABLE, Relevance
 from segue.datasets.m4seg.sampling import SamplingConfig, sample_sets
-from segue.datasets.stages.stages import MapFn, StageOutput, read_stage, write_atomic
+from segue.datasets.stages.stages import MapFn, StageOutput, read_stage
 from segue.errors import InputError
+from segue.files import atomic_writer, write_atomic
 
 StageName = Literal["images", "features", "sets", "pairs", "records"]
 STAGES: tuple[str, ...] = get_args(StageName)
@@ -236,11 +236,7 @@ class Build:
 
 def _join(parts: Sequence[Path], path: Path) -> None:
     """Write files one after the other; the result appears whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as joined:
+    with atomic_writer(path, "wb") as joined:
         for part in parts:
             with part.open("rb") as file:
                 shutil.copyfileobj(file, joined)
-        joined.flush()
-        os.fsync(joined.fileno())
-    os.replace(unfinished, path)

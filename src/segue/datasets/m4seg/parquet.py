@@ -9,13 +9,13 @@ Each row holds what people search and filter by in columns of its own, and the w
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from segue.errors import InputError, RecordError
+from segue.files import atomic_path
 from segue.records import Conversation
 
 ROWS = 1000
@@ -39,17 +39,15 @@ def write_parquet(path: str | Path, conversations: Iterable[Conversation]) -> in
     arrow, parquet = _arrow()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     schema, count = _schema(arrow), 0
     stream = iter(conversations)
-    try:
-        with parquet.ParquetWriter(unfinished, schema, compression="zstd") as file:
-            while rows := [_row(conversation) for conversation in islice(stream, ROWS)]:
-                file.write_table(arrow.Table.from_pylist(rows, schema=schema))
-                count += len(rows)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        atomic_path(path) as unfinished,
+        parquet.ParquetWriter(unfinished, schema, compression="zstd") as file,
+    ):
+        while rows := [_row(conversation) for conversation in islice(stream, ROWS)]:
+            file.write_table(arrow.Table.from_pylist(rows, schema=schema))
+            count += len(rows)
     return count
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from PIL import Image, ImageFilter
 
 from segue import masks
 from segue.errors import ImageError, InputError
+from segue.files import write_atomic
 from segue.images import load_image
 from segue.records import Conversation
 
@@ -164,9 +164,7 @@ def write_page(
         examples="\n".join(_example(example, root) for example in examples),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(page, encoding="utf-8")
-    os.replace(unfinished, path)
+    write_atomic(path, page)
     return statistics
 
 

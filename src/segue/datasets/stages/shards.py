@@ -7,15 +7,15 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-UNFINISHED = ".part"
-"""Ending of a file that is being written."""
+from segue.files import atomic_writer
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ShardEntry:
 
 
 class ShardWriter:
-    """Where a stage's work puts the records of one chunk.
+    """Where a stage's work puts the records of one chunk; a context manager: its files appear whole.
 
     Args:
         folder: The stage's folder.
@@ -59,15 +59,22 @@ class ShardWriter:
     def __init__(self, folder: Path, number: int) -> None:
         self.number = number
         self._folder = folder
-        self._open: dict[str, tuple[Any, list[int], Any]] = {}
+        self._files = ExitStack()
+        self._open: dict[str, tuple[IO[bytes], list[int], Any]] = {}
         self._arrays: list[ShardFile] = []
         self._counts: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._files.__exit__(*failure)
 
     def line(self, output: str, record: Mapping[str, Any]) -> None:
         """Append a record to an output such as "kept"; each output is a JSONL file of its own."""
         if output not in self._open:
-            path = self._folder / f"{self.name(output)}.jsonl{UNFINISHED}"
-            self._open[output] = (path.open("wb"), [0], hashlib.sha256())
+            writer = atomic_writer(self._folder / f"{self.name(output)}.jsonl", "wb")
+            self._open[output] = (self._files.enter_context(writer), [0], hashlib.sha256())
         file, offsets, digest = self._open[output]
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         file.write(line)
@@ -77,11 +84,7 @@ class ShardWriter:
     def array(self, output: str, rows: NDArray[Any]) -> None:
         """Write an array, one row a record, as `.npy`."""
         path = self._folder / f"{self.name(output)}.npy"
-        part = path.with_name(path.name + UNFINISHED)
-        with part.open("wb") as file:
-            np.save(file, np.ascontiguousarray(rows))
-            settle(file)
-        os.replace(part, path)
+        _save_array(path, np.ascontiguousarray(rows))
         self._arrays.append(ShardFile(output, path.name, len(rows), path.stat().st_size, file_hash(path)))
 
     def count(self, what: str, number: int = 1) -> None:
@@ -94,19 +97,19 @@ class ShardWriter:
 
     def finish(self) -> ShardEntry:
         """Put every file into its place; the line offsets of `a-00000.jsonl` go to `a-00000.offsets.npy`."""
+        self._files.close()
         files = list(self._arrays)
-        for output, (file, offsets, digest) in sorted(self._open.items()):
-            settle(file)
-            file.close()
-            path = self._folder / f"{self.name(output)}.jsonl"
+        for output, (_, offsets, digest) in sorted(self._open.items()):
             index = self._folder / f"{self.name(output)}.offsets.npy"
-            part = index.with_name(index.name + UNFINISHED)
-            with part.open("wb") as where:
-                np.save(where, np.asarray(offsets, dtype=np.int64))
-            os.replace(part, index)
-            os.replace(path.with_name(path.name + UNFINISHED), path)
-            files.append(ShardFile(output, path.name, len(offsets) - 1, offsets[-1], digest.hexdigest()))
+            _save_array(index, np.asarray(offsets, dtype=np.int64))
+            file = f"{self.name(output)}.jsonl"
+            files.append(ShardFile(output, file, len(offsets) - 1, offsets[-1], digest.hexdigest()))
         return ShardEntry(self.number, tuple(files), dict(sorted(self._counts.items())))
+
+
+def _save_array(path: Path, rows: NDArray[Any]) -> None:
+    with atomic_writer(path, "wb") as file:
+        np.save(file, rows)
 
 
 def is_there(folder: Path, entry: ShardEntry) -> bool:
@@ -125,15 +128,6 @@ def settle(file: Any) -> None:
     """Let what was written reach the disk."""
     file.flush()
     os.fsync(file.fileno())
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a small text file so that it is either the old one or the new one."""
-    part = path.with_name(path.name + UNFINISHED)
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        settle(file)
-    os.replace(part, path)
 
 
 def file_hash(path: Path) -> str:

@@ -27,16 +27,15 @@ from typing import Any, Generic, Protocol, TypeVar
 from tqdm import tqdm
 
 from segue.datasets.stages.shards import (
-    UNFINISHED,
     ShardEntry,
     ShardWriter,
     file_hash,
     is_there,
     settle,
-    write_atomic,
 )
 from segue.datasets.stages.stage_output import MANIFEST, StageOutput, StoredLines, read_stage
 from segue.errors import InputError
+from segue.files import remove_unfinished, write_atomic
 
 __all__ = [
     "MANIFEST",
@@ -52,7 +51,6 @@ __all__ = [
     "read_stage",
     "run_stage",
     "stage_key",
-    "write_atomic",
 ]
 
 JOURNAL = "progress.jsonl"
@@ -84,9 +82,9 @@ class _ShardTask(Generic[Chunk]):
 
     def __call__(self, numbered: tuple[int, Chunk]) -> ShardEntry:
         number, chunk = numbered
-        shard = ShardWriter(self.folder, number)
-        self.work(chunk, shard)
-        return shard.finish()
+        with ShardWriter(self.folder, number) as shard:
+            self.work(chunk, shard)
+            return shard.finish()
 
 
 def run_stage(
@@ -181,8 +179,7 @@ def _claim(folder: Path, key: str) -> dict[int, ShardEntry]:
                     path.unlink()
             write_atomic(folder / JOURNAL, json.dumps({"key": key}) + "\n")
             done = {}
-        for path in folder.glob(f"*{UNFINISHED}"):
-            path.unlink()
+        remove_unfinished(folder)
     except OSError as error:
         raise InputError(
             "The folder of a stage cannot be written.",
@@ -232,7 +229,7 @@ def _complete_but_damaged(folder: Path, key: str) -> dict[int, ShardEntry] | Non
 
 def _is_shard(path: Path) -> bool:
     stem = path.name.split(".", 1)[0]
-    return stem[-5:].isdigit() and stem[-6:-5] == "-" and path.suffix in (".jsonl", ".npy", UNFINISHED)
+    return stem[-5:].isdigit() and stem[-6:-5] == "-" and path.suffix in (".jsonl", ".npy")
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

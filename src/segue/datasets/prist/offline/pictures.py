@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.datasets.prist.offline.build import Picture, image_path
 from segue.datasets.prist.outlines import digest_of
 from segue.errors import InputError
+from segue.files import atomic_path
 from segue.scenes.kinds import KINDS, Scene
 from segue.scenes.render import SPLITS, render_scene
 
@@ -59,9 +59,8 @@ def scene_pictures(out: Path, count: int, *, seed: int, split: str, size: int) -
         scene = render_scene(rng, size=size, split=split)
         name = f"{split}_{seed}_{number:06d}"
         path = out / "images" / f"{name}.png"
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        Image.fromarray(scene.image).save(unfinished, format="PNG", compress_level=1)
-        os.replace(unfinished, path)
+        with atomic_path(path) as unfinished:
+            Image.fromarray(scene.image).save(unfinished, format="PNG", compress_level=1)
         there = {thing.kind for thing in scene.objects}
         others = [kind for kind in KINDS if kind not in there]
         absent = tuple(others[int(k)] for k in rng.permutation(len(others))[:_MOST_ABSENT])
