@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from segue.errors import ImageError
+from segue.file_kind import HEAD_BYTES, disguised
 from segue.masks import MAX_PIXELS
 
-__all__ = ["MAX_PIXELS", "ImageSource", "content_hash", "load_image"]
+__all__ = ["MAX_PIXELS", "ImageSource", "PictureNote", "content_hash", "load_image", "register_formats"]
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
 """What `load_image` takes: a path, the bytes of a file, a PIL image, or an array."""
@@ -32,7 +34,14 @@ ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
 if Image.MAX_IMAGE_PIXELS == 1024 * 1024 * 1024 // 4 // 3:
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
+
+class PictureNote(UserWarning):
+    """Something about a picture that its owner should know, though it was loaded."""
+
+
 _WHITE = (255, 255, 255)
+_DARK_16_BIT = 1 << 14
+"""Cameras and microscopes write 10, 12 or 14 bits into 16; pictures that stay below have their own range."""
 _EXPECTED = "an image file such as .jpg, .png, .webp, .gif, .tif or .bmp"
 
 # Everything a camera, phone, browser or scanner writes. Formats that run other programs (EPS calls
@@ -47,8 +56,9 @@ def load_image(source: ImageSource) -> Image.Image:
     """Load an image as RGB, upright, 8 bits a channel.
 
     EXIF orientation is applied. Transparency is laid on white. 16-bit and floating-point greys are scaled
-    to 8 bits (not clipped): integers by their type's range, floats from 0..1. CMYK, palettes, greys and the
-    like are converted. Of an animation the first frame is taken.
+    to 8 bits (not clipped): integers by their type's range, floats from 0..1. Pictures of 16 bits that use 14
+    or fewer are scaled by their own brightest value, with a `PictureNote`. CMYK, palettes, greys and the like
+    are converted. Of an animation the first frame is taken.
 
     Args:
         source: A path, the bytes of an image file, a PIL image (left unchanged), or an array `[height,
@@ -152,12 +162,16 @@ def _from_file(file: BinaryIO | io.BytesIO, num_bytes: int, where: str) -> Image
         raise _too_large(f"{int(counted[0]):,} pixels" if counted else str(error), where) from None
     except UnidentifiedImageError:
         file.seek(0)
+        head = file.read(HEAD_BYTES)
+        kind = disguised(head)
         raise ImageError(
-            "The file is not an image.",
+            "The file is not an image." if kind is None else "The file is not an image that can be read.",
             expected=_EXPECTED,
-            found=f"{num_bytes} bytes that start with {file.read(16)!r}",
+            found=f"{num_bytes} bytes that start with {head[:16]!r}" if kind is None else kind.name,
             where=where,
-            fix="open the file to see what it is, and save it in one of these formats",
+            fix=kind.fix
+            if kind is not None
+            else "open the file to see what it is, and save it in one of these formats",
         ) from None
     except MemoryError:
         raise
@@ -177,9 +191,19 @@ def _damaged(error: Exception, where: str) -> ImageError:
 
 
 @cache
+def register_formats() -> None:
+    """Make PIL read what an installed extra reads: HEIC, with `segue[heic]`."""
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+@cache
 def _known_formats() -> tuple[str, ...]:
     """The formats of `_FORMATS` that this installation of PIL can read."""
     Image.init()
+    register_formats()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
@@ -209,11 +233,15 @@ def _finish(image: Image.Image, where: str) -> Image.Image:
             where=where,
             fix="check the crop or the program that made it",
         )
+    # PIL keeps the upper 8 of 16 bits of colours; what they were is only known before decoding.
+    is_deep = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     image.load()
     # Damaged EXIF is no reason to refuse a picture: it stays as it is.
     with suppress(Exception):
         image = ImageOps.exif_transpose(image)
     converted = _to_rgb(image)
+    if is_deep and image.mode in ("RGB", "RGBA", "LA"):
+        converted = _brightened(converted)
     # What is left in `info` (EXIF, transparency, profiles) describes the file, no longer these pixels.
     converted.info.clear()
     return converted
@@ -233,12 +261,37 @@ def _deep_grey_to_8_bit(grey: NDArray[Any]) -> NDArray[np.uint8]:
     """Scale greys of more than 8 bits to 0..255; PIL's own conversion clips them to white.
 
     Integers that fit into 16 bits are scaled by that range (65535 -> 255), floats by 0..1. Images with
-    brighter values have no agreed range: they are scaled by their own maximum. Below zero is black.
+    brighter values have no agreed range: they are scaled by their own maximum, and so are integers that stay
+    below 14 bits, which the 16-bit range would make black. Below zero is black.
     """
     values = np.nan_to_num(grey.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    agreed = 1.0 if grey.dtype.kind == "f" else 65535.0
-    white = max(agreed, float(values.max()))
+    if grey.dtype.kind == "f":
+        white = max(1.0, float(values.max()))
+    elif values.max() < _DARK_16_BIT:
+        # A single hot pixel must not decide: one in a thousand may be brighter than white.
+        white = max(1.0, float(np.percentile(values, 99.9, method="higher")))
+        _note_range(max(1, int(values.max())).bit_length())
+    else:
+        white = max(65535.0, float(values.max()))
     return np.rint(np.clip(values / white, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def _brightened(image: Image.Image) -> Image.Image:
+    """A picture of 16-bit colours by its own range, where the upper 8 bits alone would be nearly black."""
+    upper = np.asarray(image)
+    brightest = int(upper.max())
+    if brightest == 0 or brightest >= _DARK_16_BIT >> 8:
+        return image
+    _note_range(8 + brightest.bit_length())
+    return Image.fromarray(np.rint(upper * (255.0 / brightest)).astype(np.uint8))
+
+
+def _note_range(bits: int) -> None:
+    warnings.warn(
+        f"A picture uses {bits} of its 16 bits: it is scaled by its own brightest value.",
+        PictureNote,
+        stacklevel=2,
+    )
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
@@ -268,7 +321,7 @@ def _array_to_8_bit(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
     if kind == "b":
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint16:
-        return np.rint(array / 257.0).astype(np.uint8)
+        return _deep_grey_to_8_bit(array)
     low, high = (array.min(), array.max()) if kind in "iuf" else (0, -1)
     if kind in "iu" and low >= 0 and high <= 255:
         return np.ascontiguousarray(array, dtype=np.uint8)

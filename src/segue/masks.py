@@ -32,10 +32,12 @@ __all__ = [
     "iou",
     "polygons",
     "union",
+    "union_rle",
 ]
 
-MAX_PIXELS = 100_000_000
-"""The largest image or mask that is decoded: a few bytes of RLE or of an image header can claim any size."""
+MAX_PIXELS = 200_000_000
+"""The largest image or mask that is decoded: a few bytes of RLE or of an image header can claim any size.
+Phones take pictures of 108 and 200 megapixels."""
 
 Mask = NDArray[np.bool_]
 """Boolean array `[height, width]`."""
@@ -130,6 +132,14 @@ def union(masks: Sequence[NDArray[Any]]) -> Mask:
     for mask in masks[1:]:
         merged |= _same_size(merged, _as_mask(mask))
     return merged
+
+
+def union_rle(rles: Sequence[RLE]) -> RLE:
+    """The union of compressed masks of one size, without decoding them."""
+    if len(rles) == 1:
+        return rles[0]
+    merged = coco_mask.merge(list(rles))
+    return {"size": list(rles[0]["size"]), "counts": merged["counts"].decode("ascii")}
 
 
 def iou(a: NDArray[Any] | Mapping[str, Any], b: NDArray[Any] | Mapping[str, Any]) -> float:

@@ -213,7 +213,7 @@ def _annotated(path: Path, images: Path | None) -> dict[str, AnnotatedImage]:
 
 def _captions(path: Path | None) -> dict[str, str]:
     """Captions by image name, with or without its suffix."""
-    from segue.data.formats.files import load_json
+    from segue.data.formats.text_file import load_json
     from segue.errors import InputError
 
     if path is None:

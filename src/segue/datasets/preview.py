@@ -21,7 +21,7 @@ from PIL import Image
 from rich.progress import track
 
 from segue import masks
-from segue.data.formats.files import ImageFolder
+from segue.data.formats.image_folder import ImageFolder
 from segue.datasets.m4seg.region_store import IMAGES, RegionStore
 from segue.errors import InputError, RecordError, SegueError
 from segue.files import atomic_writer

@@ -53,7 +53,7 @@ def test_missing_images_are_an_error_that_says_what_to_do(coco_file: Path, tmp_p
 
 
 def test_a_size_that_is_missing_is_read_upright_from_the_image(
-    coco_file: Path, picture: Any, hw: tuple[int, int]
+    coco_file: Path, picture: Any, hw: tuple[int, int], block: Any
 ) -> None:
     content = json.loads(coco_file.read_text())
     for image in content["images"]:
@@ -61,9 +61,14 @@ def test_a_size_that_is_missing_is_read_upright_from_the_image(
     change(coco_file, images=content["images"])
     picture(coco_file.parent / "images" / "1.jpg", orientation=8)
     data = read_own_data(coco_file, coco_file.parent / "images")
-    assert {image.hw for image in data.source.images} == {hw}  # type: ignore[attr-defined]
-    # The masks of the first image were drawn on the picture before it was turned.
-    assert data.report.dropped["mask size differs from image size"] == 3
+    first, *others = data.source.images  # type: ignore[attr-defined]
+    assert {image.hw for image in others} == {hw}
+    # The run lengths of the first image have the size of the picture before it was turned.
+    assert first.hw == hw[::-1]
+    assert {tuple(region.rle["size"]) for region in first.regions} == {hw[::-1]}
+    car = np.rot90(first.objects[0].mask, -1)  # orientation 8 turned it by 90 degrees to the left
+    np.testing.assert_array_equal(car, block(2, 2, 20, 30))
+    assert data.report.repaired["drawn before EXIF orientation was applied: masks turned upright"] == 1
 
 
 def test_listed_negatives_bound_what_is_said_to_be_absent(coco_file: Path) -> None:
@@ -79,8 +84,13 @@ def test_listed_negatives_bound_what_is_said_to_be_absent(coco_file: Path) -> No
     denied = [text for text in texts if " no " in text or "not visible" in text]
     assert denied
     assert all("no cup in" in text for text in denied)
-    assert not any("apple" in text for text in texts)
-    assert "neg_category_ids" in data.report.notes[0]
+    # Apples are outlined, but not all of them: they are shown, and neither counted nor denied.
+    apples = [text for text in texts if "apple" in text]
+    assert apples
+    assert all("an apple" in text for text in apples)
+    notes = "\n".join(data.report.notes)
+    assert "neg_category_ids" in notes
+    assert "apple in 5" in notes
 
 
 @pytest.mark.parametrize(
@@ -116,11 +126,11 @@ def test_ids_and_names_that_no_record_can_hold_are_reported(coco_file: Path) -> 
     content = json.loads(coco_file.read_text())
     content["annotations"].append(content["annotations"][0] | {"id": "1"})
     content["categories"][3]["name"] = "cup\ud800"
-    content["images"][4]["id"] = "5\n"
+    content["images"][4]["id"] = "5\n5"
     for entry in content["annotations"]:
-        entry["image_id"] = "5\n" if entry["image_id"] == 5 else entry["image_id"]
+        entry["image_id"] = "5\n5" if entry["image_id"] == 5 else entry["image_id"]
     data = read_own_data(change(coco_file, **content), coco_file.parent / "images")
-    assert data.report.dropped["repeated annotation id"] == 1
+    assert data.report.dropped["annotation listed twice"] == 1
     assert data.report.dropped["unusable name"] == 8
     assert data.report.dropped["unusable image name"] == 1
     for seed in range(20):

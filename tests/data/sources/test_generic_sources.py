@@ -15,9 +15,10 @@ from segue import masks
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.formats.coco import read_coco
 from segue.data.sources import SOURCES, open_source, source_class
-from segue.data.sources.merging import merge_parts, union_rle
+from segue.data.sources.merging import merge_parts
 from segue.data.sources.taxonomy import NumberedClasses, paco_vocabulary, pascal_classes
 from segue.errors import InputError
+from segue.masks import union_rle
 from segue.records import read_jsonl
 from segue.scenes.build import build
 from segue.scenes.kinds import KINDS

@@ -109,20 +109,34 @@ def test_annotations_come_with_their_image_in_the_order_of_the_file(
 
 
 def test_records_that_cannot_be_reached_are_counted(tmp_path: Path) -> None:
-    images = [{"id": 1}, {"id": "1"}, {"no": "id"}, 7, {"id": [1]}]
+    images = [{"id": 1, "file_name": "a"}, {"id": "1", "file_name": "a"}, {"no": "id"}, 7, {"id": [1]}]
+    images += [{"id": 5, "file_name": "a"}, {"id": 5.0, "file_name": "b"}, {"id": 5, "file_name": "c"}]
     annotations = [
         {"id": 1, "image_id": 1}, {"id": "1", "image_id": 1}, {"id": "a", "image_id": 1}, {"image_id": 1},
-        {"id": 2, "image_id": 77}, {"id": "a", "image_id": 77}, 3, {"id": [], "image_id": 1},
+        {"id": 2, "image_id": 77}, {"id": "a", "image_id": 77}, 3, {"id": [], "image_id": 1.0},
+        {"id": 3, "image_id": "5"}, {"id": 4, "image_id": 5},
     ]  # fmt: skip
     index = CocoIndex(write(tmp_path / "x.json", images, annotations))
     assert index.dropped == {
-        "repeated image id": 1,
+        "repeated image id": 3,
         "image without file_name or id": 3,
-        "repeated annotation id": 2,
-        "annotation without id": 3,
-        "image not in the file": 1,
+        "annotation of a repeated image id": 2,
+        "image not in the file": 3,
     }
-    assert [a["id"] for a in index.image("1")[1]] == [1, "a"]
+    assert index.examples["repeated image id"] == "id 5 of 'a', 'b'"
+    assert [a.get("id") for a in index.image("1")[1]] == [1, "1", "a", None, []]
+    assert list(index.image_keys) == ["1"]
+
+
+def test_other_encodings_are_read_as_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json", [{"id": 1, "file_name": "ü.jpg"}], [{"id": 1, "image_id": 1}])
+    text = path.read_text(encoding="utf-8")
+    for encoding, notes in (("utf-8-sig", 0), ("utf-16", 0), ("cp1252", 1)):
+        path.write_bytes(text.encode(encoding))
+        index = CocoIndex(path)
+        assert index.categories == [{"id": 1, "name": "é"}]
+        assert index.image("1")[0]["file_name"] == "ü.jpg"
+        assert len(index.notes) == notes
 
 
 def test_missing_lists_are_named(tmp_path: Path) -> None:
@@ -136,7 +150,7 @@ def test_missing_lists_are_named(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_records(tmp_path: Path) -> None:
-    """Ten times the text must not take ten times the memory: 28 bytes an annotation, whatever it holds."""
+    """Ten times the text must not take ten times the memory: 20 bytes an annotation, whatever it holds."""
 
     def peak(count: int) -> int:
         path = tmp_path / f"{count}.json"

@@ -2,49 +2,36 @@
 
 Public files hold a few broken records each. A reader that raises on the first one is useless, and one that
 skips in silence lies about its counts: this one keeps what is sound and reports every record that it dropped,
-with the reason.
+with the reason. Headers of all pictures are read here, so that a wrong size is not found out in training.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from pycocotools import mask as coco_mask
 
 from segue import masks
-from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.formats.coco_masks import segmentation_rle, to_rle
-from segue.data.formats.coco_report import CocoReport, DroppedRecord, UnusableRecord
-from segue.data.formats.image_header import upright_hw
-from segue.errors import ImageError, RecordError
-from segue.masks import RLE
-
-__all__ = [
-    "CocoAnnotations",
-    "CocoReport",
-    "DroppedRecord",
-    "UnusableRecord",
-    "category_names",
-    "clean_name",
-    "most_overlapped",
-    "name_key",
-    "read_coco",
-    "read_image",
-    "record_id",
-    "to_rle",
-]
-
-# Folders under which COCO and PACO keep files that the JSON names without, or with another, folder.
-_SPLIT_FOLDERS = (
-    *("", "train2017", "val2017", "train2014", "val2014", "test2017"),
-    *("train", "val", "valid", "test", "images"),
+from segue.data.formats.annotations import AnnotatedImage
+from segue.data.formats.coco_categories import Categories
+from segue.data.formats.coco_crowds import CrowdMarks, is_crowd
+from segue.data.formats.coco_lists import (
+    Entry,
+    annotations_by_image,
+    load_lists,
+    report_strays,
+    stated_name,
+    unique_images,
 )
+from segue.data.formats.coco_masks import SHORT_POLYGON, Outline, agreeing_rle, read_outline
+from segue.data.formats.coco_regions import Drawn, linked_regions, region_ids
+from segue.data.formats.coco_report import CocoReport, UnusableRecord
+from segue.data.formats.frames import HW, Frame, FrameVotes, UnclearFrame, UnusableFrame, choose_frame
+from segue.data.formats.identifiers import identifier
+from segue.data.formats.image_folder import ImageFolder
+from segue.data.formats.image_header import ImageHeader, read_header, turned_upright
+from segue.errors import ImageError
+from segue.masks import RLE
 
 
 @dataclass(frozen=True)
@@ -61,80 +48,48 @@ class CocoAnnotations:
         return len(self.images)
 
 
-def clean_name(name: str) -> str:
-    """Strip LVIS decorations: `car_(automobile)` -> `car`, `pool_table` -> `pool table`."""
-    return re.sub(r"_?\([^)]*\)", "", name).replace("_", " ").strip().lower()
+@dataclass
+class CocoReading:
+    """What is the same for all images of a file.
 
+    Attributes:
+        categories: Its names.
+        folder: Where its images lie.
+        crowds: How it uses `iscrowd`.
+        check_files: Look for the image files, and read their headers.
+        votes: On which frame its annotations lie.
+    """
 
-def name_key(name: str) -> str:
-    """Clean a category name on both sides of its colon: `car_(automobile):wheel` -> `car:wheel`."""
-    return ":".join(clean_name(side) for side in name.split(":", 1))
-
-
-def _find_image(images_dir: Path, file_name: str) -> Path | None:
-    direct = images_dir / file_name
-    if direct.is_file():
-        return direct
-    for folder in _SPLIT_FOLDERS:
-        candidate = images_dir / folder / Path(file_name).name
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def _load_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise RecordError(
-            "Annotation file not found",
-            expected="a COCO JSON file",
-            found="a folder" if path.is_dir() else "nothing",
-            where=str(path),
-            fix="name the file itself" if path.is_dir() else "check the path",
-        )
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            "Annotation file is not JSON",
-            expected="a COCO JSON file",
-            found=str(error),
-            where=str(path),
-            fix="download the file again",
-        ) from None
-    missing = [
-        key for key in ("images", "annotations", "categories") if not isinstance(_get(data, key), list)
-    ]
-    if missing:
-        raise RecordError(
-            "Annotation file is not in COCO format",
-            expected="lists `images`, `annotations` and `categories`",
-            found=f"no list {', '.join(missing)}",
-            where=str(path),
-            fix="pass the instances file (not captions, not a single annotation)",
-        )
-    return dict(data)
-
-
-def _get(data: Any, key: str) -> Any:
-    return data.get(key) if isinstance(data, Mapping) else None
+    categories: Categories
+    folder: ImageFolder
+    crowds: CrowdMarks = field(default_factory=CrowdMarks)
+    check_files: bool = True
+    votes: FrameVotes = field(default_factory=FrameVotes)
 
 
 def read_coco(
-    json_path: str | Path, images_dir: str | Path | None = None, *, check_files: bool = True
+    json_path: str | Path,
+    images_dir: str | Path | None = None,
+    *,
+    check_files: bool = True,
+    keep_crowds: bool = False,
 ) -> CocoAnnotations:
     """Read a COCO instances or PACO-style file.
 
     A category `object:part` makes a part, whose object is named by `obj_ann_id`. A part whose `obj_ann_id`
     is missing or wrong goes to the object of the right class with the largest overlap (reported as
-    repaired), or is dropped. Crowd regions (`iscrowd` 1) are dropped: they outline a group, not an object.
+    repaired), or is dropped. Crowd regions (`iscrowd` 1) are dropped, since they outline a group, unless the
+    mark only says that a mask is written as run lengths (see `CrowdMarks`). A mask must agree with its `bbox`
+    and `area`, and the size of an image with its file's header, where EXIF orientation may explain a swap.
     An image that keeps no region is dropped. The name of whatever is dropped, and what the image itself
     lists in `not_exhaustive_category_ids`, is `unsure` in that image; where it has `neg_category_ids` (LVIS,
-    PACO), nothing but these is `absent`. A size that the file lacks is read from the image's header.
+    PACO), nothing but these is `absent`.
 
     Args:
         json_path: The annotation file.
-        images_dir: Folder that `file_name` is relative to; by default the JSON's own folder.
-        check_files: Drop images whose file does not exist.
+        images_dir: Folder that names are relative to; by default see `ImageFolder.beside`.
+        check_files: Drop images whose file does not exist or has another size.
+        keep_crowds: Keep what is marked `iscrowd` 1, each as one object.
 
     Returns:
         The images that are sound, in file order, and the report.
@@ -143,180 +98,190 @@ def read_coco(
         RecordError: The file is missing, not JSON or not COCO at all.
     """
     json_path = Path(json_path)
-    images_dir = json_path.parent if images_dir is None else Path(images_dir)
-    data = _load_json(json_path)
     report = CocoReport(json_path)
-    names = category_names(data["categories"])
-    by_image = _group(data, report)
-    images = []
-    for entry in data["images"]:
-        annotations = by_image.pop(record_id(_get(entry, "id")), [])
-        try:
-            images.append(read_image(entry, annotations, names, images_dir, report, check_files=check_files))
-        except UnusableRecord as problem:
-            report.dropped.append(DroppedRecord(f"image {_get(entry, 'id')}", *problem.args))
-    for annotations in by_image.values():
-        for annotation in annotations:
-            found = f"image_id {annotation.get('image_id')}"
-            report.dropped.append(
-                DroppedRecord(f"annotation {annotation['id']}", "image not in the file", found)
-            )
+    data = load_lists(json_path, report)
+    categories, crowds = Categories(data["categories"]), CrowdMarks(keep=keep_crowds)
+    entries = unique_images(data["images"], report)
+    by_image = annotations_by_image(data["annotations"], crowds)
+    folder = ImageFolder.beside(json_path, None if images_dir is None else Path(images_dir))
+    reading = CocoReading(categories, folder, crowds, check_files)
+    images = _read_images(entries, by_image, reading, report)
+    report_strays(by_image, {key for key, _ in entries}, report)
+    report.notes += [*categories.notes(), *crowds.notes()]
     report.images = len(images)
     return CocoAnnotations(tuple(images), report)
 
 
-def record_id(value: Any) -> Any:
-    """An identifier as files use them; anything else (a list, say) is none."""
-    return value if isinstance(value, (int, str, float)) else None
-
-
-def category_names(categories: Iterable[Any]) -> dict[Any, str]:
-    """The names of a file's `categories` by id, as they are written there."""
-    return {record_id(_get(entry, "id")): str(entry["name"]) for entry in categories if _get(entry, "name")}
+def _read_images(
+    entries: list[tuple[str, Entry]],
+    by_image: Mapping[str, list[Entry]],
+    reading: CocoReading,
+    report: CocoReport,
+) -> list[AnnotatedImage]:
+    """All images in file order; those whose frame is unclear last, when the others have told."""
+    found: dict[int, AnnotatedImage] = {}
+    waiting = list(range(len(entries)))
+    for settle in (False, True):
+        reading.votes.settle = settle
+        unclear = []
+        for place in waiting:
+            key, entry = entries[place]
+            own = CocoReport(report.source)
+            try:
+                found[place] = read_image(entry, by_image.get(key, []), reading, own)
+            except UnclearFrame as problem:
+                if not settle:
+                    unclear.append(place)
+                    continue
+                own.drop(f"image {key}", *problem.args)
+            except UnusableRecord as problem:
+                own.drop(f"image {key}", *problem.args)
+            report.add(own)
+        waiting = unclear
+    return [found[place] for place in sorted(found)]
 
 
 def read_image(
-    entry: Any,
-    annotations: list[dict[str, Any]],
-    names: Mapping[Any, str],
-    images_dir: Path,
-    report: CocoReport,
-    *,
-    check_files: bool = True,
+    entry: Entry, annotations: Sequence[Entry], reading: CocoReading, report: CocoReport
 ) -> AnnotatedImage:
     """Read one entry of `images` with its annotations; see `read_coco` for what is kept.
 
     Args:
         entry: The entry.
-        annotations: Those of this image, each with an id of its own.
-        names: See `category_names`.
-        images_dir: Folder that `file_name` is relative to.
-        report: Annotations that are dropped or repaired, and regions that are kept, are counted here.
-        check_files: Look whether the image file exists.
+        annotations: Those of this image.
+        reading: Of the file.
+        report: What is left out and repaired is noted here.
 
     Raises:
         UnusableRecord: The image cannot be used.
+        UnclearFrame: Another image may tell on which frame its annotations lie.
     """
-    image_id, path, hw = _image_header(entry, images_dir, check_files)
+    categories = reading.categories
+    name, path, header = _image_file(entry, reading, report)
     if not annotations:
-        raise UnusableRecord("image without annotation", str(entry.get("file_name")))
-    regions, lost = _regions(annotations, names, hw, report)
+        raise UnusableRecord("image without annotation", name)
+    lost: set[str] = set()
+    outlined = _outlined(annotations, reading, report, lost)
+    stated = _stated_hw(entry)
+    frame = _frame(stated, header, [outline for _, _, outline in outlined], reading)
+    drawn: list[Drawn] = []
+    for rid, annotation, outline in outlined:
+        label = categories.name(annotation.get("category_id"))
+        assert label is not None
+        record = f"annotation {rid}"
+        try:
+            rle, repair = agreeing_rle(outline, annotation, frame.hw)
+        except UnusableRecord as problem:
+            report.drop(record, *problem.args)
+            lost.add(categories.names.key(label))
+            continue
+        for wording in (repair, SHORT_POLYGON if outline.num_short else ""):
+            if wording:
+                report.repair(record, wording, label)
+        if is_crowd(annotation) and reading.crowds.are_uncertain:
+            lost.add(categories.names.key(label))
+        drawn.append(Drawn(rid, annotation, label, _upright(rle, frame)))
+    regions, orphans = linked_regions(drawn, categories.names, report)
     if not regions:
-        raise UnusableRecord("image without usable annotation", str(entry.get("file_name")))
-    unsure = lost | _listed(entry, "not_exhaustive_category_ids", names)
-    absent = _listed(entry, "neg_category_ids", names) if "neg_category_ids" in entry else None
+        raise UnusableRecord("image without usable annotation", name)
+    if frame.repair:
+        report.repair(f"image {name}", frame.repair)
+    unsure = lost | orphans | _listed(entry, "not_exhaustive_category_ids", categories)
+    absent = _listed(entry, "neg_category_ids", categories) if "neg_category_ids" in entry else None
     report.objects += sum(region.kind == "object" for region in regions)
     report.parts += sum(region.kind == "part" for region in regions)
-    return AnnotatedImage(image_id, path, *hw, regions, unsure, absent)
+    hw = header.hw if header is not None else frame.hw
+    key = identifier(entry.get("id")) or name
+    return AnnotatedImage(key, path, *hw, regions, frozenset(unsure), absent)
 
 
-def _listed(entry: Mapping[str, Any], field_name: str, names: Mapping[Any, str]) -> frozenset[str]:
+def _image_file(
+    entry: Entry, reading: CocoReading, report: CocoReport
+) -> tuple[str, Path, ImageHeader | None]:
+    """The image's name, its file and header; no header where files are not looked at."""
+    name = stated_name(entry)
+    if name is None:
+        raise UnusableRecord("image without file_name or id", repr(entry)[:60])
+    if not reading.check_files:
+        return name, reading.folder.folder / name, None
+    found = reading.folder.look(name)
+    if found.path is None:
+        raise UnusableRecord(found.reason, found.found(name, reading.folder.folder))
+    try:
+        header = read_header(found.path)
+    except ImageError as error:
+        raise UnusableRecord("image cannot be read", f"{error.found} ({found.path.name})") from None
+    if header.is_deep:
+        report.repair(f"image {name}", DEEP)
+    if found.spelling:
+        report.repair(f"image {name}", f"image found by {found.spelling}", str(found.path))
+    return name, found.path, header
+
+
+DEEP = "picture of more than 8 bits: scaled by its own brightest value where it uses 14 bits or fewer"
+
+
+def _stated_hw(entry: Entry) -> HW | None:
+    """The size in the record, (height, width); None where it has none."""
+    values = []
+    for name in ("height", "width"):
+        text = identifier(entry.get(name))
+        if text is None:
+            return None
+        values.append(int(text) if text.isdecimal() else 0)
+    return values[0], values[1]
+
+
+def _frame(
+    stated: HW | None, header: ImageHeader | None, outlines: list[Outline], reading: CocoReading
+) -> Frame:
+    reaches = [reach for outline in outlines if (reach := outline.reach()) is not None]
+    if header is not None:
+        try:
+            return choose_frame(stated or None, header, reaches, reading.votes)
+        except UnclearFrame:
+            raise
+        except UnusableFrame as problem:
+            raise UnusableRecord(*problem.args) from None
+    if stated is None or min(stated) <= 0:
+        raise UnusableRecord("image without size", f"{stated or 'nothing'}")
+    if stated[0] * stated[1] > masks.MAX_PIXELS:
+        found = f"{stated[0]} * {stated[1]} pixels, at most {masks.MAX_PIXELS:,}"
+        raise UnusableRecord("image too large", found)
+    return Frame(stated)
+
+
+def _outlined(
+    annotations: Sequence[Entry], reading: CocoReading, report: CocoReport, lost: set[str]
+) -> list[tuple[str, Entry, Outline]]:
+    """Annotations with a name and an outline, by their region ids; the names of others go to `lost`."""
+    categories = reading.categories
+    found = []
+    for rid, annotation in region_ids(annotations, report):
+        category = annotation.get("category_id")
+        name = categories.name(category)
+        try:
+            if name is None:
+                known = categories.repeated.get(identifier(category) or "")
+                detail = f"category_id {category}" + (f" of {', '.join(known)}" if known else "")
+                raise UnusableRecord("repeated category id" if known else "unknown category", detail)
+            if is_crowd(annotation) and not reading.crowds.are_kept:
+                raise UnusableRecord("crowd region", f"{name}, iscrowd {annotation.get('iscrowd')}")
+            found.append((rid, annotation, read_outline(annotation.get("segmentation"))))
+        except UnusableRecord as problem:
+            report.drop(f"annotation {rid}", *problem.args)
+            lost |= categories.possible_keys(category)
+    return found
+
+
+def _upright(rle: RLE, frame: Frame) -> RLE:
+    if frame.orientation == 1:
+        return rle
+    return masks.encode(turned_upright(masks.decode(rle), frame.orientation))
+
+
+def _listed(entry: Entry, field_name: str, categories: Categories) -> frozenset[str]:
     """The names whose category ids an image lists in this field."""
     listed = entry.get(field_name)
     ids = listed if isinstance(listed, list) else []
-    return frozenset(name_key(names[record_id(number)]) for number in ids if record_id(number) in names)
-
-
-def _group(data: dict[str, Any], report: CocoReport) -> dict[Any, list[dict[str, Any]]]:
-    """Sort annotations by image; a repeated or missing annotation id would make parents ambiguous."""
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    seen: set[Any] = set()
-    for position, annotation in enumerate(data["annotations"]):
-        identifier = record_id(_get(annotation, "id"))
-        if identifier is None or str(identifier) in seen:
-            reason = "annotation without id" if identifier is None else "repeated annotation id"
-            report.dropped.append(
-                DroppedRecord(f"annotation at position {position}", reason, f"id {identifier}")
-            )
-            continue
-        seen.add(str(identifier))  # regions are named by text, where 1 and "1" are the same
-        by_image[record_id(annotation.get("image_id"))].append(annotation)
-    return by_image
-
-
-def _image_header(entry: Any, images_dir: Path, check_files: bool) -> tuple[str, Path, tuple[int, int]]:
-    file_name, height, width = (_get(entry, key) for key in ("file_name", "height", "width"))
-    if not isinstance(file_name, str) or record_id(_get(entry, "id")) is None:
-        raise UnusableRecord("image without file_name or id", repr(entry)[:60])
-    path = _find_image(images_dir, file_name) if check_files else images_dir / file_name
-    if path is None:
-        raise UnusableRecord("image file not found", str(images_dir / file_name))
-    if height is None and width is None and check_files:
-        try:
-            height, width = upright_hw(path)
-        except ImageError as error:
-            raise UnusableRecord("image without size", error.found) from None
-    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
-        raise UnusableRecord("image without size", f"height {height}, width {width}")
-    if height * width > masks.MAX_PIXELS:
-        raise UnusableRecord("image too large", f"{height} * {width} pixels, at most {masks.MAX_PIXELS:,}")
-    return str(entry["id"]), path, (height, width)
-
-
-def _regions(
-    annotations: list[dict[str, Any]], names: Mapping[Any, str], hw: tuple[int, int], report: CocoReport
-) -> tuple[tuple[AnnotatedRegion, ...], frozenset[str]]:
-    """The sound regions of an image, and the names of those that were dropped."""
-    lost: set[str] = set()
-    decoded: list[tuple[dict[str, Any], str, RLE]] = []
-    for annotation in annotations:
-        try:
-            name = names.get(record_id(annotation.get("category_id")))
-            if name is None:
-                raise UnusableRecord("unknown category", f"category_id {annotation.get('category_id')}")
-            if annotation.get("iscrowd"):
-                raise UnusableRecord("crowd region", name)
-            decoded.append((annotation, name, segmentation_rle(annotation.get("segmentation"), hw)))
-        except UnusableRecord as problem:
-            report.dropped.append(DroppedRecord(f"annotation {annotation['id']}", *problem.args))
-            lost |= {name_key(name)} if name is not None else set()
-    objects = {
-        annotation["id"]: AnnotatedRegion(str(annotation["id"]), "object", clean_name(name), None, rle, name)
-        for annotation, name, rle in decoded
-        if ":" not in name
-    }
-    regions = []
-    for annotation, name, rle in decoded:
-        if ":" not in name:
-            regions.append(objects[annotation["id"]])
-            continue
-        parent = _parent(annotation, name, rle, objects, report)
-        if parent is None:
-            lost.add(name_key(name))
-        else:
-            part = clean_name(name.split(":", 1)[1])
-            regions.append(AnnotatedRegion(str(annotation["id"]), "part", part, parent, rle, name))
-    return tuple(regions), frozenset(lost)
-
-
-def most_overlapped(rle: RLE, objects: Iterable[AnnotatedRegion]) -> str | None:
-    """The rid of the object that shares most pixels with a mask; None when none shares any."""
-    overlaps = {
-        region.rid: int(coco_mask.area(coco_mask.merge([rle, region.rle], intersect=True)))
-        for region in objects
-    }
-    best = max(overlaps, key=lambda rid: overlaps[rid], default=None)
-    return best if best is not None and overlaps[best] > 0 else None
-
-
-def _parent(
-    annotation: dict[str, Any],
-    name: str,
-    rle: RLE,
-    objects: Mapping[Any, AnnotatedRegion],
-    report: CocoReport,
-) -> str | None:
-    wanted = clean_name(name.split(":", 1)[0])
-    stated = objects.get(record_id(annotation.get("obj_ann_id")))
-    if stated is not None and stated.name == wanted:
-        return stated.rid
-    best = most_overlapped(rle, (region for region in objects.values() if region.name == wanted))
-    record = f"annotation {annotation['id']}"
-    found = f"{name}, obj_ann_id {annotation.get('obj_ann_id')}"
-    if best is None:
-        report.dropped.append(DroppedRecord(record, "part without parent", found))
-        return None
-    report.repaired.append(
-        DroppedRecord(record, "part given the object it overlaps most", f"{found} -> {best}")
-    )
-    return best
+    return frozenset(key for number in ids if (key := categories.key(number)) is not None)

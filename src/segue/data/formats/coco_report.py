@@ -35,6 +35,7 @@ class CocoReport:
         parts: Number of part regions kept.
         dropped: Every record that was left out.
         repaired: Every record that was kept after a stated repair (a part given the object it overlaps most).
+        notes: Anything else a user should know of the file, one sentence each.
     """
 
     source: Path
@@ -43,6 +44,22 @@ class CocoReport:
     parts: int = 0
     dropped: list[DroppedRecord] = field(default_factory=list)
     repaired: list[DroppedRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def drop(self, record: str, reason: str, detail: str = "") -> None:
+        """Note a record that is left out."""
+        self.dropped.append(DroppedRecord(record, reason, detail))
+
+    def repair(self, record: str, reason: str, detail: str = "") -> None:
+        """Note a record that is kept after a stated repair."""
+        self.repaired.append(DroppedRecord(record, reason, detail))
+
+    def add(self, other: CocoReport) -> None:
+        """Take over what was noted of a part of the file."""
+        self.objects += other.objects
+        self.parts += other.parts
+        self.dropped += other.dropped
+        self.repaired += other.repaired
 
     def counts(self) -> dict[str, int]:
         """Number of dropped records per reason."""
@@ -58,7 +75,7 @@ class CocoReport:
             ]
             if len(entries) > _MAX_LISTED:
                 lines.append(f"    ... and {len(entries) - _MAX_LISTED} more")
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
 class UnusableRecord(Exception):

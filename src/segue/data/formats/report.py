@@ -47,8 +47,8 @@ class ReadReport:
         names: How often each thing is annotated; parts as "car's wheel".
         dropped: Number of records left out, by reason.
         repaired: Number of records kept after a stated repair, by reason.
-        examples: The first records left out, at most `MAX_EXAMPLES`, at least one of each reason while there
-            is room.
+        examples: The first record left out for each reason, and a second while there are fewer than
+            `MAX_EXAMPLES`.
         notes: Anything else a user should know, one sentence each.
     """
 
@@ -68,9 +68,21 @@ class ReadReport:
     ) -> None:
         """Count a record that is left out; the first of each reason are kept as examples."""
         self.dropped[reason] += 1
-        if self.dropped[reason] <= 2 and len(self.examples) < MAX_EXAMPLES:
-            place = where or str(self.path)
-            self.examples.append(DroppedExample(record, reason, expected, found[:200], place, fix))
+        self._show(DroppedExample(record, reason, expected, found[:200], where or str(self.path), fix))
+
+    def _show(self, example: DroppedExample) -> None:
+        """Keep the first example of every reason, and a second one while there is room."""
+        shown = sum(other.reason == example.reason for other in self.examples)
+        if not shown or (shown < 2 and len(self.examples) < MAX_EXAMPLES):
+            self.examples.append(example)
+
+    def add(self, other: ReadReport) -> None:
+        """Take over what the reading of a part has left out, repaired and noted."""
+        self.dropped.update(other.dropped)
+        self.repaired.update(other.repaired)
+        for example in other.examples:
+            self._show(example)
+        self.notes += [note for note in other.notes if note not in self.notes]
 
     def lines(self) -> list[str]:
         """Describe the reading for a terminal, one line each."""

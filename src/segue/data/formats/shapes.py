@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from segue import masks
+from segue.data.formats.frames import HW, Reach
 from segue.masks import Mask
 
+Points = np.ndarray[Any, np.dtype[np.float64]]
 _FARTHEST = 1e6  # pixels; also false for NaN
 
 
@@ -20,20 +23,62 @@ class UnusableShape(Exception):
     """A shape gives no mask: `(reason, found)`."""
 
 
-def shape_mask(shape: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
-    """Draw one shape.
+@dataclass(frozen=True)
+class Shape:
+    """A shape that is sound as it stands in its file, not drawn yet.
+
+    Attributes:
+        kind: LabelMe's `shape_type`.
+        points: `[n, 2]`, x and y; in fractions of the picture where `is_fractions`.
+        encoded: The base64 picture of a mask.
+    """
+
+    kind: str
+    points: Points
+    encoded: Any = None
+
+    @property
+    def is_fractions(self) -> bool:
+        """Whether all coordinates lie between 0 and 1, and some of them between whole pixels."""
+        within = bool(len(self.points)) and self.points.min() >= -0.01 and self.points.max() <= 1.01
+        return self.kind != "mask" and within and bool((self.points % 1).any())
+
+    def reach(self) -> Reach | None:
+        """How far it reaches; None where that says nothing about the picture's size."""
+        if not len(self.points) or self.is_fractions or self.kind == "circle":
+            return None
+        return Reach(float(self.points[:, 1].max()), float(self.points[:, 0].max()))
+
+    def draw(self, hw: HW) -> Mask:
+        """The mask, `[height, width]`, with at least one pixel.
+
+        Raises:
+            UnusableShape: Nothing of it lies inside the picture, or a mask is damaged.
+        """
+        scale = np.array([hw[1], hw[0]]) if self.is_fractions else 1
+        points = self.points * scale
+        if self.kind == "circle":
+            mask = _circle(points, hw)
+        elif self.kind == "mask":
+            mask = _pasted(self.encoded, points, hw)
+        else:
+            mask = masks.from_polygons([points.ravel().tolist()], hw)
+        if not mask.any():
+            found = f"no pixel of the {self.kind} lies inside {hw[1]} x {hw[0]} pixels"
+            raise UnusableShape("empty mask", found)
+        return mask
+
+
+def read_shape(shape: Mapping[str, Any]) -> Shape:
+    """Check one shape.
 
     Args:
         shape: `points` and `shape_type` (polygon, rectangle, circle, mask, or a rotated rectangle).
-        hw: `(height, width)` of the image.
-
-    Returns:
-        The mask, `[height, width]`, with at least one pixel.
 
     Raises:
-        UnusableShape: A line or point, too few points, or nothing inside the image.
+        UnusableShape: A line or point, or too few points.
     """
-    kind = shape.get("shape_type") or "polygon"
+    kind = str(shape.get("shape_type") or "polygon")
     points = _points(shape.get("points"))
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
@@ -41,16 +86,21 @@ def shape_mask(shape: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     if kind in ("polygon", "rectangle", "rotation", "quadrilateral", "oriented_rectangle"):
         if len(points) < 3:
             raise UnusableShape("shape with too few points", f"{kind} of {len(points)} points")
-        mask = masks.from_polygons([points.ravel().tolist()], hw)
     elif kind == "circle":
-        mask = _circle(points, hw)
-    elif kind == "mask":
-        mask = _pasted(shape.get("mask"), points, hw)
-    else:
+        if len(points) != 2:
+            raise UnusableShape("shape with too few points", f"circle of {len(points)} points instead of 2")
+    elif kind != "mask":
         raise UnusableShape("shape without area", f"shape_type {kind!r}")
-    if not mask.any():
-        raise UnusableShape("empty mask", f"no pixel of the {kind} lies inside {hw[1]} x {hw[0]} pixels")
-    return mask
+    return Shape(kind, points, shape.get("mask"))
+
+
+def shape_mask(shape: Mapping[str, Any], hw: HW) -> Mask:
+    """Draw one shape; see `read_shape` and `Shape.draw`.
+
+    Raises:
+        UnusableShape: A line or point, too few points, or nothing inside the image.
+    """
+    return read_shape(shape).draw(hw)
 
 
 def shape_area(points: Any) -> float:
@@ -63,7 +113,7 @@ def shape_area(points: Any) -> float:
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
-def _points(points: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _points(points: Any) -> Points:
     """`[n, 2]` finite numbers."""
     try:
         found = np.asarray(points, dtype=np.float64)
@@ -74,10 +124,8 @@ def _points(points: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return found
 
 
-def _circle(points: np.ndarray[Any, np.dtype[np.float64]], hw: tuple[int, int]) -> Mask:
+def _circle(points: Points, hw: tuple[int, int]) -> Mask:
     """A centre and a point on the edge; a pixel belongs to it when its centre does."""
-    if len(points) != 2:
-        raise UnusableShape("shape with too few points", f"circle of {len(points)} points instead of 2")
     centre, radius = points[0], float(np.hypot(*(points[1] - points[0])))
     rows = np.arange(hw[0])[:, None] + 0.5 - centre[1]
     columns = np.arange(hw[1])[None, :] + 0.5 - centre[0]
@@ -85,7 +133,7 @@ def _circle(points: np.ndarray[Any, np.dtype[np.float64]], hw: tuple[int, int]) 
     return inside
 
 
-def _pasted(encoded: Any, points: np.ndarray[Any, np.dtype[np.float64]], hw: tuple[int, int]) -> Mask:
+def _pasted(encoded: Any, points: Points, hw: tuple[int, int]) -> Mask:
     """A base64 picture of the mask, its top left pixel at the first point."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:

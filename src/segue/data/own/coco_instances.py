@@ -4,52 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segue.data.formats.coco import CocoReport, read_coco
-from segue.data.formats.files import json_files
+from segue.data.formats.coco import read_coco
+from segue.data.formats.coco_advice import ADVICE
+from segue.data.formats.coco_report import CocoReport
 from segue.data.formats.report import ReadReport
-from segue.data.own.sources import AnnotationSource, OwnData, usable_images
+from segue.data.formats.splits import json_files, names_split, words_of
+from segue.data.own.sources import AnnotationSource, OwnData
+from segue.data.own.usable import usable_images
 from segue.errors import InputError
 from segue.records.conversation import Split
 
-# reason of the reader -> (what is expected, what to do)
-ADVICE: dict[str, tuple[str, str]] = {
-    "crowd region": ("one object per annotation (iscrowd 0)", "nothing, unless the group should be outlined"),
-    "no segmentation": ("polygons or RLE in `segmentation`", "boxes alone do not do: outline the object"),
-    "no usable polygon": ("at least 3 points x, y, all finite", "draw the polygon again"),
-    "empty mask": ("at least one pixel inside", "draw the object again, or delete the annotation"),
-    "damaged run lengths": ("COCO RLE of the image's size", "encode the mask again with pycocotools"),
-    "mask size differs from image size": (
-        "an RLE with the image's (height, width)",
-        "resize the mask, or correct the image's height and width",
-    ),
-    "unknown category": ("a category_id listed in `categories`", "add the category"),
-    "part without parent": ("an object of the part's class below it", "set obj_ann_id to the object's id"),
-    "image file not found": ("an image file of this name", "pass the folder of the images with --images"),
-    "image without size": ("height and width above 0", "write them, or pass the folder of the images"),
-    "image too large": ("fewer pixels", "make the image smaller"),
-    "image without file_name or id": ("`file_name` and `id`", "complete the record"),
-    "image without annotation": ("at least one annotation", "nothing, if the image shows none of the names"),
-    "image without usable annotation": ("at least one sound annotation", "repair what is listed above"),
-    "image not in the file": ("an image_id listed in `images`", "add the image"),
-    "annotation without id": ("a unique `id`", "number the annotations"),
-    "repeated annotation id": ("a unique `id`", "number the annotations again"),
-}
+# What COCO's own folder `annotations` holds beside the instances.
+_OTHER_TASKS = {"captions", "person", "keypoints", "stuff", "panoptic", "info"}
 
 
-def read(path: Path, images: Path | None, split: Split) -> OwnData:
+def read(path: Path, images: Path | None, split: Split, *, keep_crowds: bool = False) -> OwnData:
     """Read instances; see `segue.data.formats.coco.read_coco` for what is kept.
 
     Args:
         path: The JSON file, or a folder with one whose name contains the split ("instances_train.json").
-        images: Folder that `file_name` is relative to; by default the JSON's own.
+        images: Folder that `file_name` is relative to; by default see `ImageFolder.beside`.
         split: Written into the records.
+        keep_crowds: Keep what is marked `iscrowd` 1, each as one object.
 
     Raises:
         InputError: No file, several that fit, or nothing usable.
         RecordError: The file is not in COCO format.
     """
     file = path if path.is_file() else choose_file(path, split)
-    annotations = read_coco(file, images)
+    annotations = read_coco(file, images, keep_crowds=keep_crowds)
     report = ReadReport("coco", file)
     _copy(annotations.report, report)
     kept = usable_images(annotations, report)
@@ -78,15 +61,17 @@ def choose_file(folder: Path, split: str) -> Path:
             fix="check the path",
         )
     found = json_files(folder, split)
-    named = [file for file in found if split in file.stem]
-    chosen = found if len(found) == 1 else named
+    # Of COCO's own files for a split, only the instances have masks and names.
+    sought = [file for file in found if not words_of(file.stem) & _OTHER_TASKS] or found
+    named = [file for file in sought if names_split(file.stem, split)]
+    chosen = sought if len(sought) == 1 else named
     if len(chosen) != 1:
         raise InputError(
             "It is not clear which file holds the annotations.",
             expected=f"one JSON file, or one with {split!r} in its name",
-            found=", ".join(file.name for file in found[:8]) or "no JSON file",
+            found=", ".join(file.relative_to(folder).as_posix() for file in found[:8]) or "no JSON file",
             where=str(folder),
-            fix="name the file itself",
+            fix="name the file itself, or another part of the data with --split",
         )
     return chosen[0]
 
@@ -97,3 +82,4 @@ def _copy(coco: CocoReport, report: ReadReport) -> None:
         report.drop(entry.record, entry.reason, expected=expected, found=entry.detail, fix=fix)
     for entry in coco.repaired:
         report.repaired[entry.reason] += 1
+    report.notes += coco.notes

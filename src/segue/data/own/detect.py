@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from segue.data.formats.files import json_files
+from segue.data.formats.splits import json_files
 from segue.errors import InputError
 
 FORMATS: tuple[str, ...] = ("coco", "labelme", "reasonseg", "refcoco", "grand", "gconv")

@@ -268,7 +268,7 @@ class _Composer:
         return None if thing is None else self.answer_count(thing, k, "count")
 
     def answer_count(self, thing: Thing, k: int, template: str) -> OwnExchange | None:
-        if thing not in self.catalogue.counted:
+        if thing not in self.catalogue.counted or not self.images[k].is_complete(thing):
             return None
         text = RegionText()
         self.say.exists(text, thing, counted=True, k=k)

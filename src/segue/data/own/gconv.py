@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segue.data.formats.files import ImageFolder
+from segue.data.formats.image_folder import ImageFolder
 from segue.data.formats.report import ReadReport
 from segue.data.own.sources import OwnData, RecordSource, relative_path
 from segue.errors import InputError, RecordError, SegueError

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from segue.data.formats.coco import to_rle
-from segue.data.formats.files import ImageFolder, load_json
+from segue.data.formats.coco_masks import to_rle
+from segue.data.formats.image_folder import ImageFolder
 from segue.data.formats.image_header import upright_hw
 from segue.data.formats.report import ReadReport
+from segue.data.formats.text_file import load_json
 from segue.data.own import requests
-from segue.data.own.sources import OwnData, RecordSource, is_writable, relative_path
+from segue.data.own.sources import OwnData, RecordSource, relative_path
+from segue.data.own.usable import is_writable
 from segue.errors import ImageError, InputError, RecordError
 from segue.masks import RLE
 from segue.records import Conversation, ImageRef, Region, Span, Turn

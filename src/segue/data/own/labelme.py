@@ -5,30 +5,39 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import os
-from collections import defaultdict
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from segue import masks
-from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.formats.coco import clean_name, most_overlapped, name_key
-from segue.data.formats.files import IMAGE_SUFFIXES, ImageFolder, json_files, load_json
-from segue.data.formats.image_header import upright_hw
+from segue.data.formats.annotations import AnnotatedImage
+from segue.data.formats.coco import DEEP
+from segue.data.formats.coco_advice import ADVICE as IMAGE_ADVICE
+from segue.data.formats.coco_masks import FRACTIONS
+from segue.data.formats.frames import HW, Frame, FrameVotes, UnclearFrame, UnusableFrame, choose_frame
+from segue.data.formats.identifiers import identifier
+from segue.data.formats.image_folder import IMAGE_SUFFIXES, Found, ImageFolder
+from segue.data.formats.image_header import ImageHeader, read_header, turned_upright
+from segue.data.formats.names import NameTable
 from segue.data.formats.report import ReadReport
-from segue.data.formats.shapes import UnusableShape, shape_mask
-from segue.data.own.sources import AnnotationSource, OwnData, usable_images
+from segue.data.formats.shapes import Shape, UnusableShape, read_shape
+from segue.data.formats.splits import json_files
+from segue.data.formats.text_file import load_text, parse_json
+from segue.data.own.labelme_regions import Group, linked_regions
+from segue.data.own.sources import AnnotationSource, OwnData
+from segue.data.own.usable import usable_images
 from segue.errors import ImageError, InputError
 from segue.files import write_atomic
-from segue.masks import Mask
 from segue.records.conversation import Split
 
 # reason -> (what is expected, what to do)
 _ADVICE: dict[str, tuple[str, str]] = {
+    **IMAGE_ADVICE,
     "shape without area": ("polygon, rectangle, circle or mask", "outline the object with a polygon"),
     "shape with too few points": ("at least 3 points (2 for rectangles and circles)", "draw it again"),
     "shape without points": ("a list of finite pairs x, y", "draw it again"),
@@ -37,25 +46,45 @@ _ADVICE: dict[str, tuple[str, str]] = {
     "damaged mask": ("a base64 PNG", "draw it again"),
     "part without object": ("an object of the part's class that it overlaps", "outline the object too"),
     "image file not found": ("the file of `imagePath`, or `imageData`", "pass the images with --images"),
-    "image without size": ("imageHeight and imageWidth, or a readable image", "save it in LabelMe again"),
     "not a LabelMe file": ("a JSON object with a list `shapes`", "keep other JSON files elsewhere"),
     "file without usable shape": ("at least one shape", "nothing, if the image shows none of the names"),
 }
+
+
+_LABEL = re.compile(r'"label"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class UnusableFile(Exception):
     """A file gives no image: `(reason, found)`."""
 
 
-@dataclass
-class _Group:
-    """Shapes that are one region: the same label and group_id."""
+class UnclearFile(UnusableFile):
+    """Other files may tell on which frame its shapes lie, see `segue.data.formats.frames`."""
 
-    label: str
-    group_id: Any
-    is_part: bool
-    mask: Mask
-    numbers: list[int] = field(default_factory=list)
+
+@dataclass
+class LabelMeReading:
+    """What is the same for all files of a folder.
+
+    Attributes:
+        root: Images are named by their JSON's path below this folder.
+        names: How the labels are said.
+        folder: Where images are looked for first; None to look only where the files say, and beside them.
+        votes: On which frame the shapes lie.
+        beside: The look-up for each folder of files, made on first use.
+    """
+
+    root: Path
+    names: NameTable
+    folder: ImageFolder | None = None
+    votes: FrameVotes = field(default_factory=FrameVotes)
+    beside: dict[Path, ImageFolder] = field(default_factory=dict)
+
+    def look_ups(self, file: Path) -> list[ImageFolder]:
+        """Where the image of a file may lie, in this order."""
+        if file.parent not in self.beside:
+            self.beside[file.parent] = ImageFolder.beside(file)
+        return [*([self.folder] if self.folder is not None else []), self.beside[file.parent]]
 
 
 def read(path: Path, images: Path | None, split: Split) -> OwnData:
@@ -72,65 +101,104 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     files = [path] if path.is_file() else json_files(path, split)
     root = path.parent if path.is_file() else path
     report = ReadReport("labelme", path)
-    folder = ImageFolder(images) if images is not None else None
-    annotated = []
-    for file in files:
-        try:
-            annotated.append(read_file(file, root, folder, report))
-        except UnusableFile as problem:
-            reason, found = problem.args
-            _drop(report, file.name, reason, found, file)
-    kept = usable_images(annotated, report)
+    reading = LabelMeReading(root, label_names(files), ImageFolder(images) if images is not None else None)
+    found: dict[Path, AnnotatedImage] = {}
+    waiting = files
+    for settle in (False, True):
+        reading.votes.settle = settle
+        unclear = []
+        for file in waiting:
+            own = ReadReport("labelme", path)
+            try:
+                found[file] = read_file(file, reading, own)
+            except UnusableFile as problem:
+                if isinstance(problem, UnclearFile) and not settle:
+                    unclear.append(file)
+                    continue
+                reason, detail = problem.args
+                _drop(own, file.name, reason, detail, file)
+            report.add(own)
+        waiting = unclear
+    report.notes += reading.names.notes
+    kept = usable_images([found[file] for file in files if file in found], report)
     if not kept:
         raise report.nothing_usable("LabelMe JSON files with outlined shapes, and their images")
     return OwnData("labelme", AnnotationSource(kept, images or root, split), report, files)
 
 
+def label_names(files: Sequence[Path]) -> NameTable:
+    """How the labels of these files are said, all of them known before the first one is."""
+    labels: set[str] = set()
+    for file in files:
+        with suppress(InputError):  # said where the file is read
+            labels |= {json.loads(found) for found in _LABEL.findall(load_text(file).text)}
+    return NameTable(label for label in labels if label.strip())
+
+
 def _drop(report: ReadReport, record: str, reason: str, found: str, file: Path) -> None:
-    expected, fix = _ADVICE[reason]
+    expected, fix = _ADVICE.get(reason, ("", ""))
     report.drop(record, reason, expected=expected, found=found, where=str(file), fix=fix)
 
 
-def read_file(file: Path, root: Path, folder: ImageFolder | None, report: ReadReport) -> AnnotatedImage:
+def read_file(file: Path, reading: LabelMeReading, report: ReadReport) -> AnnotatedImage:
     """Read one LabelMe file.
 
     Args:
         file: The JSON.
-        root: The image is named by the file's path below this folder.
-        folder: Where to look for images first; None to look only where the file says, and beside it.
-        report: Shapes that are left out are counted here.
+        reading: Of the folder.
+        report: Shapes that are left out, and what is repaired, are counted here.
 
     Raises:
         UnusableFile: No image, no size, or no shape is left.
     """
     try:
-        data = load_json(file)
+        data, decoded = parse_json(file)
     except InputError as error:
         raise UnusableFile("not a LabelMe file", error.found) from None
     if not isinstance(data, Mapping) or not isinstance(data.get("shapes"), list):
         raise UnusableFile("not a LabelMe file", f"{type(data).__name__} without `shapes`")
-    image = _image_file(data, file, folder, report)
-    hw = _size(data, image)
-    groups, unsure = _groups(data["shapes"], hw, file, report)
-    regions = _regions(groups, unsure, file, report)
+    if decoded.is_guess:
+        report.repaired[decoded.wording] += 1
+    image = _image_file(data, file, reading, report)
+    header = _header(image, report)
+    unsure: set[str] = set()
+    shapes = _shapes(data["shapes"], file, reading.names, report, unsure)
+    frame = _frame(data, header, [shape for _, _, shape in shapes], reading.votes)
+    groups = _groups(shapes, frame, file, reading.names, report, unsure)
+    regions, orphans = linked_regions(groups, reading.names, report)
+    for group in orphans:
+        found = f"{group.label!r}, group_id {group.group_id}"
+        _drop(report, f"{file.name}, shape {group.numbers[0]}", "part without object", found, file)
+        unsure.add(reading.names.key(group.label))
     if not regions:
         raise UnusableFile("file without usable shape", f"{len(data['shapes'])} shapes")
-    name = file.relative_to(root).with_suffix("").as_posix()
-    return AnnotatedImage(name, image, *hw, regions, frozenset(unsure))
+    if frame.repair:
+        report.repaired[frame.repair] += 1
+    name = file.relative_to(reading.root).with_suffix("").as_posix()
+    return AnnotatedImage(name, image, *header.hw, regions, frozenset(unsure))
 
 
-def _image_file(data: Mapping[str, Any], file: Path, folder: ImageFolder | None, report: ReadReport) -> Path:
-    """The image: as `imagePath` says, in the given folder, beside the JSON, or taken out of `imageData`."""
+def _image_file(data: Mapping[str, Any], file: Path, reading: LabelMeReading, report: ReadReport) -> Path:
+    """The image: as `imagePath` says, named like the JSON, or taken out of `imageData`."""
     stated = data.get("imagePath")
-    name = stated.replace("\\", "/") if isinstance(stated, str) else ""
-    if folder is not None and (found := folder.find(name)):
-        return found
-    beside = [file.parent / name] if name and "\0" not in name else []
-    beside += [file.with_suffix(suffix) for suffix in IMAGE_SUFFIXES]
-    for candidate in beside:
-        if candidate.is_file():
-            return Path(os.path.normpath(candidate))
+    name = stated if isinstance(stated, str) else ""
+    look_ups = reading.look_ups(file)
+    several: Found | None = None
+    for folder in look_ups:
+        found = folder.look(name)
+        if found.path is not None:
+            if found.spelling:
+                report.repaired[f"image found by {found.spelling}"] += 1
+            return found.path
+        several = several or (found if found.candidates else None)
+    if several is not None:
+        raise UnusableFile(several.reason, several.found(name, look_ups[0].folder))
     embedded = data.get("imageData")
+    for place, suffix in product([file.parent, *(f.folder for f in look_ups)], IMAGE_SUFFIXES):
+        candidate = place / f"{file.stem}{suffix}"
+        if candidate.is_file():
+            report.repaired["image named like its JSON, because there is none of imagePath"] += 1
+            return Path(os.path.normpath(candidate))
     if isinstance(embedded, str) and embedded:
         return _unpacked(embedded, report)
     raise UnusableFile("image file not found", f"imagePath {stated!r}, imageData {type(embedded).__name__}")
@@ -140,7 +208,7 @@ def _unpacked(embedded: str, report: ReadReport) -> Path:
     """Write embedded image data to the user's cache, named by its content, and return the file."""
     try:
         content = base64.b64decode(embedded)
-        upright_hw(content)
+        read_header(content)
     except (binascii.Error, ValueError) as error:
         raise UnusableFile("image file not found", f"imageData is no image: {error}") from None
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -154,23 +222,38 @@ def _unpacked(embedded: str, report: ReadReport) -> Path:
     return target
 
 
-def _size(data: Mapping[str, Any], image: Path) -> tuple[int, int]:
-    height, width = data.get("imageHeight"), data.get("imageWidth")
-    if isinstance(height, int) and isinstance(width, int) and 0 < height * width <= masks.MAX_PIXELS:
-        return height, width
+def _header(image: Path, report: ReadReport) -> ImageHeader:
     try:
-        return upright_hw(image)
+        header = read_header(image)
     except ImageError as error:
-        raise UnusableFile("image without size", error.found) from None
+        raise UnusableFile("image cannot be read", f"{error.found} ({image.name})") from None
+    if header.is_deep:
+        report.repaired[DEEP] += 1
+    return header
 
 
-def _groups(
-    shapes: list[Any], hw: tuple[int, int], file: Path, report: ReadReport
-) -> tuple[list[_Group], set[str]]:
-    """Shapes joined by label and group_id, and the names of those that had to be dropped."""
-    groups: list[_Group] = []
-    by_key: dict[tuple[str, str], _Group] = {}
-    unsure: set[str] = set()
+def _frame(data: Mapping[str, Any], header: ImageHeader, shapes: Sequence[Shape], votes: FrameVotes) -> Frame:
+    sizes = [identifier(data.get(name)) for name in ("imageHeight", "imageWidth")]
+    stated: HW | None = None
+    if all(size is not None and size.isdecimal() and int(size) > 0 for size in sizes):
+        stated = (int(sizes[0] or 0), int(sizes[1] or 0))
+    reaches = [reach for shape in shapes if (reach := shape.reach()) is not None]
+    try:
+        return choose_frame(stated, header, reaches, votes)
+    except UnclearFrame as problem:
+        raise UnclearFile(*problem.args) from None
+    except UnusableFrame as problem:
+        raise UnusableFile(*problem.args) from None
+
+
+_Labelled = tuple[int, Mapping[str, Any], Shape]
+
+
+def _shapes(
+    shapes: list[Any], file: Path, names: NameTable, report: ReadReport, unsure: set[str]
+) -> list[_Labelled]:
+    """Shapes that have a label and points, with their numbers; the names of others go to `unsure`."""
+    found = []
     for number, shape in enumerate(shapes):
         record = f"{file.name}, shape {number}"
         label = shape.get("label") if isinstance(shape, Mapping) else None
@@ -178,63 +261,43 @@ def _groups(
             _drop(report, record, "shape without label", repr(label), file)
             continue
         try:
-            mask = shape_mask(shape, hw)
+            found.append((number, shape, read_shape(shape)))
         except UnusableShape as problem:
             _drop(report, record, problem.args[0], f"{label!r}: {problem.args[1]}", file)
-            unsure.add(name_key(label))
+            unsure.add(names.key(label))
+    return found
+
+
+def _groups(
+    shapes: Sequence[_Labelled],
+    frame: Frame,
+    file: Path,
+    names: NameTable,
+    report: ReadReport,
+    unsure: set[str],
+) -> list[Group]:
+    """Shapes drawn, turned upright, and joined by label and group_id."""
+    groups: list[Group] = []
+    by_key: dict[tuple[str, str], Group] = {}
+    for number, shape, outline in shapes:
+        label = shape["label"]
+        try:
+            mask = turned_upright(outline.draw(frame.hw), frame.orientation)
+        except UnusableShape as problem:
+            record = f"{file.name}, shape {number}"
+            _drop(report, record, problem.args[0], f"{label!r}: {problem.args[1]}", file)
+            unsure.add(names.key(label))
             continue
-        group_id, flags = shape.get("group_id"), shape.get("flags")
-        key = (name_key(label), repr(group_id))
+        if outline.is_fractions:
+            report.repaired[FRACTIONS] += 1
+        group_id, flags = identifier(shape.get("group_id")), shape.get("flags")
+        key = (names.key(label), group_id or "")
         if group_id is not None and key in by_key:
             by_key[key].mask |= mask
             by_key[key].numbers.append(number)
             continue
         is_part = ":" in label or (isinstance(flags, Mapping) and flags.get("part") is True)
-        group = _Group(label, group_id, is_part, np.array(mask), [number])
+        group = Group(label, group_id, is_part, mask.copy(), [number])
         groups.append(group)
         by_key[key] = group
-    return groups, unsure
-
-
-def _regions(
-    groups: list[_Group], unsure: set[str], file: Path, report: ReadReport
-) -> tuple[AnnotatedRegion, ...]:
-    """Objects and parts in the order of the file; a part whose object is missing makes its name unsure."""
-    objects: dict[int, AnnotatedRegion] = {}
-    by_group: dict[Any, list[AnnotatedRegion]] = defaultdict(list)
-    for position, group in enumerate(groups):
-        if not group.is_part:
-            region = AnnotatedRegion(
-                f"s{group.numbers[0]}",
-                "object",
-                clean_name(group.label),
-                None,
-                masks.encode(group.mask),
-                group.label,
-            )
-            objects[position] = region
-            by_group[repr(group.group_id)].append(region)
-    regions = []
-    for position, group in enumerate(groups):
-        if position in objects:
-            regions.append(objects[position])
-            continue
-        owner, colon, part = group.label.partition(":")
-        rle = masks.encode(group.mask)
-        wanted = clean_name(owner) if colon else None
-        candidates = [region for region in objects.values() if wanted in (None, region.name)]
-        stated = [region for region in by_group[repr(group.group_id)] if region in candidates]
-        if group.group_id is not None and len(stated) == 1:
-            parent: str | None = stated[0].rid
-        else:
-            parent = most_overlapped(rle, candidates)
-            if parent is not None and len(candidates) > 1:
-                report.repaired["part given the object it overlaps most"] += 1
-        if parent is None:
-            found = f"{group.label!r}, group_id {group.group_id}"
-            _drop(report, f"{file.name}, shape {group.numbers[0]}", "part without object", found, file)
-            unsure.add(name_key(group.label))
-            continue
-        name = clean_name(part if colon else group.label)
-        regions.append(AnnotatedRegion(f"s{group.numbers[0]}", "part", name, parent, rle, group.label))
-    return tuple(regions)
+    return groups

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from segue import masks
-from segue.data.formats.files import IMAGE_SUFFIXES, ImageFolder, json_files, load_json
+from segue.data.formats.image_folder import IMAGE_SUFFIXES, ImageFolder
 from segue.data.formats.image_header import upright_hw
 from segue.data.formats.report import ReadReport
 from segue.data.formats.shapes import UnusableShape, shape_area, shape_mask
+from segue.data.formats.splits import json_files
+from segue.data.formats.text_file import load_json
 from segue.data.own import requests
-from segue.data.own.sources import OwnData, RecordSource, is_writable, relative_path
+from segue.data.own.sources import OwnData, RecordSource, relative_path
+from segue.data.own.usable import is_writable
 from segue.errors import ImageError, InputError
 from segue.masks import RLE
 from segue.records import Conversation, IgnoredArea, ImageRef

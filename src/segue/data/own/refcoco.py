@@ -12,11 +12,12 @@ import numpy as np
 
 from segue.data.formats.annotations import AnnotatedImage
 from segue.data.formats.coco import CocoReport, read_coco
-from segue.data.formats.files import load_json
 from segue.data.formats.report import ReadReport
 from segue.data.formats.safe_pickle import load_plain
+from segue.data.formats.text_file import load_json
 from segue.data.own import requests
-from segue.data.own.sources import OwnData, RecordSource, is_writable, relative_path
+from segue.data.own.sources import OwnData, RecordSource, relative_path
+from segue.data.own.usable import is_writable
 from segue.errors import InputError
 from segue.records import Conversation, ImageRef, Region, Span, Turn
 from segue.records.conversation import Split

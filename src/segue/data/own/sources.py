@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -15,9 +15,8 @@ from pycocotools import mask as coco_mask
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.formats.report import ReadReport
 from segue.data.own.dialogue import OwnExchange, compose
-from segue.data.own.things import Catalogue, Inventory
+from segue.data.own.things import Catalogue
 from segue.errors import InputError
-from segue.protocol import contains_tag
 from segue.records import Conversation, ImageRef, Region, Span, Turn
 from segue.records.conversation import Split
 
@@ -133,7 +132,7 @@ class AnnotationSource:
             if not inventory.things:
                 raise InputError(
                     "An image shows nothing that may be asked about.",
-                    expected="at least one region whose name is not in `unsure`",
+                    expected="at least one region",
                     found=f"{len(inventory.image.regions)} regions",
                     where=str(inventory.image.path),
                     fix="leave the image out",
@@ -157,10 +156,12 @@ class AnnotationSource:
         said: dict[str, bool] = {}
         unsure = set()
         for thing in self.catalogue.positions:
-            if not inventory.knows(thing):
-                unsure.add(thing.name)
+            if inventory.has(thing):
+                said[thing.name] = True
+            elif inventory.knows(thing):
+                said.setdefault(thing.name, False)
             else:
-                said[thing.name] = said.get(thing.name, False) or inventory.has(thing)
+                unsure.add(thing.name)
         return {name: there for name, there in said.items() if there or name not in unsure}
 
     def __len__(self) -> int:
@@ -257,59 +258,3 @@ def relative_path(path: Path, root: Path) -> str:
     """The path as a record writes it: relative to `root` if it lies under it, else absolute."""
     full, base = os.path.abspath(path), os.path.abspath(root)
     return Path(full).relative_to(base).as_posix() if full.startswith(base.rstrip(os.sep) + os.sep) else full
-
-
-def usable_images(images: Iterable[AnnotatedImage], report: ReadReport) -> list[AnnotatedImage]:
-    """Keep the images that can be asked about, and count what they show."""
-    kept = []
-    for annotated in images:
-        if not (is_writable(annotated.image_id) and is_writable(str(annotated.path))):
-            report.drop(
-                f"image {annotated.image_id!r}",
-                "unusable image name",
-                expected="an id and a path of one line of UTF-8, without tags",
-                found=repr(str(annotated.path)),
-                fix="rename the image",
-            )
-            continue
-        image = _well_named(annotated, report)
-        inventory = Inventory(image)
-        if not inventory.things:
-            report.drop(
-                f"image {image.path.name}",
-                "image shows only names that are not fully annotated",
-                expected="at least one name of which no region was dropped or is declared incomplete",
-                found=", ".join(sorted(image.unsure)),
-                fix="repair the records of these names that are listed as dropped",
-            )
-            continue
-        kept.append(image)
-        report.images += 1
-        for thing in inventory.things:
-            report.regions += inventory.count(thing)
-            report.names[thing.phrase()] += inventory.count(thing)
-    return kept
-
-
-def _well_named(image: AnnotatedImage, report: ReadReport) -> AnnotatedImage:
-    """Leave out regions whose name cannot stand in a sentence, and the parts of such objects."""
-    bad = {region.rid: region for region in image.regions if not is_writable(region.name)}
-    for region in bad.values():
-        report.drop(
-            f"region {region.rid} of {image.path.name}",
-            "unusable name",
-            expected="a name of printable characters without tags",
-            found=repr(region.source_label),
-            fix="rename the category or label",
-        )
-    regions = tuple(r for r in image.regions if r.rid not in bad and r.parent not in bad)
-    return replace(image, regions=regions) if bad else image
-
-
-def is_writable(text: str) -> bool:
-    """Whether a text can stand in a conversation: not blank, one line, UTF-8, no tag of the markup."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return bool(text.strip()) and "\n" not in text and "\0" not in text and not contains_tag(text)

@@ -33,21 +33,34 @@ class Statements:
         text.ground(self.phrase(thing, k), k, tuple(self.images[k].regions[thing]))
 
     def the(self, text: RegionText, thing: Thing, k: int, *, where: bool = True) -> None:
-        """Write "the cups in image 2"."""
-        text.say("the ")
+        """Write "the cups in image 2"; where more may be there than is outlined, "some cups" or "a cup"."""
+        text.say("the " if self.images[k].is_complete(thing) else self._some_of(thing, k))
         self.ground(text, thing, k)
         if where:
             text.say(f" in image {k + 1}")
 
     def some(self, text: RegionText, thing: Thing, k: int, *, counted: bool = False) -> None:
-        """Write "a cup", "two cups", "hair", "one cup" (when `counted`); of a part, "the car's wheel"."""
+        """Write "a cup", "two cups", "hair", "one cup" (when `counted`); of a part, "the car's wheel".
+
+        Where more may be there than is outlined, no number: "some cups", "a cup".
+        """
         count = self.images[k].count(thing)
-        if thing.owner:
+        if not self.images[k].is_complete(thing):
+            text.say(self._some_of(thing, k))
+        elif thing.owner:
             text.say("the ")
         elif english.is_countable(thing.name):
             one = "one" if counted else english.article(thing.name)
             text.say(f"{one if count == 1 else english.number(count)} ")
         self.ground(text, thing, k)
+
+    def _some_of(self, thing: Thing, k: int) -> str:
+        """The word before an unknown number of it."""
+        if thing.owner:
+            return "the "
+        if not english.is_countable(thing.name):
+            return ""
+        return "some " if self.images[k].count(thing) > 1 else f"{english.article(thing.name)} "
 
     def here(self, text: RegionText, things: Sequence[Thing], k: int) -> None:
         """Write "Here is the cup in image 1.", and of what is missing that it is."""

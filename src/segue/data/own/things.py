@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from pycocotools import mask as coco_mask
+
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.language import english
 
@@ -62,8 +64,11 @@ class Thing:
 class Inventory:
     """The things of one annotated image, and what may be said not to be in it.
 
+    The regions of a thing stand from left to right, so that answers which give each a mask of its own always
+    give them in one order, and a model can learn which comes first.
+
     Args:
-        image: The image; names in its `unsure` are left out altogether.
+        image: The image; of names in its `unsure`, what is outlined is shown, and nothing said of the rest.
     """
 
     def __init__(self, image: AnnotatedImage) -> None:
@@ -72,10 +77,8 @@ class Inventory:
         things: dict[Thing, list[AnnotatedRegion]] = defaultdict(list)
         for region in image.regions:
             owner = by_rid[region.parent].name if region.parent is not None else ""
-            thing = Thing(region.name, owner)
-            if not image.unsure & {thing.key, owner}:
-                things[thing].append(region)
-        self.regions = dict(things)
+            things[Thing(region.name, owner)].append(region)
+        self.regions = {thing: sorted(found, key=_place) for thing, found in things.items()}
 
     @cached_property
     def things(self) -> tuple[Thing, ...]:
@@ -105,13 +108,17 @@ class Inventory:
         """Whether it is annotated here."""
         return thing in self.regions
 
+    def is_complete(self, thing: Thing) -> bool:
+        """Whether all of it is outlined, so that its number may be stated."""
+        return not self.image.unsure & {thing.key, thing.owner}
+
     def knows(self, thing: Thing) -> bool:
-        """Whether its presence or absence may be stated.
+        """Whether all may be said of it: that it is there or not, and how many.
 
         A file that lists what is absent (LVIS, PACO) is believed only as far as that list goes; in others,
         what is not annotated is not there.
         """
-        if self.image.unsure & {thing.key, thing.owner}:
+        if not self.is_complete(thing):
             return False
         if self.has(thing) or self.image.absent is None:
             return True
@@ -120,6 +127,12 @@ class Inventory:
     def share(self, thing: Thing) -> float:
         """Share of the image that the regions of this name take up together."""
         return sum(region.area for region in self.regions[thing]) / (self.image.height * self.image.width)
+
+
+def _place(region: AnnotatedRegion) -> tuple[float, float]:
+    """Centre of a region's box, left to right, then top to bottom."""
+    left, top, width, height = coco_mask.toBbox(region.rle)
+    return float(left + width / 2), float(top + height / 2)
 
 
 class Catalogue:
@@ -138,7 +151,8 @@ class Catalogue:
         for position, inventory in enumerate(self.inventories):
             for thing in inventory.things:
                 self.positions[thing].append(position)
-                if not thing.owner and inventory.count(thing) > 1 and english.is_countable(thing.name):
+                several = inventory.is_complete(thing) and inventory.count(thing) > 1
+                if not thing.owner and several and english.is_countable(thing.name):
                     self.counted.add(thing)
 
     def __len__(self) -> int:

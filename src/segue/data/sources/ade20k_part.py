@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,11 @@ from pycocotools import mask as coco_mask
 
 from segue import masks
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.formats.coco import CocoReport, UnusableRecord, read_image
+from segue.data.formats.coco import read_image
+from segue.data.formats.coco_categories import Categories
+from segue.data.formats.coco_report import CocoReport, UnusableRecord
+from segue.data.formats.frames import UnclearFrame
+from segue.data.formats.identifiers import identifier
 from segue.data.sources.indexed import IndexedSource
 from segue.data.sources.label_map import LABEL_MAP_ADVICE, read_label_map
 from segue.data.sources.layout import Layout, locate
@@ -59,9 +63,10 @@ class Ade20kPart(IndexedSource):
         self._parts_of = {name: self.classes.parts_of(name) for name in self.classes.objects.values()}
 
     @cached_property
-    def _names(self) -> Mapping[Any, str]:
-        """Names by category id: the file's own, which count from 0, or the published order without them."""
-        return super()._names or self.classes.objects
+    def _categories(self) -> Categories:
+        """The file's own, which count from 0, or the published order without them."""
+        listed = self._index.categories
+        return Categories(listed or [{"id": n, "name": name} for n, name in self.classes.objects.items()])
 
     def annotation_files(self) -> Iterator[Path]:
         yield from super().annotation_files()
@@ -72,7 +77,7 @@ class Ade20kPart(IndexedSource):
 
     def check(self) -> None:
         super().check()
-        unknown = sorted(set(self._names.values()) - set(self.classes.objects.values()))
+        unknown = sorted(set(self._categories) - set(self.classes.objects.values()))
         if unknown:
             self.report.notes.append(f"categories that are none of the 44 objects: {', '.join(unknown)}")
         self._check_order()
@@ -80,7 +85,9 @@ class Ade20kPart(IndexedSource):
     def read(self, key: str) -> AnnotatedImage:
         image, annotations = self._listed(key)
         numbers = read_label_map(self.parts / f"{image.path.stem}.png", image.hw, bits=16)
-        listed = {str(annotation["id"]): annotation.get("part_category_id") for annotation in annotations}
+        listed = {
+            identifier(annotation.get("id")): annotation.get("part_category_id") for annotation in annotations
+        }
         regions: list[AnnotatedRegion] = []
         covered = np.zeros(image.hw, bool)
         for region in image.objects:
@@ -135,14 +142,14 @@ class Ade20kPart(IndexedSource):
     def _heights(self, key: str) -> Iterator[tuple[float, float]]:
         """Mean rows of the arms and of the head of each person of an image that has both."""
         entry, annotations = self._index.image(key)
-        persons = [a for a in annotations if self._names.get(a.get("category_id")) == "person"]
+        persons = [a for a in annotations if self._categories.name(a.get("category_id")) == "person"]
         parts = [a.get("part_category_id") for a in persons]
         if not any(not isinstance(listed, list) or {_ARM, _HEAD} <= set(listed) for listed in parts):
             return
         try:
-            image = read_image(entry, persons, self._names, self.images, CocoReport(self.file))
+            image = read_image(entry, persons, self._reading, CocoReport(self.file))
             numbers = read_label_map(self.parts / f"{image.path.stem}.png", image.hw, bits=16)
-        except (UnusableRecord, Unusable):
+        except (UnusableRecord, UnclearFrame, Unusable):
             return
         for region in image.objects:
             inside = coco_mask.decode(region.rle).astype(bool)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from segue.data.formats.annotations import AnnotatedImage
-from segue.data.formats.coco import clean_name
 from segue.data.formats.report import ReadReport
 from segue.data.own.coco_instances import choose_file
-from segue.data.own.sources import usable_images
+from segue.data.own.usable import usable_images
 from segue.data.sources.indexed import IndexedSource
 from segue.data.sources.merging import merge_parts
 from segue.data.sources.source import ImageSource, Unusable
@@ -20,7 +19,8 @@ class CocoFile(IndexedSource):
     Args:
         root: The JSON file, or a folder with one whose name contains the split ("instances_train.json").
         split: Chooses the file in a folder.
-        images: Folder that `file_name` is relative to; by default the JSON's own.
+        images: Folder that image names are relative to; by default where exports put them.
+        keep_crowds: Keep what is marked `iscrowd` 1, each as one object.
         merge_same_parts: Make one region of an object's parts that bear the same name, as PACO does.
     """
 
@@ -32,12 +32,14 @@ class CocoFile(IndexedSource):
         split: str = "train",
         *,
         images: Path | None = None,
+        keep_crowds: bool = False,
         merge_same_parts: bool = False,
     ) -> None:
         super().__init__(root, split)
         self.file = root if root.is_file() else choose_file(root, split)
-        self.images = self.file.parent if images is None else Path(images).expanduser()
-        self.options = {"merge_same_parts": merge_same_parts}
+        self.images = None if images is None else Path(images).expanduser()
+        self.keep_crowds = keep_crowds
+        self.options = {"merge_same_parts": merge_same_parts, "keep_crowds": keep_crowds}
         self._merge = merge_same_parts
 
     def read(self, key: str) -> AnnotatedImage:
@@ -49,11 +51,11 @@ class CocoFile(IndexedSource):
 
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         parts: dict[str, list[str]] = {}
-        for name in self._names.values():
-            owner, colon, part = name.partition(":")
-            known = parts.setdefault(clean_name(owner), [])
-            if colon and clean_name(part) not in known:
-                known.append(clean_name(part))
+        names = self._categories.names
+        for name in self._categories:
+            known = parts.setdefault(names.object(name), [])
+            if ":" in name and names.part(name) not in known:
+                known.append(names.part(name))
         return {owner: tuple(known) for owner, known in parts.items()}
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
-from segue.data.formats.files import ImageFolder, json_files
+from segue.data.formats.image_folder import ImageFolder
+from segue.data.formats.splits import json_files
 from segue.data.own import labelme
 from segue.data.sources.coco_file import writable
 from segue.data.sources.layout import Layout, locate
@@ -32,9 +33,10 @@ class LabelMeFolder(ImageSource):
 
     def __init__(self, root: Path, split: str = "train", *, images: Path | None = None) -> None:
         super().__init__(root, split)
-        self._folder = ImageFolder(Path(images).expanduser()) if images is not None else None
+        folder = ImageFolder(Path(images).expanduser()) if images is not None else None
         self._base = root.parent if root.is_file() else root
         files = [root] if root.is_file() else json_files(root, split)
+        self._reading = labelme.LabelMeReading(self._base, labelme.label_names(files), folder)
         self._files = {file.relative_to(self._base).with_suffix("").as_posix(): file for file in files}
         if not self._files:
             raise InputError(
@@ -50,7 +52,7 @@ class LabelMeFolder(ImageSource):
 
     def read(self, key: str) -> AnnotatedImage:
         try:
-            image = labelme.read_file(self._files[key], self._base, self._folder, self.report)
+            image = labelme.read_file(self._files[key], self._reading, self.report)
         except labelme.UnusableFile as problem:
             raise Unusable(*problem.args) from None
         return writable(image, self)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from segue.data.formats.annotations import AnnotatedImage
-from segue.data.formats.coco import CocoReport, UnusableRecord, category_names, read_image
-from segue.data.own.coco_instances import ADVICE
+from segue.data.formats.coco import CocoReading, read_image
+from segue.data.formats.coco_advice import ADVICE
+from segue.data.formats.coco_categories import Categories
+from segue.data.formats.coco_report import CocoReport, UnusableRecord
+from segue.data.formats.frames import UnusableFrame
+from segue.data.formats.image_folder import ImageFolder
 from segue.data.sources.json_index import CocoIndex
-from segue.data.sources.photograph import SIZE_ADVICE, check_size
+from segue.data.sources.photograph import SIZE_ADVICE
 from segue.data.sources.source import ImageSource, Unusable
 
 
@@ -20,29 +24,36 @@ class IndexedSource(ImageSource):
 
     Attributes:
         file: The JSON; set by the source when it opens.
-        images: Folder that `file_name` is relative to; likewise.
+        images: Folder that image names are relative to; None for where exports put them.
+        keep_crowds: Keep what is marked `iscrowd` 1, each as one object.
     """
 
     advice = {**ADVICE, **SIZE_ADVICE}
     file: Path
-    images: Path
+    images: Path | None
+    keep_crowds = False
 
     @cached_property
     def _index(self) -> CocoIndex:
-        return CocoIndex(self.file)
+        return CocoIndex(self.file, keep_crowds=self.keep_crowds)
 
     @cached_property
-    def _names(self) -> Mapping[Any, str]:
-        """Names by category id."""
-        return category_names(self._index.categories)
+    def _categories(self) -> Categories:
+        return Categories(self._index.categories)
+
+    @cached_property
+    def _reading(self) -> CocoReading:
+        folder = ImageFolder.beside(self.file, self.images)
+        return CocoReading(self._categories, folder, self._index.crowds)
 
     def keys(self) -> Sequence[str]:
         return list(self._index.image_keys)
 
     def check(self) -> None:
         for reason, count in self._index.dropped.items():
-            self.drop(f"{count} records", reason)
+            self.drop(f"{count} records", reason, self._index.examples.get(reason, ""))
             self.report.dropped[reason] = count
+        self.report.notes += [*self._categories.notes(), *self._index.crowds.notes(), *self._index.notes]
 
     def annotation_files(self) -> Iterator[Path]:
         yield self.file
@@ -56,13 +67,12 @@ class IndexedSource(ImageSource):
         entry, annotations = self._index.image(key)
         found = CocoReport(self.file)
         try:
-            image = read_image(entry, annotations, self._names, self.images, found)
-        except UnusableRecord as problem:
+            image = read_image(entry, annotations, self._reading, found)
+        except (UnusableRecord, UnusableFrame) as problem:
             raise Unusable(*problem.args) from None
         finally:
             for record in found.dropped:
                 self.drop(record.record, record.reason, record.detail)
             for record in found.repaired:
                 self.report.repaired[record.reason] += 1
-        check_size(image)
         return image, annotations

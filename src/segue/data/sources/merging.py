@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from pycocotools import mask as coco_mask
-
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
-from segue.masks import RLE
-
-
-def union_rle(rles: Sequence[RLE]) -> RLE:
-    """The union of compressed masks of one size, without decoding them."""
-    if len(rles) == 1:
-        return rles[0]
-    merged = coco_mask.merge(list(rles))
-    counts = merged["counts"]
-    return {"size": list(rles[0]["size"]), "counts": counts.decode("ascii")}
+from segue.masks import union_rle
 
 
 def merge_parts(image: AnnotatedImage) -> tuple[AnnotatedImage, int]:

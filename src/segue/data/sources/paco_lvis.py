@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from segue.data.formats.annotations import AnnotatedImage
-from segue.data.formats.coco import name_key
 from segue.data.sources.coco_file import CocoFile
 from segue.data.sources.layout import Layout, content, locate
 from segue.data.sources.source import Unusable
@@ -62,7 +61,7 @@ class PacoLvis(CocoFile):
 
     def check(self) -> None:
         super().check()
-        found = {name_key(name) for name in self._names.values()}
+        found = {self._categories.names.key(name) for name in self._categories}
         parts = {f"{owner}:{part}" for owner, names in self._known.items() for part in names}
         if not found & parts:
             raise RecordError(

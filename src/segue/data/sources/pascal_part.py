@@ -16,12 +16,11 @@ from pycocotools import mask as coco_mask
 from segue import masks
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.sources.layout import Layout, locate
-from segue.data.sources.merging import union_rle
 from segue.data.sources.photograph import photograph_hw
 from segue.data.sources.source import ImageSource, Unusable
 from segue.data.sources.taxonomy import PascalClass, PascalVocabulary, pascal_classes
 from segue.errors import InputError
-from segue.masks import RLE
+from segue.masks import RLE, union_rle
 
 _LAYOUT = Layout(
     "pascal_part",

@@ -13,9 +13,8 @@ from pycocotools import mask as coco_mask
 from segue import masks
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.language import english
-from segue.data.sources.merging import union_rle
 from segue.datasets.stages.stages import file_hash
-from segue.masks import RLE
+from segue.masks import RLE, union_rle
 
 MIN_AREA = 64
 """Pixels; smaller masks cannot be drawn by a decoder of 256 x 256 for a photograph of usual size."""

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from segue.chat_model import Message
 from segue.data.formats.annotations import AnnotatedImage
-from segue.data.formats.files import IMAGE_SUFFIXES
+from segue.data.formats.image_folder import IMAGE_SUFFIXES
 from segue.datasets.generation import (
     Ask,
     Flow,

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from segue import masks
-from segue.data.formats.files import load_json
 from segue.data.formats.shapes import UnusableShape, shape_mask
+from segue.data.formats.text_file import load_json
 from segue.errors import InputError
 from segue.masks import RLE
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from segue.data.formats.files import ImageFolder, load_json
+from segue.data.formats.image_folder import ImageFolder
 from segue.data.formats.image_header import upright_hw
 from segue.data.formats.report import ReadReport
+from segue.data.formats.text_file import load_json
 from segue.datasets.prist.labels import FoundMask, Matching, folded, label_file, mask_of_focus
 from segue.errors import ImageError, InputError, SegueError
 from segue.protocol import SEG_TOKEN
