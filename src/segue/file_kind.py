@@ -34,7 +34,7 @@ _HEIC = FileKind(
 )
 # First bytes -> what they begin. Archives are named because people pass a download before unpacking it.
 _BEGINNINGS: tuple[tuple[bytes, FileKind], ...] = (
-    (b"version https://git-lfs.github.com/spec/", _LFS),
+    (b"version https://git-lfs", _LFS),
     (b"PK\x03\x04", FileKind("a ZIP archive", "unpack it, and name what was in it")),
     (b"\x1f\x8b", FileKind("a gzip file", "unpack it: gunzip FILE (or tar xzf FILE)")),
     (b"7z\xbc\xaf\x27\x1c", FileKind("a 7-Zip archive", "unpack it, and name what was in it")),
