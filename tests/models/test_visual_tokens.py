@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.models.modeling_prima import reset_attention
+from segue.models.presets_parts import TINY_QFORMER
 from segue.models.presets_prima import tiny_prima_config
 from segue.models.visual_tokens import FeatureFusion, InstructionQueries, RelationalQueries, pool_grid
 
@@ -112,3 +113,34 @@ def test_features_reach_the_learned_queries(shaken: Callable[..., Any]) -> None:
     first, _ = reader(noise(1, 17, 16), ids, mask, [1])
     second, _ = reader(noise(1, 17, 16, seed=5), ids, mask, [1])
     assert (first - second).abs().amax(2).min() > 1e-3
+
+
+def moved_by_the_image(shaken: Callable[..., Any], layers: int, **options: Any) -> tuple[float, float]:
+    """How far another image moves the reader's outputs at the queries and at the instruction."""
+    reader: InstructionQueries = shaken(
+        keep_text_outputs=True, qformer_config=TINY_QFORMER | {"num_hidden_layers": layers}, **options
+    )[0].reader
+    ids, mask = torch.tensor([[20, 21, 22]]), torch.ones(1, 3, dtype=torch.long)
+    with torch.no_grad():
+        first, second = (reader(noise(1, 17, 16, seed=seed), ids, mask, [1])[0] for seed in (0, 5))
+    change = (first - second).abs()
+    return float(change[:, :5].max()), float(change[:, 5:].max())
+
+
+def test_the_instruction_s_outputs_see_the_image_only_through_the_queries(fresh: Callable[..., Any]) -> None:
+    """With one layer not at all; with two, what self-attention in the second brings over."""
+    queries, text = moved_by_the_image(fresh, layers=1)
+    assert queries > 0.1
+    assert text == 0
+    assert moved_by_the_image(fresh, layers=2)[1] > 1e-2
+
+
+def test_the_instruction_may_cross_attend_with_the_same_weights(fresh: Callable[..., Any]) -> None:
+    queries, text = moved_by_the_image(fresh, layers=1, instruction_cross_attention=True)
+    assert queries > 0.1
+    assert text > 0.1
+    # In the first layer the queries do not see the difference yet.
+    assert queries == pytest.approx(moved_by_the_image(fresh, layers=1)[0], rel=1e-5)
+    plain, crossing = (fresh(instruction_cross_attention=on)[0].state_dict() for on in (False, True))
+    assert list(plain) == list(crossing)
+    assert all(torch.equal(plain[name], crossing[name]) for name in plain)

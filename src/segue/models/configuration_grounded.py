@@ -154,6 +154,15 @@ class PrimaConfig(GroundedConfig):
     """Keep the Q-Former's outputs at the instruction's positions: 32 + about 26 = about 58 tokens an
     image."""
 
+    instruction_cross_attention: bool = False
+    """Let the instruction's positions cross-attend to the image too, with the queries' own weights.
+
+    In InstructBLIP's Q-Former, which is read as it is when False, the query positions alone do: the kept text
+    outputs know of the image only what self-attention brings them from the queries, one layer later. The
+    paper's q (+) T_Q reads as if both did. Source: False InstructBLIP's code and weights; True the paper's
+    wording.
+    """
+
     fusion_heads: int = 16
     """Heads of the CLIP x DINO cross-attention; must divide the CLIP width. Source: paper silent; ours."""
 

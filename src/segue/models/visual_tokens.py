@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.instructblip import InstructBlipQFormerModel
+from transformers.models.instructblip.modeling_instructblip import InstructBlipQFormerLayer
 
 from segue.models.configuration_grounded import PrimaConfig
 
@@ -96,10 +98,47 @@ def pool_grid(tokens: Tensor, side: int) -> Tensor:
     return F.adaptive_avg_pool2d(maps, side).flatten(2).transpose(1, 2)
 
 
+class CrossAttendingLayer(InstructBlipQFormerLayer):
+    """A layer of InstructBLIP's Q-Former in which the instruction's positions cross-attend as the queries do.
+
+    It has the layer's own parameters, under the same names.
+
+    Source: PRIMA section 3.2 as it is worded; see `PrimaConfig.instruction_cross_attention`.
+    """
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        query_length: int = 0,
+        **kwargs: Any,
+    ) -> Tensor:
+        """`[N, Q + Lq, C]` states to the same, of `[N, L, D]` features; the first Q are the queries."""
+        states = self.attention(hidden_states, attention_mask=attention_mask, **kwargs)
+        if self.has_cross_attention:
+            states = self.crossattention(
+                states,
+                attention_mask=attention_mask,
+                encoder_hidden_states=encoder_hidden_states,
+                encoder_attention_mask=encoder_attention_mask,
+                **kwargs,
+            )
+        # Feed-forward weights stay apart: BERT's for the text, BLIP-2's for the queries.
+        queries, text = states[:, :query_length], states[:, query_length:]
+        return torch.cat([self.feed_forward_chunk_query(queries), self.feed_forward_chunk(text)], dim=1)
+
+
 class InstructionQueries(nn.Module):
     """Queries plus the instruction read one image's fused features through the Q-Former.
 
-    Source: PRIMA section 3.2: I_E = Q-Former(q (+) T_Q, I_V), so L_I = L_q + L_Q tokens an image.
+    Queries cross-attend to the image. The instruction's positions do not, unless
+    `instruction_cross_attention` is on: their outputs know of the image what self-attention brings them from
+    the queries, so nothing after the first layer that cross-attends.
+
+    Source: PRIMA section 3.2: I_E = Q-Former(q (+) T_Q, I_V), so L_I = L_q + L_Q tokens an image; who
+    cross-attends InstructBLIP's code.
     """
 
     def __init__(self, config: PrimaConfig) -> None:
@@ -111,6 +150,10 @@ class InstructionQueries(nn.Module):
         self.relational = RelationalQueries(config) if config.visual_module == "square" else None
         self.add_parts(config)
         self.qformer = InstructBlipQFormerModel(config.qformer_config)
+        if config.instruction_cross_attention:
+            for layer in self.qformer.encoder.layer:
+                # The class alone changes: parameters, their names and their start stay the layer's.
+                layer.__class__ = CrossAttendingLayer
 
     def add_parts(self, config: PrimaConfig) -> None:
         """Further parts of a subclass. PRIMA has none."""
