@@ -40,7 +40,13 @@ def text_loss(
 
 
 def target_weight(labels: Tensor, token_weights: Tensor | None = None) -> float:
-    """What `text_loss` divides by: the number of labelled tokens, or the sum of their weights."""
+    """Divisor of `text_loss`: the number of labelled tokens, or the sum of their weights.
+
+    Args:
+        labels: `[B, L]`, `IGNORE_INDEX` where there is no target.
+        token_weights: `[V]` weights of target ids.
+    """
+    # The first token is predicted by nothing.
     targets = labels[:, 1:]
     picked = targets[targets != IGNORE_INDEX]
     return float(len(picked) if token_weights is None else token_weights.to(picked.device)[picked].sum())

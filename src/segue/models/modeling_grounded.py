@@ -119,6 +119,12 @@ class GroundedModel(PreTrainedModel):
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
         """Pixel streams (without the segmenter's) to what `encode_images` accepts in their place, by name.
 
+        Args:
+            **streams: `[N, 3, S, S]` each, S the stream's own size.
+
+        Returns:
+            Features, `[N, ...]` each.
+
         It must not depend on the question: sessions keep it for as long as they keep the image.
         """
         raise NotImplementedError
@@ -127,9 +133,9 @@ class GroundedModel(PreTrainedModel):
         """Features of a family that has two encoders: those given, or the pixels' own.
 
         Args:
-            streams: pixels by the names of the processor's streams; all of them, unless the features of
-                both encoders are given.
-            **features: by the names of `encode_features`.
+            streams: pixels `[N, 3, S, S]` by the names of the processor's streams; all of them, unless the
+                features of both encoders are given.
+            **features: `[N, ...]` by the names of `encode_features`.
 
         Raises:
             AlignmentError: Neither both features nor all pixel streams are there.
@@ -157,8 +163,8 @@ class GroundedModel(PreTrainedModel):
         """All that is kept of images: what `encode_images` takes, and what the segmenter takes.
 
         Args:
-            streams: the processor's pixel streams, the segmenter's among them. A family whose two halves
-                share a trunk runs it once by filling this method.
+            streams: the processor's pixel streams `[N, 3, S, S]`, the segmenter's among them. A family whose
+                two halves share a trunk runs it once by filling this method.
         """
         shown = dict(streams)
         features = self.segmenter.encode(shown.pop("pixel_values_sam"))
@@ -355,7 +361,10 @@ class GroundedModel(PreTrainedModel):
         return mask_terms(self.config, self.segmenter, mask_logits, labels, zero)
 
     def weigh(self, terms: dict[str, Tensor]) -> Tensor:
-        """alpha text + beta Dice + gamma pixel. Source: PRIMA section 3.2, training objective."""
+        """The loss `[]`, alpha text + beta Dice + gamma pixel, of such terms `[]`.
+
+        Source: PRIMA section 3.2, training objective.
+        """
         weights = {
             "text": self.config.text_loss_weight,
             "dice": self.config.dice_loss_weight,
@@ -375,7 +384,10 @@ class GroundedModel(PreTrainedModel):
         generation_options: dict[str, Any] | None = None,
         **streams: Any,
     ) -> GroundedGeneration:
-        """Answer one conversation; see `segue.models.generation.generate`, which this calls."""
+        """Answer one conversation, `input_ids` and `attention_mask` `[1, L]`.
+
+        See `segue.models.generation.generate`, which this calls.
+        """
         return generate(
             self,
             TextInputs(input_ids, attention_mask),

@@ -63,6 +63,7 @@ class PrimaModel(GroundedModel):
         return features[0], features[1]
 
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
+        """`vision_features` `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` of the two streams."""
         vision, aux = self.encode_towers(streams["pixel_values"], streams["pixel_values_aux"])
         return {"vision_features": vision, "aux_features": aux}
 

@@ -258,7 +258,7 @@ class GroundedProcessor(ProcessorMixin):
         return BatchFeature(data)
 
     def decode_markup(self, token_ids: Tensor | list[int]) -> str:
-        """Generated ids to markup, end token removed, spaces before tags restored."""
+        """Generated ids `[T]` to markup, end token removed, spaces before tags restored."""
         ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
         skipped = {self.tokenizer.eos_token_id, self.tokenizer.bos_token_id, self.tokenizer.pad_token_id}
         added = self.tokenizer.added_tokens_decoder
@@ -366,7 +366,7 @@ class MirasProcessor(GroundedProcessor):
     dialect = "miras"
 
     def decode_markup(self, token_ids: Tensor | list[int]) -> str:
-        """As in other families, and a phrase touches its tags: blanks there are the tokenizer's."""
+        """Ids `[T]` to markup in which a phrase touches its tags: blanks there are the tokenizer's."""
         pieces = _PHRASE_TAGS.split(super().decode_markup(token_ids))
         for place in range(2, len(pieces), 2):
             if pieces[place - 1] == protocol.OBJ_TOKEN:

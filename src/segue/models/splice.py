@@ -146,7 +146,7 @@ def check_seg_count(num_seg: int, num_masks: int, num_indices: int) -> None:
 
 
 def check_image_indices(seg_image_index: Tensor, num_images: int) -> None:
-    """Raise `AlignmentError` when a mask is addressed to an image that is not in the batch."""
+    """Raise `AlignmentError` when one of `[K]` masks is addressed to an image that is not in the batch."""
     if seg_image_index.numel() and not (
         int(seg_image_index.min()) >= 0 and int(seg_image_index.max()) < num_images
     ):

@@ -57,6 +57,7 @@ class MiniModel(PrimaModel):
             module.reset()
 
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
+        """PRIMA's features, and `label_features` `[N, K, 1 + A]` where there is a label reader."""
         features = super().encode_features(**streams)
         if self.label_reader is not None:
             with gradients_of(self.label_reader):

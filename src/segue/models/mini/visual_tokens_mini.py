@@ -56,7 +56,9 @@ class MiniQueries(InstructionQueries):
         self.content = ContentQueries(config) if config.content_queries else None
 
     def start(self, queries: Tensor, features: Tensor) -> Tensor:
+        """`[N, Q, C]` queries, the first g * g of them from the content of the `[N, L, D]` features."""
         return queries if self.content is None else self.content.start(queries, features)
 
     def finish(self, outputs: Tensor, features: Tensor) -> Tensor:
+        """`[N, Q + Lq, C]` outputs with that content added again."""
         return outputs if self.content is None else self.content.finish(outputs, features)
