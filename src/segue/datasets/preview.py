@@ -43,7 +43,7 @@ _Target = tuple[tuple[str, ...], ...]
 
 @dataclass
 class PreviewSummary:
-    """What a page shows.
+    """Numbers of a page: records shown, and problems met.
 
     Attributes:
         shown: Conversations on the page.
@@ -259,7 +259,7 @@ def _phrases(record: Conversation, turn: Turn, numbers: dict[_Target, int]) -> s
 
 
 def _described(record: Conversation, span: Span) -> str:
-    """What the spans' regions are called in the record: "cat 101, cat's ear 10101 (one mask)"."""
+    """Name the spans' regions as the record does: "cat 101, cat's ear 10101 (one mask)"."""
     names = [" ".join(filter(None, (r.name, r.code))) for r in map(record.region, span.rids)]
     return ", ".join(names) + (" (one mask)" if span.merge == "union" and len(names) > 1 else "")
 

@@ -1,4 +1,4 @@
-"""What a `gconv/1` file consists of: the numbers of M4SEG's Table 2 and Figure 4, for any file.
+"""Statistics of a `gconv/1` file: the numbers of M4SEG's Table 2 and Figure 4, for any file.
 
 An answer is an assistant's turn. Its targets are the different masks that its spans name; a span whose
 regions are merged by "union" is one mask. Names of parts count without their object, as in the paper.

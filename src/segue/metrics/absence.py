@@ -1,4 +1,4 @@
-"""What is drawn and said of things that are not there.
+"""Scores of what is drawn and said about things that are not there.
 
 | name | value | over |
 |---|---|---|

@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Tally(NamedTuple):
-    """What one sample adds to a score: `value` to the sum above, `weight` to the sum below."""
+    """Contribution of one sample to a score: `value` to the sum above, `weight` to the sum below."""
 
     value: float
     weight: float

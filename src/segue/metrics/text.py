@@ -137,7 +137,7 @@ def count_phrases(predicted: Sequence[Key], truth: Sequence[Key]) -> PhraseCount
 
 
 def image_id_hits(predicted: Sequence[Key], truth: Sequence[Key]) -> tuple[int, int]:
-    """Of the predicted phrases that are true somewhere in this turn: how many name a right image?
+    """Count the predictions that name a right image, among those whose phrase is true somewhere in this turn.
 
     A prediction is considered when its normalised phrase equals that of at least one truth of the turn, in
     whatever image; it is right when one of these truths lies in the predicted image. Whether a phrase is true

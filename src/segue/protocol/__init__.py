@@ -117,7 +117,7 @@ def parse(markup: str, num_images: int, dialect: str = "prima", *, lenient: bool
 
 
 def opening(num_images: int, dialect: str = "prima") -> str:
-    """What stands before the first question of a prompt, with one `<image>` per image.
+    """Beginning of a prompt, ahead of the first question, with one `<image>` per image.
 
     Source: PRIMA section 3.2; GLaMM's and LISA's code for a single image of theirs.
     """

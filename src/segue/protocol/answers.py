@@ -1,4 +1,4 @@
-"""What a parsed answer consists of, shared by all dialects.
+"""Parts of a parsed answer, shared by all dialects.
 
 A `[SEG]` is counted by its `seg_ordinal`, its 0-based position among all `[SEG]` of one answer. After
 parsing, every ordinal stands in exactly one of `ParsedAnswer.groundings` and `ParsedAnswer.unplaced`.
@@ -158,7 +158,7 @@ class Dialect(Protocol):
         ...
 
     def opening(self, num_images: int) -> str:
-        """What stands before the first question and shows the images."""
+        """Beginning of a prompt that shows the images, ahead of the first question."""
         ...
 
     def as_past_turn(self, markup: str, num_images: int) -> str:

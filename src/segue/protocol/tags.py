@@ -20,7 +20,7 @@ OBJ_TOKEN = "[OBJ]"
 """Opens a phrase in MIRAS; its `[SEG]` closes it."""
 
 TAG_LITERALS = (SEG_TOKEN, PHRASE_START, PHRASE_END, IMAGE_TOKEN, OBJ_TOKEN)
-"""What `parse` takes out of a text and `render` refuses inside one. Compared case-sensitively: tokens are."""
+"""Tokens that `parse` takes out of a text and `render` refuses in one; upper and lower case differ."""
 
 TOKENIZER_LITERALS = ("<s>", "</s>", "<unk>", "<pad>", "<im_start>", "<im_end>", "<bbox>", "<point>")
 """Further literals on which tokenizers of the supported families split; for `escape_user_text` only."""
@@ -50,7 +50,7 @@ _MOST_DIGITS = 9
 
 
 class IdentifierState(StrEnum):
-    """What stands directly after a `[SEG]`."""
+    """State of the image identifier that has to follow a `[SEG]`."""
 
     VALID = "valid"
     MISSING = "missing"

@@ -1,4 +1,4 @@
-"""What a session returns: the answer, its phrases with masks, and what could not be placed."""
+"""Answer of a session: its text, its phrases with masks, and what could not be placed."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class SamplingMeta(TypedDict):
     distances: list[float]
     """Of every image to the anchor, in feature space."""
     classes: list[str]
-    """What the images have in common, with the criterion `category`."""
+    """Classes that the images have in common, with the criterion `category`."""
 
 
 class Meta(TurnMeta, total=False):
@@ -60,7 +60,7 @@ class Meta(TurnMeta, total=False):
 
     # PRIST.
     focus: str
-    """What the dialogue ends in; the phrase of the last mask."""
+    """Target that the dialogue ends in; the phrase of the last mask."""
     img_id: str
     """File name of the image in the release."""
     answers: str
@@ -74,7 +74,7 @@ class Meta(TurnMeta, total=False):
     tree: dict[str, Any]
     """The whole reasoning tree."""
     steps: list[str]
-    """What each exchange of a dialogue made by rule does."""
+    """Step that each exchange of a dialogue made by rule takes."""
     named_before: bool
     """Whether an answer has named the target before the last one."""
     masks: str

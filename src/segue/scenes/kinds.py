@@ -1,4 +1,4 @@
-"""What can appear in a scene: kinds and their parts, colours, held-out combinations, and the scene records.
+"""Vocabulary of scenes: kinds and their parts, colours, held-out combinations, and the scene records.
 
 A kind is a nameable object made of 2 to 5 named parts. `part_map` values count these parts from 1, in the
 order in which `Kind.parts` lists them.
@@ -311,11 +311,11 @@ class SceneObject:
 
     @property
     def phrase(self) -> str:
-        """What the object is called: "red mug"."""
+        """Name of the object: "red mug"."""
         return f"{self.colour} {self.kind}"
 
     def part_phrase(self, part: str) -> str:
-        """What a part of it is called: "red mug's handle"."""
+        """Return the name of a part of it: "red mug's handle"."""
         return f"{possessive(self.phrase)} {part}"
 
 

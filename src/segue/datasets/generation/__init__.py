@@ -1,4 +1,4 @@
-r"""Makes records by asking a chat model: nothing paid twice, nothing lost, rejects with reasons.
+r"""Records made by a chat model: every reply cached on the disk, runs resumable, rejects with reasons.
 
 Both data pipelines are built on this (`segue.datasets.prist`, `segue.datasets.m4seg`). A job is a list of
 items and a generator function that, for each item, yields what shall be asked and returns records:

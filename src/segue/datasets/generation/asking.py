@@ -63,7 +63,7 @@ class Ask:
         return self.sampling | {"seed": int(self.sampling["seed"]) + attempt}
 
     def read(self, reply: ChatReply) -> Any:
-        """What `check` makes of a reply; UnusableReplyError when it is of no use."""
+        """Return what `check` makes of a reply; UnusableReplyError when it is of no use."""
         shaped = read_reply(reply, self.shape)
         return shaped if self.check is None else self.check(shaped)
 

@@ -1,4 +1,4 @@
-"""What a job will cost, said before anything is spent."""
+"""Estimate of a job: requests, tokens and money, before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOKED_AT = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is still to be spent.
+    """Requests, tokens and money that the unfinished items will take.
 
     Attributes:
         items: Of the job.

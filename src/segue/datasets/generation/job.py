@@ -1,4 +1,4 @@
-"""What shall be made: items, and for each a conversation with a model that ends in records."""
+"""Jobs: items, and for each a conversation with a model that ends in records."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item: records, rejects, or both; and how many replies it took."""
+    """Outcome of an item: records, rejects, or both; and how many replies it took."""
 
     records: list[Record]
     rejects: list[dict[str, Any]]

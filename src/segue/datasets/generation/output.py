@@ -1,4 +1,4 @@
-"""What a job leaves for its readers: records, quarantine and a report, all atomic and in item order."""
+"""Output of a job: records, quarantine and a report, all atomic and in item order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, Any, Self
 
 from segue.chat_model import Budget
 from segue.datasets.generation.job import GenerationJob, Item, Outcome
-from segue.datasets.generation.reply_store import ReplyStore
+from segue.datasets.generation.reply_cache import ReplyCache
 from segue.errors import InputError
 from segue.files import atomic_writer, remove_unfinished, write_atomic
 
@@ -20,7 +20,7 @@ QUARANTINE, REPORT = "quarantine.jsonl", "report.json"
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """What a run has made and spent.
+    """Numbers of a run: what it made, and what it used of the budget.
 
     Attributes:
         records: The file of records.
@@ -97,12 +97,12 @@ class Written:
         self.replies += outcome.replies
 
 
-def write_report(written: Written, budget: Budget, store: ReplyStore) -> GenerationReport:
+def write_report(written: Written, budget: Budget, cache: ReplyCache) -> GenerationReport:
     """Write `report.json`, which holds nothing that depends on how the run went."""
     rules = dict(sorted(written.rules.items()))
     content = {
         "job": written.job.name,
-        "model": store.model.name,
+        "model": cache.model.name,
         "items": len(written.job.items),
         "records": written.made,
         "replies": written.replies,
@@ -120,7 +120,7 @@ def write_report(written: Written, budget: Budget, store: ReplyStore) -> Generat
         requests=budget.requests,
         tokens=budget.tokens,
         money=None if budget.prices is None else budget.money,
-        unanswered=store.unanswered,
+        unanswered=cache.unanswered,
     )
 
 
@@ -129,7 +129,7 @@ def _line(content: dict[str, Any]) -> bytes:
 
 
 def held(folder: Path) -> IO[str]:
-    """Make a folder and keep it to this process: two runs at once would pay twice.
+    """Make a folder and lock it for this process: two runs at once would send every request twice.
 
     Returns:
         The lock; the folder is free when it is closed, or when the process ends in whatever way.

@@ -1,4 +1,4 @@
-"""What can be wrong with a reply or an item; the values are stable, since reports count them."""
+"""Problems of replies and items; the values are stable, since reports count them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from segue.datasets.generation.job import GenerationJob, GivenUpError, Item, Out
 from segue.datasets.generation.ledger import Ledger
 from segue.datasets.generation.output import GenerationReport, Written, held, write_report
 from segue.datasets.generation.problems import Problem, UnusableItemError, UnusableReplyError
-from segue.datasets.generation.reply_store import ReplyStore
+from segue.datasets.generation.reply_cache import ReplyCache
 from segue.errors import InputError, ModelError, RecordError, SegueError
 
 FINISHED = "finished.jsonl"
@@ -76,7 +76,7 @@ class Generation:
             for line in generation.estimate().lines(): ...
             report = generation.run()
 
-    The folder holds `replies.jsonl` (every paid reply), `requests.jsonl`, `finished.jsonl`, and in the end
+    The folder holds `replies.jsonl` and `requests.jsonl` (see `ReplyCache`), `finished.jsonl`, and in the end
     the records (`job.output`), `quarantine.jsonl` and `report.json`. Killed at any moment, the same call goes
     on where it was; the result has the very bytes of a run that nothing disturbed.
 
@@ -103,7 +103,7 @@ class Generation:
         self.job, self.model, self.folder = job, model, Path(folder)
         self.settings, self.budget = settings or GenerationSettings(), budget or Budget()
         self._lock_file = held(self.folder)
-        self._store = ReplyStore(model, self.folder, self.budget)
+        self._cache = ReplyCache(model, self.folder, self.budget)
         self._finished = Ledger(self.folder / FINISHED)
         self._keys = [job.key(item, model.name, self.settings.attempts) for item in job.items]
 
@@ -115,7 +115,7 @@ class Generation:
 
     def close(self) -> None:
         """Close the files and leave the folder to others."""
-        self._store.close()
+        self._cache.close()
         self._finished.close()
         self._lock_file.close()
 
@@ -125,7 +125,7 @@ class Generation:
         return sum(key in self._finished for key in self._keys)
 
     def estimate(self) -> Estimate:
-        """What is still to be spent; sends nothing."""
+        """Estimate what the unfinished items will take; sends nothing."""
         return estimate(
             self.job, self.finished, self.settings.attempts, self.budget.prices, self._experience()
         )
@@ -137,8 +137,8 @@ class Generation:
             progress: Whether to show a bar, where stderr is a terminal.
 
         Raises:
-            ModelError: The server is gone or refuses everything, or the budget is spent. What was paid for
-                is kept: the same call goes on from there.
+            ModelError: The server is gone or refuses everything, or the budget is used up. The replies are
+                kept: the same call goes on from there.
         """
         todo = [index for index, key in enumerate(self._keys) if key not in self._finished]
         with tqdm(
@@ -150,19 +150,19 @@ class Generation:
             for index, (item, key) in enumerate(zip(self.job.items, self._keys)):
                 line = self._finished.get(key)
                 written.add(item, Outcome.from_json(line) if line is not None else given_up[index])
-        return write_report(written, self.budget, self._store)
+        return write_report(written, self.budget, self._cache)
 
     def _experience(self) -> Experience | None:
         """Means over the ledgers; None without a finished item that took replies."""
-        if not len(self._store.replies):
+        if not len(self._cache.replies):
             return None
         counts = [line["replies"] for line in self._finished]
         prompts = completions = 0
-        for line in self._store.replies:
+        for line in self._cache.replies:
             usage = line["reply"]["usage"]
             prompts += usage.get("prompt_tokens", 0)
             completions += usage.get("completion_tokens", 0)
-        replies = len(self._store.replies)
+        replies = len(self._cache.replies)
         each = sum(counts) / len(counts) if counts else float(self.job.steps)
         return Experience(each, prompts / replies, completions / replies)
 
@@ -172,7 +172,7 @@ class _Crew:
 
     def __init__(self, generation: Generation, todo: list[int], bar: tqdm) -> None:
         self.job, self.settings = generation.job, generation.settings
-        self._store, self._finished, self._keys = generation._store, generation._finished, generation._keys
+        self._cache, self._finished, self._keys = generation._cache, generation._finished, generation._keys
         self._folder = generation.folder
         self._todo = deque((index, 1) for index in todo)
         self._bar = bar
@@ -200,7 +200,7 @@ class _Crew:
                 while thread.is_alive():
                     thread.join(0.2)
         except BaseException:
-            # Requests that are under way are paid for: wait until their replies are on the disk.
+            # Requests in flight are charged for whatever happens: wait until their replies are on the disk.
             self._stop.set()
             for thread in threads:
                 thread.join()
@@ -265,7 +265,7 @@ class _Crew:
             if not self._rate.wait(self._stop):
                 raise _Stopped
             try:
-                reply = self._store.reply(ask, messages, attempt, {"item": item.id, "step": ask.step})
+                reply = self._cache.reply(ask, messages, attempt, {"item": item.id, "step": ask.step})
             except BudgetSpentError:
                 raise
             except RefusedError as error:

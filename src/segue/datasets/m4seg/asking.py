@@ -67,7 +67,7 @@ def usable(reply: WrittenPairs) -> list[dict[str, str]]:
 
 
 def messages_for(store: ImageStore, image_set: ImageSet) -> list[Message]:
-    """What the model is sent about a set: the rules, then the images in order and their listing."""
+    """Write the messages about a set: the rules, then the images in order and their listing."""
     images = [store[row] for row in image_set.rows]
     content: list[Any] = []
     for number, image in enumerate(images, start=1):

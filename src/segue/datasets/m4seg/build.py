@@ -42,7 +42,7 @@ TRAIN, TEST, REJECTED, REPORT = "train.jsonl", "test.jsonl", "rejected.jsonl", "
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """What decides on the result of a build.
+    """Configuration of a build; its hash decides whether stages are made anew.
 
     Attributes:
         sources: Where the annotated images come from.
@@ -148,7 +148,7 @@ class Build:
         return done
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """What each stage has counted."""
+        """Return the counts of each stage."""
         return {name: dict(sorted(stage.counts().items())) for name, stage in self._stages.items()}
 
     def _folder(self, stage: str) -> Path:

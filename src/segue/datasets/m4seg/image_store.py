@@ -41,7 +41,7 @@ def _stored_image(lines: StoredLines, row: int) -> StoredImage:
 
 @dataclass(frozen=True)
 class ImageTable:
-    """What sampling needs to know of every image, in arrays of a few bytes an image.
+    """Table of all images for sampling, in arrays of a few bytes an image.
 
     Attributes:
         source: `[N]` index into `sources`.

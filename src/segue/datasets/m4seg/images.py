@@ -65,7 +65,7 @@ class SourceSpec:
 
     @property
     def prefix(self) -> str:
-        """What image ids of it begin with."""
+        """Beginning of the ids of its images."""
         return self.label or self.name
 
     def open(self) -> ImageSource:

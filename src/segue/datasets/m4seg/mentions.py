@@ -282,7 +282,7 @@ class _Reading:
         return True
 
     def _names_of(self, mention: Mention) -> set[str]:
-        """What else the phrase of a mention may name: the bare "legs" of a chair and of a table."""
+        """List what else the phrase of a mention may name: the bare "legs" of a chair and of a table."""
         last = next(n for n, token in enumerate(self.tokens) if token.end == mention.end)
         match = self.lexicon.ending_at(self.tokens, last)
         names: Sequence[Name] = match.names if match is not None else ()

@@ -59,14 +59,14 @@ class Release:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
-        """What the release holds and what it lacks, for a terminal."""
+        """Describe the release and what it lacks, for a terminal."""
         told = [f"{role}: column {column!r}" for role, column in self.columns.items()]
         told += [f"not used: {', '.join(map(repr, self.unused))}"] if self.unused else []
         told += [f"missing: {what}" for what in self.missing()]
         return told
 
     def missing(self) -> list[str]:
-        """What a complete M4SEG record needs and this release does not give."""
+        """List what a complete M4SEG record needs and this release does not give."""
         lacks = []
         if "masks" not in self.columns:
             lacks.append(

@@ -19,7 +19,7 @@ from segue.masks import RLE, union_rle
 MIN_AREA = 64
 """Pixels; smaller masks cannot be drawn by a decoder of 256 x 256 for a photograph of usual size."""
 MIN_SHARE = 0.0002
-"""Of the image's pixels, as `MIN_AREA`."""
+"""Share of the image's pixels, as `MIN_AREA`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class StoredImage:
         return {region.rid: region for region in self.regions}
 
     def full_name(self, region: StoredRegion) -> str:
-        """What a region is listed as: "chair", "chair's leg"."""
+        """Return the name that a region is listed under: "chair", "chair's leg"."""
         if region.parent is None:
             return region.name
         return part_name(self.by_rid[region.parent].name, region.name)

@@ -63,7 +63,7 @@ MaskFromBox = Callable[[Image.Image, tuple[float, float, float, float]], RLE]
 
 @dataclass(frozen=True)
 class PristSettings:
-    """What is made of each image.
+    """Settings of a build: what is made of each image.
 
     Attributes:
         paths: Dialogues per image; PRIST has three.

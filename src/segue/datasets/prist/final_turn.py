@@ -25,7 +25,7 @@ FINAL_PROMPTS = ("prist_requests", "prist_answers")
 
 @dataclass(frozen=True)
 class Target:
-    """What a dialogue ends in.
+    """Target that a dialogue ends in.
 
     Attributes:
         focus: How the last answer names it, such as "the red mug"; the article, "the" if none is given,

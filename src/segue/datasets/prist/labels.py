@@ -26,7 +26,7 @@ Matching = Literal["exact", "substring"]
 
 @dataclass(frozen=True)
 class FoundMask:
-    """What the labels of an image gave for a focus.
+    """Mask that the labels of an image gave for a focus.
 
     Attributes:
         rle: The union of all outlines that match; None when there is none.

@@ -1,4 +1,4 @@
-"""What the replies of each step must fulfil beyond their shape; each broken rule has a name and a reason."""
+"""Rules for the replies of each step beyond their shape; each broken rule has a name and a reason."""
 
 from __future__ import annotations
 

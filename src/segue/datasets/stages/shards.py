@@ -31,7 +31,7 @@ class ShardFile:
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """What the journal notes of a finished shard."""
+    """Entry of the journal about a finished shard."""
 
     shard: int
     files: tuple[ShardFile, ...]

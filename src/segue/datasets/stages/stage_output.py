@@ -1,4 +1,4 @@
-"""What a complete stage left: its shards, their records in order or by row, and whether all is there."""
+"""Output of a complete stage: its shards, their records in order or by row, and whether all is there."""
 
 from __future__ import annotations
 

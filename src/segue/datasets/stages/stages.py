@@ -68,7 +68,7 @@ class MapFn(Protocol):
 
 
 class Work(Protocol[ChunkIn]):
-    """What a stage does with one chunk; it must be picklable, since another process may run it."""
+    """Work of a stage on one chunk; it must be picklable, since another process may run it."""
 
     def __call__(self, chunk: ChunkIn, shard: ShardWriter, /) -> None: ...
 

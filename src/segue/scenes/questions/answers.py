@@ -98,7 +98,7 @@ class Answer(GroundedText[Mention]):
 
 @dataclass(frozen=True)
 class Draft:
-    """What a template proposes: a question, an answer, and what a follow-up may refer to.
+    """Proposal of a template: a question, an answer, and what a follow-up may refer to.
 
     Args:
         question: as typed.

@@ -1,4 +1,4 @@
-"""What a question may use: the things of every image, and comparisons that hold with a clear margin."""
+"""Facts for questions: the things of every image, and comparisons that hold with a clear margin."""
 
 from __future__ import annotations
 

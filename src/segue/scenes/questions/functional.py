@@ -1,4 +1,4 @@
-"""What things and their parts are for."""
+"""Questions about what things and their parts are for."""
 
 from __future__ import annotations
 

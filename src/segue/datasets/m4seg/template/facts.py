@@ -1,4 +1,4 @@
-"""What a listing says about its images, in a form that sentences can be made from."""
+"""Facts of a listing about its images, in a form that sentences can be made from."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SetFacts:
         return found
 
     def entries(self, name: str, index: int) -> list[ListedRegion]:
-        """What is listed under a name in an image, the largest first."""
+        """Return what is listed under a name in an image, the largest first."""
         found = self._by_name[index].get(name, [])
         return sorted(found, key=lambda entry: (-entry.region.area, entry.code))
 
@@ -81,7 +81,7 @@ class SetFacts:
         return Name(self.listing.by_code[entry.parent].name, entry.region.name)
 
     def share(self, entries: Sequence[ListedRegion]) -> float:
-        """Of the image's pixels that the largest of some entries covers."""
+        """Return the share of the image that the largest of some entries covers."""
         image = self.listing.images[entries[0].image_index]
         return max(entry.region.area for entry in entries) / (image.height * image.width)
 

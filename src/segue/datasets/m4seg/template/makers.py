@@ -122,7 +122,7 @@ def _percent(share: float) -> str:
 
 
 def largest(facts: SetFacts, rng: Rng) -> Made | None:
-    """What fills most of each picture, and how much of it."""
+    """Ask what fills most of each picture, and how much of it."""
     clauses, shares = [], []
     for i in facts.images:
         things = sorted(facts.listing.objects(i), key=lambda entry: -entry.region.area)
@@ -218,7 +218,7 @@ def relations(facts: SetFacts, rng: Rng) -> Made | None:
 
 
 def beside(facts: SetFacts, rng: Rng) -> Made | None:
-    """What lies to one side of something that every image shows."""
+    """Ask what lies to one side of something that every image shows."""
     fits = [name for name in facts.shared() if all(len(facts.entries(name, i)) == 1 for i in facts.images)]
     for n in rng.permutation(len(fits)).tolist():
         anchor = fits[n]
@@ -246,7 +246,7 @@ def _related(facts: SetFacts, index: int, anchor: str, relation: str) -> list[Li
 
 
 def on_one_side(facts: SetFacts, rng: Rng) -> Made | None:
-    """What can be found in one region of each picture."""
+    """Ask what can be found in one region of each picture."""
     for n in rng.permutation(len(w.SIDES)).tolist():
         words = w.SIDES[n]
         found = [
@@ -297,7 +297,7 @@ def _purposes_of(facts: SetFacts, entry: ListedRegion) -> list[_Purpose]:
 
 
 def purpose(facts: SetFacts, rng: Rng) -> Made | None:
-    """What in each image serves a purpose, the same in all."""
+    """Ask what in each image serves a purpose, the same in all."""
     served: list[dict[_Purpose, list[ListedRegion]]] = []
     for i in facts.images:
         found_here: dict[_Purpose, list[ListedRegion]] = {}
@@ -322,7 +322,7 @@ def _one_name(rng: Rng, entries: list[ListedRegion]) -> list[ListedRegion]:
 
 
 def different_purposes(facts: SetFacts, rng: Rng) -> Made | None:
-    """What the same object, or others, are for in each image, and by which part."""
+    """Ask what the same object, or others, are for in each image, and by which part."""
     clauses, told = [], []
     for i in facts.images:
         useful = [
@@ -370,7 +370,7 @@ def visible_parts(facts: SetFacts, rng: Rng) -> Made | None:
 
 
 def only_one(facts: SetFacts, rng: Rng) -> Made | None:
-    """What the images share, and what one of them shows alone."""
+    """Ask what the images share, and what one of them shows alone."""
     fits = []
     for i in facts.images:
         for name in facts.names(i):
@@ -390,7 +390,7 @@ def only_one(facts: SetFacts, rng: Rng) -> Made | None:
 
 
 def contents(facts: SetFacts, rng: Rng) -> Made | None:
-    """What each image shows, for a comparison of the scenes as a whole."""
+    """Ask what each image shows, for a comparison of the scenes as a whole."""
     clauses = []
     for i in facts.images:
         names = facts.names(i, objects=True)

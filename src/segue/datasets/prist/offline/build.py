@@ -42,7 +42,7 @@ _TRIES = 12
 
 @dataclass(frozen=True)
 class OfflineSettings:
-    """What is made of each picture.
+    """Settings: what is made of each picture.
 
     Attributes:
         paths: Dialogues per picture at most; fewer where fewer targets can be told apart.
@@ -202,7 +202,7 @@ def _spans(answer: RegionText, rids: dict[str, str]) -> tuple[Span, ...]:
 
 @dataclass(frozen=True)
 class OfflineReport:
-    """What was made of a set of pictures."""
+    """Numbers of a build over a set of pictures."""
 
     records: Path
     pictures: int

@@ -1,4 +1,4 @@
-"""What may be stated about an annotated picture, and how its things are told apart in words."""
+"""Facts that may be stated about an annotated picture, and how its things are told apart in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kinds of things are for, and what they are: enough of both for questions that need common sense.
+"""Purposes and categories of kinds of things: enough for questions that need common sense.
 
 A table is trusted only as far as it goes: a clue about purposes is used when every thing that it is about is
 in the table, so that nothing is said of things that it does not know.
@@ -107,12 +107,12 @@ def category_of(noun: str) -> str:
 
 
 def purposes_of(noun: str) -> tuple[str, ...]:
-    """What one can use it to do, to follow "one can use to"; empty for a noun that is not in the table."""
+    """Return a purpose, to follow "one can use it to"; empty for a noun that is not in the table."""
     return _PURPOSES_OF.get(noun, ())
 
 
 def part_purposes_of(noun: str, part: str) -> tuple[str, ...]:
-    """What a part is used to do, to follow "the part that is used to"; empty when unknown."""
+    """Return what a part is used to do, to follow "the part that is used to"; empty when unknown."""
     kind = KINDS.get(noun)
     return () if kind is None else kind.part_purposes.get(part, ())
 

@@ -51,7 +51,7 @@ class Talk:
 
 
 class Telling:
-    """What has been said about a picture, and what is still meant.
+    """State of a dialogue: what has been said about a picture, and what is still meant.
 
     Args:
         facts: Of the picture.
@@ -74,7 +74,7 @@ class Telling:
 
     @property
     def one(self) -> Entity:
-        """What is left."""
+        """The only thing that is left."""
         return self.current[0]
 
     def pick(self, options: Sequence[str]) -> str:

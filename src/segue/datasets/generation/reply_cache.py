@@ -1,9 +1,9 @@
-"""Asking a model so that no reply is paid twice and none is lost, whatever happens in between.
+"""Cache of a chat model's replies on the disk: each request is sent once, also over runs that are killed.
 
-Before a request leaves, `requests.jsonl` says so; when its reply has come, it is on the disk in
-`replies.jsonl` before anybody looks at it. A request that was under way when the process was killed is the
-one thing that cannot be known: it is asked again with the same idempotency key, which a server that honours
-such keys does not charge again, and it is counted and reported for the others.
+A request is written to `requests.jsonl` before it is sent, and its reply to `replies.jsonl` before it is
+returned. Of a request in flight when the process is killed the outcome cannot be known: it is sent again with
+the same idempotency key, which a server that honours such keys does not charge again, and is counted in
+`ReplyCache.unanswered` for the servers that do not.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from segue.errors import ModelError
 REPLIES, REQUESTS = "replies.jsonl", "requests.jsonl"
 
 
-class ReplyStore:
-    """Store of the replies of one model, each asked for once; safe to use from several threads.
+class ReplyCache:
+    """Replies of one model by the fingerprint of their request; safe to use from several threads.
 
     Args:
-        model: Who is asked.
+        model: Answers what is not in the cache.
         folder: Where the two ledgers lie; what is in them counts against the budget.
-        budget: What may be spent over all runs in this folder (its time: in this run).
+        budget: Limit over all runs in this folder (its time: of this run).
 
     Attributes:
-        reused: Replies that were found in the ledger.
-        unanswered: Requests that earlier runs sent without keeping a reply, since they were killed.
+        reused: Replies that were found in the cache.
+        unanswered: Requests that earlier runs sent and have no reply to, since they were killed.
     """
 
     def __init__(self, model: ChatModel, folder: Path, budget: Budget) -> None:
@@ -44,25 +44,25 @@ class ReplyStore:
         self.reused = 0
         self._busy: dict[str, tuple[threading.Lock, int]] = {}
         self._guard = threading.Lock()
-        self.unanswered = self._count_spent()
+        self.unanswered = self._count_earlier_use()
 
     def reply(
         self, ask: Ask, messages: Sequence[Message], attempt: int, where: Mapping[str, str]
     ) -> ChatReply:
-        """The reply to an attempt of an ask, from the ledger or from the model.
+        """Return the reply to an attempt of an ask, from the cache or from the model.
 
         Args:
             ask: What is asked.
-            messages: Its own, or those of a later attempt (`Ask.again`).
+            messages: Those of the ask, or of a later attempt (`Ask.again`).
             attempt: From 0.
             where: Entries for people who read the ledger: item and step.
 
         Raises:
-            ModelError: No reply could be had, or the budget is spent.
+            ModelError: There is no reply, or the budget is used up.
         """
         schema, sampling = ask.shape.model_json_schema(), ask.sampling_of(attempt)
         key = fingerprint(self.model.name, messages, schema, ask.max_tokens, sampling, attempt)
-        # Two items may ask the very same thing at the same time; the second one waits and is served.
+        # Two items may ask the very same thing at the same time; the second waits and finds it in the cache.
         with self._alone(key):
             known = self.replies.get(key)
             if known is not None:
@@ -102,8 +102,8 @@ class ReplyStore:
                 if users > 1:
                     self._busy[key] = lock, users - 1
 
-    def _count_spent(self) -> int:
-        """Charge the budget with what the folder's earlier runs have spent; requests without an outcome."""
+    def _count_earlier_use(self) -> int:
+        """Count earlier runs against the budget; returns how many of their requests have no outcome."""
         pending: Counter[str] = Counter()
         for line in self.requests:
             pending[line["key"]] += -1 if "failed" in line else 1
@@ -115,7 +115,7 @@ class ReplyStore:
 
 
 def reply_from(line: Mapping[str, Any]) -> ChatReply:
-    """The reply in a line of the ledger."""
+    """Read the reply in a line of the ledger."""
     fields = dict(line["reply"])
     fields["format"] = Format(fields["format"])
     return ChatReply(**fields)
