@@ -19,9 +19,9 @@ from segue.agent.boxes import (
     to_pixels,
     to_thousand,
 )
-from segue.agent.json_reply import find_object
-from segue.agent.reply import markup_of, read_reply
+from segue.agent.reply import as_answer, markup_of, read_reply
 from segue.agent.verify import Verdict, read_verdict
+from segue.chat_model.json_reply import find_object
 
 GOOD = {
     "answer": "The [red mug](1) is larger than the [lamp](2).",
@@ -129,7 +129,7 @@ def test_hostile_lengths_cost_little(text: str) -> None:
 @given(st.text(alphabet='{}[]",:\\ax1(<p>/)\n \u00e9', max_size=60), st.integers(1, 3))
 @settings(max_examples=50)
 def test_reading_never_raises_and_the_markup_reads_back(text: str, images: int) -> None:
-    find_object(text, ("answer",))
+    find_object(text, as_answer)
     for written in (text, json.dumps({"answer": text, "objects": [obj(box=[1, 2, 3, 4]), obj(2, image=9)]})):
         reply = read_reply(written, images)
         parsed = protocol.parse(markup_of(reply.text, reply.pointings), images)

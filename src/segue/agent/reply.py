@@ -13,7 +13,8 @@ from typing import Any
 
 from segue import protocol
 from segue.agent.boxes import Box, read_boxes
-from segue.agent.json_reply import find_object
+from segue.chat_model.json_reply import FoundJson, find_object
+from segue.chat_model.lenient_json import read_lenient
 from segue.inference.inputs import whole_unicode
 from segue.protocol.tags import read_identifier
 
@@ -116,23 +117,26 @@ class _Text:
     marks: list[_Mark] = field(default_factory=list)
 
 
-def read_reply(reply: str, num_images: int) -> AgentReply:
+def read_reply(reply: str, num_images: int, elsewhere: Sequence[str] = ()) -> AgentReply:
     """Take a reply apart.
 
     Args:
         reply: What the model wrote.
         num_images: How many images it was shown.
+        elsewhere: Other texts in which the answer may stand, such as a tool's arguments.
 
     Returns:
         Text and pointings; without JSON the words of the reply, pointing at nothing.
     """
-    found = find_object(reply, _ANSWER)
+    found = _found(reply, elsewhere)
     if found.content is None:
         plain = _unmark(whole_unicode(found.prose))
         return AgentReply(plain.text, notes=tuple(found.notes), is_json=False)
     notes = list(found.notes)
     listed = _objects(found.content, notes)
     answer = _first(found.content, _ANSWER)
+    if isinstance(answer, Mapping):
+        answer = _first(answer, _ANSWER)
     if isinstance(answer, str) and answer.strip():
         written = _unmark(whole_unicode(answer))
     elif found.prose:
@@ -143,6 +147,63 @@ def read_reply(reply: str, num_images: int) -> AgentReply:
         notes.append('the reply has no "answer"; its phrases are listed instead')
     pointings = _point(written, listed, num_images, notes)
     return AgentReply(written.text, tuple(pointings), tuple(notes))
+
+
+def _found(reply: str, elsewhere: Sequence[str]) -> FoundJson:
+    """The object of the first text that has one; the words of the reply where none has."""
+    found = find_object(reply, as_answer)
+    for text in elsewhere:
+        if found.content is None and text != reply:
+            other = find_object(text, as_answer)
+            if other.content is not None:
+                note = "the answer stands beside the reply's text, in reasoning or a tool's arguments"
+                return replace(other, prose=found.prose, notes=[*other.notes, note])
+    return found
+
+
+def as_answer(value: Any) -> dict[str, Any] | None:
+    """A value of a reply as `{"answer", "objects"}` under any of their names; None when it is no answer.
+
+    A bare list of detections, or a single one, becomes the objects of an answer without words.
+    """
+    if isinstance(value, list):
+        things = bool(value) and all(isinstance(item, dict) for item in value)
+        return {"objects": value} if things and any(_is_thing(item) for item in value) else None
+    if not isinstance(value, dict):
+        return None
+    value = _named(value)
+    if _is_thing(value):
+        return {"objects": [value]}
+    answer, objects = _first(value, _ANSWER), _first(value, _OBJECTS)
+    # {"answer": {"type": "string", "value": ...}} describes an answer rather than being one.
+    described = isinstance(answer, Mapping) and "type" in answer
+    listed = not described and (
+        isinstance(objects, Mapping)
+        or (isinstance(objects, str) and _looks_like_json(objects))
+        or (isinstance(objects, list) and all(isinstance(item, (dict, str, int)) for item in objects))
+    )
+    # Words around an answer: a schema's own "description", or the whole object once more as a text.
+    wrapped = isinstance(answer, str) and not listed and (
+        ("properties" in value and "answer" not in value) or _looks_like_json(answer)
+    )  # fmt: skip
+    return value if not wrapped and (listed or isinstance(answer, str)) else None
+
+
+def _named(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """A mapping with its names as they are looked up: "Bounding Box" -> "bounding_box"."""
+    return {re.sub(r"[\s-]+", "_", str(name).strip().lower()): content for name, content in value.items()}
+
+
+def _is_thing(value: Mapping[str, Any]) -> bool:
+    """Whether a value is one entry of "objects": something with a box and no objects of its own."""
+    value = _named(value)
+    has_box = any(read_boxes(value[name]) for name in _BOX if name in value)
+    return has_box and "answer" not in value and not isinstance(_first(value, _OBJECTS[:5]), list)
+
+
+def _looks_like_json(text: str) -> bool:
+    start = text.lstrip().removeprefix("```json").removeprefix("```").lstrip()
+    return start.startswith(("{", "[{")) and ":" in start
 
 
 def markup_of(text: str, pointings: Sequence[Pointing]) -> str:
@@ -203,11 +264,12 @@ def _from_phrases(listed: Sequence[Mapping[str, Any]]) -> _Text:
 
 
 def _objects(content: Mapping[str, Any], notes: list[str]) -> list[Mapping[str, Any]]:
-    value = _first(content, _OBJECTS)
+    value = _opened(_first(content, _OBJECTS))
     if isinstance(value, Mapping):
-        value = [value]
-    items = value if isinstance(value, list) else []
-    listed = [item for item in items if isinstance(item, Mapping)]
+        inner = [v for v in value.values() if isinstance(v, list) and any(isinstance(i, Mapping) for i in v)]
+        value = inner[0] if inner and not _is_thing(value) else [value]
+    items = [_opened(item) for item in value] if isinstance(value, list) else []
+    listed: list[Mapping[str, Any]] = [_named(item) for item in items if isinstance(item, Mapping)]
     if len(listed) < len(items):
         notes.append(f"{len(items) - len(listed)} of {len(items)} objects are not JSON objects; left out")
     if value is not None and not isinstance(value, list):
@@ -215,6 +277,14 @@ def _objects(content: Mapping[str, Any], notes: list[str]) -> list[Mapping[str, 
     if len(listed) > MOST_OBJECTS:
         notes.append(f"the reply lists {len(listed)} objects; the first {MOST_OBJECTS} count")
     return listed[:MOST_OBJECTS]
+
+
+def _opened(value: Any) -> Any:
+    """A value; of a text that holds JSON, what it holds."""
+    if isinstance(value, str) and _looks_like_json(value):
+        lenient = read_lenient(value, min(k for c in "{[" if (k := value.find(c)) >= 0))
+        return value if lenient is None else lenient.value
+    return value
 
 
 def _point(

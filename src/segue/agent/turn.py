@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
@@ -13,11 +13,11 @@ from segue import masks, protocol
 from segue.agent.address import AgentSettings
 from segue.agent.box_masks import BoxFiller, Drawn, SamMaskMaker
 from segue.agent.boxes import Box, BoxUnits, choose_units, family_units, to_pixels, to_thousand
-from segue.agent.json_reply import without_reasoning
 from segue.agent.prompts import prompt
 from segue.agent.reply import REPLY_SCHEMA, AgentReply, Pointing, markup_of, read_reply
 from segue.agent.verify import MOST_VERIFIED, Judgement, Verdict, judge
 from segue.chat_model import ChatModel, ChatReply, Message
+from segue.chat_model.json_reply import without_reasoning
 from segue.errors import ModelError
 from segue.images import content_hash
 from segue.inference.answer import SessionAnswer
@@ -92,6 +92,8 @@ class AgentTurn:
         self._keys = [content_hash(image) for image in images]
         self._encoded: dict[str, Any] = {}
         self._units = family_units(chat.name)
+        # Below 1 after a server has found the images too large for its context.
+        self._image_scale = 1.0
 
     @property
     def _hws(self) -> list[tuple[int, int]]:
@@ -99,7 +101,8 @@ class AgentTurn:
 
     @property
     def _sent_hws(self) -> list[tuple[int, int]]:
-        return [(image.height, image.width) for image in self._sent]
+        scale = self._image_scale
+        return [(round(image.height * scale), round(image.width * scale)) for image in self._sent]
 
     def answer(
         self,
@@ -121,7 +124,8 @@ class AgentTurn:
         """
         messages = self._messages(question, past)
         reply, chats = self._converse(messages, max_new_tokens + self._settings.tokens, sampling)
-        notes = list(reply.notes)
+        notes = [*reply.notes, *dict.fromkeys(note for chat in chats for note in chat.notes)]
+        self._image_scale = chats[-1].image_scale
         units, placed = self._place(reply, notes)
         self._draw(placed)
         judgements = self._verify(placed, reply.text, units, notes) if self._settings.verify else []
@@ -186,7 +190,7 @@ class AgentTurn:
             chats.append(chat)
             if chat.refusal or chat.finish_reason == "content_filter":
                 return self._refused(chat), chats
-            reply = read_reply(chat.text, len(self._images))
+            reply = read_reply(chat.text, len(self._images), chat.places())
             if reply.is_json and reply.text:
                 return reply, chats
             words = reply if reply.text and not words.text else words
@@ -196,16 +200,28 @@ class AgentTurn:
                 Message("assistant", (said,)),
                 Message("user", (prompt("agent_reminder"),)),
             ]
+        if not words.text and chats[-1].reasoning.strip() and not chats[-1].cut_off:
+            # A server that takes the whole reply for reasoning: better its words than none.
+            words = read_reply(chats[-1].reasoning, len(self._images))
+            words = replace(words, notes=(*words.notes, "the words stand in the field for reasoning"))
         if not words.text:
-            raise ModelError(
-                "The chat model said nothing.",
-                expected="an answer in words",
-                found=f"an empty reply, twice ({chats[-1].finish_reason})",
-                where=self._name,
-                fix="give it more room (tokens=4000 in its address), or use another model",
-            )
+            raise self._silence(chats[-1])
         note = "the reply is not the JSON that was asked for, also after a reminder; its words have no masks"
         return AgentReply(words.text, (), (*words.notes, note), is_json=False), chats
+
+    def _silence(self, chat: ChatReply) -> ModelError:
+        thought = f", after {len(chat.reasoning)} characters of reasoning" if chat.reasoning else ""
+        why = chat.why_empty or f"{chat.finish_reason}{thought}"
+        fix = "ask in other words, look at the server's filters, or use another model"
+        if chat.cut_off or not chat.why_empty:
+            fix = "give it more room (tokens=4000 in its address), or use another model"
+        return ModelError(
+            "The chat model said nothing.",
+            expected="an answer in words",
+            found=f"an empty reply, twice ({why})",
+            where=self._name,
+            fix=fix,
+        )
 
     def _refused(self, chat: ChatReply) -> AgentReply:
         words = read_reply(chat.refusal or chat.text, len(self._images)).text

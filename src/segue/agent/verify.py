@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from segue.agent.boxes import Box, read_boxes
-from segue.agent.json_reply import find_object
 from segue.agent.prompts import prompt
 from segue.chat_model import ChatModel, Message
+from segue.chat_model.json_reply import find_object
 from segue.errors import ModelError
 from segue.inference.visualize import Layer, colour, draw_overlay, resize_mask
 
@@ -78,12 +78,17 @@ def judge(
         reply = chat.complete([message], schema=VERDICT_SCHEMA, max_tokens=_TOKENS + tokens, temperature=0.0)
     except ModelError as error:
         return Judgement(Verdict.KEEP, note=f"{phrase!r} was not verified: {error.summary} {error.found}")
-    return read_verdict(reply.text, phrase)
+    readings = [read_verdict(text, phrase) for text in reply.places() or [""]]
+    return next((reading for reading in readings if not reading.note), readings[0])
+
+
+def _as_verdict(value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) and isinstance(value.get("verdict"), str) else None
 
 
 def read_verdict(text: str, phrase: str) -> Judgement:
     """Take a verdict apart; whatever cannot be read keeps the mask."""
-    content = find_object(text, ("verdict",)).content or {}
+    content = find_object(text, _as_verdict).content or {}
     word = str(content.get("verdict", "")).strip().lower()
     boxes = read_boxes(content.get("box") or content.get("bbox") or content.get("bbox_2d"))
     if word == Verdict.REDRAW and boxes:

@@ -1,4 +1,4 @@
-"""What is said to a chat model and what it answers."""
+"""Messages to a chat model, and its replies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -20,7 +20,7 @@ JPEG_QUALITY = 92
 
 
 class Format(StrEnum):
-    """What a server was asked to hold the reply to, strongest first."""
+    """Forms that a server can be asked to hold a reply to, strongest first."""
 
     JSON_SCHEMA = "json_schema"
     JSON_OBJECT = "json_object"
@@ -46,6 +46,12 @@ class Message:
         parts = [{"type": "text", "text": p} if isinstance(p, str) else image_part(p) for p in self.content]
         return {"role": self.role, "content": parts}
 
+    def shrunk(self, factor: float) -> Message:
+        """The message with its images scaled by a factor below 1."""
+        return replace(
+            self, content=tuple(p if isinstance(p, str) else _shrunk(p, factor) for p in self.content)
+        )
+
     def to_record(self) -> dict[str, Any]:
         """The message for a recording: an image is named by its pixels, so that files stay small."""
         parts = [p if isinstance(p, str) else {"image": content_hash(p)} for p in self.content]
@@ -54,7 +60,7 @@ class Message:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """What came back.
+    """A reply of a chat model.
 
     Args:
         text: The reply; may be empty.
@@ -65,6 +71,11 @@ class ChatReply:
         usage: Tokens: `prompt_tokens`, `completion_tokens`; empty when the server does not count.
         attempts: Requests that it took.
         seconds: Time that it took, waits included.
+        arguments: Texts that were passed to tools; some models answer there.
+        reasoning: Text of the fields for reasoning; some servers put the whole answer there.
+        why_empty: The server's reason for an empty text, as far as it says one.
+        notes: What had to be changed for the server to answer, in sentences.
+        image_scale: Factor by which the images were made smaller for that.
     """
 
     text: str
@@ -75,6 +86,30 @@ class ChatReply:
     usage: dict[str, int] = field(default_factory=dict)
     attempts: int = 1
     seconds: float = 0.0
+    arguments: tuple[str, ...] = ()
+    reasoning: str = ""
+    why_empty: str = ""
+    notes: tuple[str, ...] = ()
+    image_scale: float = 1.0
+
+    @classmethod
+    def from_record(cls, fields: Mapping[str, Any]) -> ChatReply:
+        """The inverse of `dataclasses.asdict`, for files.
+
+        Raises:
+            KeyError, TypeError, ValueError: The fields are not those of a reply.
+        """
+        read: dict[str, Any] = {**fields, "format": Format(fields["format"])}
+        read |= {name: tuple(read[name]) for name in ("arguments", "notes") if name in read}
+        return cls(**read)
+
+    def places(self) -> list[str]:
+        """Texts in which the answer may stand, likeliest first.
+
+        Reasoning counts only where nothing else was said: beside an answer it holds drafts.
+        """
+        said = [text for text in (self.text, *self.arguments) if text.strip()]
+        return said or ([self.reasoning] if self.reasoning.strip() else [])
 
     @property
     def cut_off(self) -> bool:
@@ -117,6 +152,11 @@ class ChatModel(Protocol):
             ModelError: No reply could be had; the message says why.
         """
         ...
+
+
+def _shrunk(image: Image.Image, factor: float) -> Image.Image:
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def image_part(image: Image.Image) -> dict[str, Any]:

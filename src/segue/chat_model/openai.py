@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from segue.chat_model.failures import NotACompletionError, RefusedError, UnreachableError
+from segue.chat_model import refusals
+from segue.chat_model.failures import RefusedError, UnreachableError
 from segue.chat_model.limits import Budget, RetryPolicy, read_retry_after
 from segue.chat_model.messages import ChatReply, Format, Message
-from segue.chat_model.transport import NoAnswer, Response, exchange
+from segue.chat_model.server_answer import ServerAnswer, listed_models, read_answer, read_completion
+from segue.chat_model.transport import NoAnswer, exchange
 from segue.errors import InputError, ModelError
 
 API_KEY_VARIABLES = ("SEGUE_API_KEY", "OPENAI_API_KEY")
 """Environment variables, the first one that is set counts. There is no other way to pass a key by text."""
 
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-"""Statuses after which the same request may succeed."""
-
-_NOT_UNDERSTOOD = frozenset({400, 404, 415, 422, 500, 501})
-"""Statuses with which servers refuse a parameter that they do not know."""
-
-_ABOUT_FORMAT = ("response_format", "json_schema", "json_object", "json schema", "guided", "grammar",
-                 "structured output")  # fmt: skip
+_LEAST_REPLY = 64
+"""Tokens below which a reply is not worth asking for."""
 
 
 class OpenAIChatModel:
@@ -113,20 +109,32 @@ class OpenAIChatModel:
     ) -> ChatReply:
         clock = self.retry.clock
         started, attempts = clock(), 0
-        wire = {"model": self._model, "messages": [message.to_wire() for message in messages]}
-        options: dict[str, Any] = dict(sampling) | ({"max_tokens": max_tokens} if max_tokens else {})
+        asked = _Request(tuple(messages), max_tokens)
         # Each turn of the loop asks for less than the one before, so it ends.
         while True:
             format_ = self._format if schema is not None else Format.TEXT
+            wire = {"model": self._model, "messages": [message.to_wire() for message in asked.messages]}
+            options = dict(sampling) | ({"max_tokens": asked.max_tokens} if asked.max_tokens else {})
             content = wire | self._accepted(options) | _response_format(format_, schema)
-            response, tried = self._send(content, f"{self.url}/chat/completions", started, idempotency_key)
+            answer, tried = self._send(content, f"{self.url}/chat/completions", started, idempotency_key)
             attempts += tried
-            if response.status < 300:
-                reply = _read_reply(response, format_, self._said(response))
+            if answer.status < 300:
+                reply = read_completion(answer, format_)
                 self.budget.count_usage(*reply.tokens)
-                return replace(reply, attempts=attempts, seconds=clock() - started)
-            if not self._ask_for_less(response, content):
-                raise self._refusal(response)
+                return replace(
+                    reply,
+                    attempts=attempts,
+                    seconds=clock() - started,
+                    why_empty=self._clean(reply.why_empty),
+                    notes=asked.notes,
+                    image_scale=asked.image_scale,
+                )
+            if self._ask_for_less(answer, content):
+                continue
+            shorter = asked.shorter(answer)
+            if shorter is None:
+                raise self._refusal(answer)
+            asked = shorter
 
     # ---- what servers refuse -----------------------------------------------------------------------------
 
@@ -138,19 +146,15 @@ class OpenAIChatModel:
             accepted |= {newer: options["max_tokens"]} if newer not in self._refused else {}
         return accepted
 
-    def _ask_for_less(self, response: Response, content: Mapping[str, Any]) -> bool:
+    def _ask_for_less(self, answer: ServerAnswer, content: Mapping[str, Any]) -> bool:
         """Remember what the server refused; False when its answer is about something else."""
-        if response.status not in _NOT_UNDERSTOOD:
+        if not refusals.may_be_about_options(answer.status, answer.said.lower()):
             return False
-        said = response.text().lower()
         for option in ("max_completion_tokens", "max_tokens", "temperature", "top_p", "seed"):
-            if option in content and f"{option}" in said and not _too_long(said):
+            if option in content and option in answer.body:
                 self._refused.add(option)
                 return True
-        if "response_format" not in content or _too_long(said):
-            return False
-        # A bare "bad request" may be about the format too; 404 and 500 must say so.
-        if response.status in (404, 500) and not any(word in said for word in _ABOUT_FORMAT):
+        if "response_format" not in content or not refusals.may_be_about_format(answer.status, answer.body):
             return False
         weaker = {Format.JSON_SCHEMA: Format.JSON_OBJECT, Format.JSON_OBJECT: Format.TEXT}
         self._format = weaker[Format(content["response_format"]["type"])]
@@ -160,7 +164,7 @@ class OpenAIChatModel:
 
     def _send(
         self, content: Any, url: str, started: float, idempotency_key: str | None = None
-    ) -> tuple[Response, int]:
+    ) -> tuple[ServerAnswer, int]:
         """Send until there is an answer that a repetition would not change; that answer, and the attempts."""
         retry = self.retry
         failure, retry_after, nobody_there = "", None, False
@@ -186,13 +190,11 @@ class OpenAIChatModel:
                     raise self._given_up(failure, attempt + 1, nobody_there) from None
                 continue
             self._reached, nobody_there = True, False
-            problem = self._problem_in(response)
-            status = response.status if response.status >= 300 else _status_of(problem)
-            about_format = status == 500 and any(word in response.text().lower() for word in _ABOUT_FORMAT)
-            if status not in _PASSING or about_format or _without_credit(problem):
-                return replace(response, status=status), attempt + 1
-            failure = f"HTTP {status}: {self._said(response)}"
-            retry_after = _retry_after(response)
+            answer = read_answer(response)
+            if not refusals.passes(answer.status, answer.said.lower(), answer.problem):
+                return answer, attempt + 1
+            failure = f"HTTP {answer.status}: {self._said(answer)}"
+            retry_after = _retry_after(answer.headers)
         raise self._given_up(failure, retry.retries + 1, nobody_there)
 
     def _headers(self) -> dict[str, str]:
@@ -200,43 +202,37 @@ class OpenAIChatModel:
         return headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
 
     def _only_model(self) -> str:
-        response, _ = self._send(None, f"{self.url}/models", self.retry.clock())
-        content = response.json()
-        listed = content.get("data") if isinstance(content, dict) else None
-        names = [m["id"] for m in listed or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
-        if response.status < 300 and len(names) == 1:
+        answer, _ = self._send(None, f"{self.url}/models", self.retry.clock())
+        names = listed_models(answer.content) if answer.status < 300 else []
+        if len(names) == 1:
             return names[0]
-        found = ", ".join(names) if response.status < 300 else f"HTTP {response.status}"
+        found = f"the server lists {', '.join(names) or 'none'}"
+        if answer.status >= 300:
+            found = f"HTTP {answer.status}: {self._said(answer)}"
         raise ModelError(
             "Which model of the server is meant is not clear.",
             expected="the name of one model",
-            found=f"the server lists {found or 'none'}",
+            found=found,
             where=f"{self.url}/models",
             fix="name it: agent:URL?model=NAME",
         )
 
     # ---- what goes wrong ---------------------------------------------------------------------------------
 
-    def _problem_in(self, response: Response) -> dict[str, Any]:
-        """The error object of an answer; some servers send it with status 200."""
-        content = response.json()
-        problem = content.get("error") if isinstance(content, dict) else None
-        if isinstance(problem, str):
-            return {"message": problem}
-        return problem if isinstance(problem, dict) else {}
-
-    def _said(self, response: Response) -> str:
-        """What the server said about a failure, short, without the key."""
-        message = self._problem_in(response).get("message")
-        return self._clean(str(message) if message else response.text()[:2000])[:300] or "nothing"
+    def _said(self, answer: ServerAnswer) -> str:
+        """The server's words about a failure, short, without the key."""
+        return self._clean(answer.said)[:300]
 
     def _clean(self, text: str) -> str:
         """Servers and libraries quote what they were sent; the key must not get into a message that way."""
         return text.replace(self._key, "[key]") if self._key else text
 
     def _given_up(self, failure: str, attempts: int, nobody_there: bool) -> ModelError:
+        reached = failure.startswith("HTTP ")
         error = UnreachableError(
-            "The chat model cannot be reached.",
+            "The chat model's server fails again and again."
+            if reached
+            else "The chat model cannot be reached.",
             expected=f"an answer within {self.retry.retries + 1} attempts and {self.retry.total:g} seconds",
             found=f"{failure} (after {attempts} attempt(s))",
             where=self.url,
@@ -245,27 +241,53 @@ class OpenAIChatModel:
         error.nobody_there = nobody_there
         return error
 
-    def _refusal(self, response: Response) -> ModelError:
-        status = response.status
-        fix = {
-            401: f"set {API_KEY_VARIABLES[0]} or {API_KEY_VARIABLES[1]} to a valid key",
-            403: "check that the account behind the key may use this model",
-            402: "check the account's credit",
-            404: "check the address (it usually ends with /v1) and the model's name",
-            413: "send smaller images: side=768 in the model's address",
-            429: "check the account's credit and limits",
-        }.get(status, "read what the server says; it may not accept images, or not so many")
-        if 300 <= status < 400:
-            fix = f"use the address that the server names: {response.headers.get('location', 'unknown')}"
+    def _refusal(self, answer: ServerAnswer) -> ModelError:
+        said = answer.said.lower()
+        fix = refusals.advice(answer.status, said, API_KEY_VARIABLES, answer.headers.get("location", ""))
         error = RefusedError(
             "The server refused the request.",
             expected="HTTP 200",
-            found=f"HTTP {status}: {self._said(response)}",
+            found=f"HTTP {answer.status}: {self._said(answer)}",
             where=f"model {self._model!r} at {self.url}",
             fix=self._clean(fix),
         )
-        error.concerns_request = status in (400, 413, 415, 422)
+        # A model without eyes refuses the next request as well.
+        error.concerns_request = refusals.is_too_long(answer.status, said) or (
+            answer.status in (400, 415, 422) and not refusals.is_about_images(said)
+        )
         return error
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Messages and budget of a request, as they are asked now."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None
+    notes: tuple[str, ...] = ()
+    image_scale: float = 1.0
+
+    def shorter(self, answer: ServerAnswer) -> _Request | None:
+        """The request for a server that found it too long, once; None where that is not what is wrong."""
+        said = answer.said.lower()
+        if self.notes or not refusals.is_too_long(answer.status, said):
+            return None
+        room = refusals.room_in(said, answer.problem)
+        tokens, scale = self.max_tokens, 1.0
+        if tokens and room.left is not None and _LEAST_REPLY <= room.left < tokens:
+            tokens = room.left
+        else:
+            # The prompt itself is too long, or nobody knows by how much: half of everything.
+            scale = 0.5 if any(not isinstance(p, str) for m in self.messages for p in m.content) else 1.0
+            if tokens and not (answer.status == 413 or refusals.is_about_size(said)):
+                tokens = min(tokens, max(_LEAST_REPLY, tokens // 2))
+        if (tokens, scale) == (self.max_tokens, 1.0):
+            return None
+        changes = [f"a reply of {tokens} tokens"] if tokens != self.max_tokens else []
+        changes += ["images of half the side"] if scale < 1 else []
+        note = f"the request was too long for the server; asked again with {' and '.join(changes)}"
+        messages = tuple(m.shrunk(scale) for m in self.messages) if scale < 1 else self.messages
+        return _Request(messages, tokens, (note,), scale)
 
 
 def _response_format(format_: Format, schema: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -277,63 +299,9 @@ def _response_format(format_: Format, schema: Mapping[str, Any] | None) -> dict[
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def _read_reply(response: Response, format_: Format, said: str) -> ChatReply:
-    """A completion as a `ChatReply`; NotACompletionError when the answer is not one."""
-    content = response.json()
-    choices = content.get("choices") if isinstance(content, dict) else None
-    if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
-        raise NotACompletionError(
-            "The server's answer is not a chat completion.",
-            expected='a JSON object with "choices"',
-            found=said[:120],
-            where="the server's answer",
-            fix="give the base address of an OpenAI-compatible server; it usually ends with /v1",
-        )
-    choice = choices[0] if choices else {}
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
-    usage = content.get("usage")
-    counted = usage if isinstance(usage, dict) else {}
-    return ChatReply(
-        text=_text_of(message.get("content")),
-        refusal=_text_of(message.get("refusal")),
-        finish_reason=str(choice.get("finish_reason") or "stop"),
-        format=format_,
-        model=str(content.get("model") or ""),
-        usage={k: v for k in ("prompt_tokens", "completion_tokens") if type(v := counted.get(k)) is int},
-    )
-
-
-def _text_of(content: Any) -> str:
-    """A message's text; some servers send it in parts."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    texts = [p.get("text") for p in parts if isinstance(p, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _status_of(problem: Mapping[str, Any]) -> int:
-    """The status inside an error object of an answer with status 200; 200 without one."""
-    if not problem:
-        return 200
-    code = problem.get("code", problem.get("status"))
-    digits = str(code)
-    return int(digits) if digits.isdigit() and 400 <= int(digits[:4]) < 600 else 400
-
-
-def _too_long(said: str) -> bool:
-    return "context" in said and ("length" in said or "maximum" in said or "exceed" in said)
-
-
-def _without_credit(problem: Mapping[str, Any]) -> bool:
-    """A 429 that no waiting cures."""
-    return "insufficient_quota" in (problem.get("code"), problem.get("type"))
-
-
-def _retry_after(response: Response) -> float | None:
-    in_ms = read_retry_after(response.headers.get("retry-after-ms"))
-    return in_ms / 1000 if in_ms is not None else read_retry_after(response.headers.get("retry-after"))
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    in_ms = read_retry_after(headers.get("retry-after-ms"))
+    return in_ms / 1000 if in_ms is not None else read_retry_after(headers.get("retry-after"))
 
 
 def _key_from_environment() -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segue.chat_model.messages import ChatModel, ChatReply, Format, Message, fingerprint
+from segue.chat_model.messages import ChatModel, ChatReply, Message, fingerprint
 from segue.errors import InputError, ModelError, RecordError
 
 
@@ -123,9 +123,7 @@ def _read(path: Path) -> dict[str, deque[ChatReply]]:
             continue
         try:
             content = json.loads(line)
-            fields = dict(content["reply"])
-            fields["format"] = Format(fields["format"])
-            replies[str(content["key"])].append(ChatReply(**fields))
+            replies[str(content["key"])].append(ChatReply.from_record(content["reply"]))
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 break

@@ -13,6 +13,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,13 +35,6 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
-
-    def json(self) -> Any:
-        """The body as JSON; None when it is none."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
 
     def text(self) -> str:
         """The body as text, undecodable bytes replaced."""
@@ -101,7 +95,7 @@ def exchange(
             # A status of 300 and above; it reads like any other answer.
             answer = error
         with answer:
-            body = _read(answer, deadline, clock)
+            body = _unpacked(_read(answer, deadline, clock))
             return Response(int(answer.status or 0), {k.lower(): v for k, v in answer.headers.items()}, body)
     except TimeoutError:
         raise NoAnswer(f"no complete answer within {timeout:g} seconds") from None
@@ -113,6 +107,25 @@ def exchange(
     # ValueError: an address that only the sockets find fault with.
     except (http.client.HTTPException, ssl.SSLError, OSError, ValueError) as error:
         raise NoAnswer(f"the connection broke: {type(error).__name__}: {error}") from None
+
+
+def _unpacked(body: bytes) -> bytes:
+    """The body without gzip or zlib around it, which some servers and proxies send though nobody asked."""
+    for _ in range(2):
+        # What a body begins with is surer than what its header says.
+        if not body.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")):
+            break
+        reader = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, whichever the head says
+        try:
+            unpacked = reader.decompress(body, MAX_REPLY_BYTES)
+        except zlib.error as error:
+            raise NoAnswer(f"the answer's compression is damaged: {error}") from None
+        if reader.unconsumed_tail:
+            raise NoAnswer(f"the answer is larger than {MAX_REPLY_BYTES // 2**20} MiB")
+        if not reader.eof:
+            raise NoAnswer("the answer was cut off: its compression has no end")
+        body = unpacked
+    return body
 
 
 def _read(answer: Any, deadline: float, clock: Any) -> bytes:

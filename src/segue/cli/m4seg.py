@@ -225,4 +225,4 @@ def _asking(generator: str, url: str | None, options: GenerationOptions, dry_run
         tell(lines)
         return not dry_run
 
-    return Asking(options.chat_model(url, model), options.settings(), options.budget(), confirm)
+    return Asking(options.chat_model(url, model), options.settings(), options.budget(), confirm, tell)

@@ -82,7 +82,7 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it will cost, and stop.")] = False,
 ) -> None:
     """Let a chat model write dialogues about images: elements, a reasoning tree, a dialogue per path."""
-    from segue.datasets.generation import Generation
+    from segue.datasets.generation import Generation, model_of_report
     from segue.datasets.prist.build import PristSettings, prist_job
 
     settings = PristSettings(
@@ -94,13 +94,16 @@ def build(
         temperature=temperature,
     )
     job = prist_job(_source(images, out, annotations, sam, captions), settings)
-    asked = asking.chat_model(url, model)
+    # What a dry run estimates needs no server, only the name that finished items were made with.
+    known = model or (model_of_report(out) or "the only model of the server" if dry_run else None)
+    asked = asking.chat_model(url, known)
     with Generation(job, asked, out, settings=asking.settings(), budget=asking.budget()) as generation:
         tell(generation.estimate().lines())
         if dry_run:
             return
         report = generation.run()
     tell(report.lines())
+    report.check()
     show_paths([report.records])
 
 

@@ -25,7 +25,7 @@ items and a generator function that, for each item, yields what shall be asked a
 from segue.datasets.generation.asking import Ask, prompt, prompt_digest, read_reply
 from segue.datasets.generation.estimate import Estimate
 from segue.datasets.generation.job import Flow, GenerationJob, GivenUpError, Item, Record
-from segue.datasets.generation.output import GenerationReport
+from segue.datasets.generation.output import GenerationReport, model_of_report
 from segue.datasets.generation.problems import Problem, UnusableItemError, UnusableReplyError, broken
 from segue.datasets.generation.run import Generation, GenerationSettings
 
@@ -44,6 +44,7 @@ __all__ = [
     "UnusableItemError",
     "UnusableReplyError",
     "broken",
+    "model_of_report",
     "prompt",
     "prompt_digest",
     "read_reply",

@@ -7,11 +7,9 @@ which is what the model is told before it tries again, and what the quarantine s
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from importlib import resources
 from string import Template
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from segue.chat_model import ChatReply, Message
+from segue.chat_model.json_reply import find_object
 from segue.datasets.generation.problems import Problem, UnusableReplyError
 
 _LONGEST_QUOTE = 6000
@@ -52,7 +51,7 @@ class Ask:
 
     def again(self, reply: ChatReply, reason: str) -> tuple[Message, ...]:
         """The messages of the next attempt: those of the first, the last reply, and what is wrong with it."""
-        said = reply.text.strip()[:_LONGEST_QUOTE]
+        said = next(iter(reply.places()), "").strip()[:_LONGEST_QUOTE]
         quoted = (Message("assistant", (said,)),) if said else ()
         return (*self.messages, *quoted, Message("user", (prompt("generation_feedback", reason=reason),)))
 
@@ -62,18 +61,41 @@ class Ask:
             return dict(self.sampling)
         return self.sampling | {"seed": int(self.sampling["seed"]) + attempt}
 
-    def read(self, reply: ChatReply) -> Any:
-        """Return what `check` makes of a reply; UnusableReplyError when it is of no use."""
-        shaped = read_reply(reply, self.shape)
-        return shaped if self.check is None else self.check(shaped)
+    def read(self, reply: ChatReply) -> Reading:
+        """The content of a reply, shaped and checked; UnusableReplyError when it is of no use."""
+        reading = read_reply(reply, self.shape)
+        if self.check is None:
+            return reading
+        try:
+            return replace(reading, value=self.check(reading.value))
+        except UnusableReplyError:
+            if reading.whole:
+                raise
+            # What a cut took away is to blame before what is left.
+            raise _cut(reply) from None
 
 
-def read_reply(reply: ChatReply, shape: type[BaseModel]) -> BaseModel:
+@dataclass(frozen=True)
+class Reading:
+    """The content of a reply.
+
+    Attributes:
+        value: Of the shape that was asked for; what `Ask.check` made of it.
+        notes: What had to be passed over to read it, in sentences; counted in the report.
+        whole: False where the reply ended early, and what was complete counts.
+    """
+
+    value: Any
+    notes: tuple[str, ...] = ()
+    whole: bool = True
+
+
+def read_reply(reply: ChatReply, shape: type[BaseModel]) -> Reading:
     """Read a reply's JSON into a shape.
 
     Args:
-        reply: What came back. A fence around the JSON, or prose before and after it, is passed over: not
-            every server can be held to JSON alone.
+        reply: What came back. The object may stand in a fence, in prose, in a wrapper or a tool's arguments,
+            be not quite JSON, or end early: not every server can be held to JSON alone.
         shape: A pydantic model.
 
     Raises:
@@ -82,33 +104,53 @@ def read_reply(reply: ChatReply, shape: type[BaseModel]) -> BaseModel:
     if reply.refusal or reply.finish_reason == "content_filter":
         said = reply.refusal or "the server's filter stopped it"
         raise UnusableReplyError(Problem.REFUSED, f"it refuses: {said[:300]}")
-    if not reply.text.strip():
-        raise UnusableReplyError(Problem.EMPTY, "it is empty")
-    content = _json_in(reply.text)
-    if content is None:
-        if reply.cut_off:
-            raise UnusableReplyError(
-                Problem.CUT_OFF, "it was cut off before the JSON object ended; be more concise"
-            )
-        raise UnusableReplyError(Problem.NOT_JSON, "it is not one complete JSON object")
+    if not reply.places():
+        why = f" ({reply.why_empty})" if reply.why_empty else ""
+        raise UnusableReplyError(Problem.EMPTY, f"it is empty{why}")
+    # First what fits; then what was meant to, or at least is an object, for the reason.
+    for adapt in (partial(_as_shape, shape), partial(_as_meant, shape), _as_object):
+        for text in reply.places():
+            found = find_object(text, adapt, keep_partial=False)
+            if found.content is not None:
+                try:
+                    value = shape.model_validate(found.content)
+                except ValidationError as error:
+                    raise (_cut(reply) if not found.whole else _misshapen(error)) from None
+                return Reading(value, (*reply.notes, *found.notes), found.whole)
+    raise _cut(reply)
+
+
+def _cut(reply: ChatReply) -> UnusableReplyError:
+    if reply.cut_off:
+        return UnusableReplyError(
+            Problem.CUT_OFF, "it was cut off before the JSON object ended; be more concise"
+        )
+    return UnusableReplyError(Problem.NOT_JSON, "it is not one complete JSON object")
+
+
+def _as_shape(shape: type[BaseModel], value: Any) -> dict[str, Any] | None:
+    """A value that has the shape; a bare list counts as the only field of one."""
+    if isinstance(value, list) and len(shape.model_fields) == 1:
+        value = {next(iter(shape.model_fields)): value}
+    if not isinstance(value, dict):
+        return None
     try:
-        return shape.model_validate(content)
-    except ValidationError as error:
-        raise UnusableReplyError(Problem.WRONG_SHAPE, _wrong_shape(error)) from None
+        shape.model_validate(value)
+    except ValidationError:
+        return None
+    return value
 
 
-def _json_in(text: str) -> dict[str, Any] | None:
-    """The JSON object of a reply: all of it, the inside of a fence, or from the first brace to the last."""
-    fenced = re.search(r"```(?:json)?\s*\n(.*?)```", text, re.DOTALL | re.IGNORECASE)
-    outer = text[text.find("{") : text.rfind("}") + 1]
-    for candidate in (text, fenced[1] if fenced else "", outer):
-        try:
-            content = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(content, dict):
-            return content
-    return None
+def _as_meant(shape: type[BaseModel], value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) and value.keys() & shape.model_fields.keys() else None
+
+
+def _as_object(value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _misshapen(error: ValidationError) -> UnusableReplyError:
+    return UnusableReplyError(Problem.WRONG_SHAPE, _wrong_shape(error))
 
 
 def _wrong_shape(error: ValidationError) -> str:

@@ -136,20 +136,28 @@ class Reject:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of an item: records, rejects, or both; and how many replies it took."""
+    """Records of an item, rejects, or both.
+
+    Attributes:
+        records: What was made.
+        rejects: Entries of the quarantine.
+        replies: Replies that it took.
+        notes: What had to be passed over to read replies that are used; see `asking.Reading`.
+    """
 
     records: list[Record]
     rejects: list[dict[str, Any]]
     replies: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self, key: str, item: str) -> dict[str, Any]:
         """As a line of the ledger of finished items."""
         return {
             **{"key": key, "item": item, "records": self.records},
-            **{"rejects": self.rejects, "replies": self.replies},
+            **{"rejects": self.rejects, "replies": self.replies, "notes": self.notes},
         }
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Outcome:
         """The inverse of `to_json`."""
-        return cls(line["records"], line["rejects"], line["replies"])
+        return cls(line["records"], line["rejects"], line["replies"], line.get("notes", []))

@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 from segue.chat_model import Budget
 from segue.datasets.generation.job import GenerationJob, Item, Outcome
 from segue.datasets.generation.reply_cache import ReplyCache
-from segue.errors import InputError
+from segue.errors import InputError, ModelError
 from segue.files import atomic_writer, remove_unfinished, write_atomic
 
 QUARANTINE, REPORT = "quarantine.jsonl", "report.json"
@@ -32,6 +32,7 @@ class GenerationReport:
         requests, tokens, money: Spent over all runs in this folder.
         unanswered: Requests that were under way when a run was killed; a server without idempotency keys may
             have charged them without effect.
+        notes: What had to be passed over to read replies that are used, and how often.
     """
 
     records: Path
@@ -44,6 +45,25 @@ class GenerationReport:
     tokens: int
     money: float | None
     unanswered: int
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Make sure that something was made.
+
+        Raises:
+            ModelError: Nothing was; the message says what the replies were rejected for.
+        """
+        if self.made or not self.items:
+            return
+        listed = ", ".join(f"{rule} {count}" for rule, count in self.rejects.items())
+        raise ModelError(
+            "No record could be made of the chat model's replies.",
+            expected="at least one usable reply",
+            found=f"{self.items} items, {self.replies} replies, and none of use: {listed or 'none came'}",
+            where=str(self.records.with_name(QUARANTINE)),
+            fix="read the reasons and replies there; another model, or a longer reply, may do better"
+            + (", and what was the endpoint's fault is asked again by another run" if self.passing else ""),
+        )
 
     def lines(self) -> list[str]:
         """For a terminal."""
@@ -52,6 +72,7 @@ class GenerationReport:
         lines = [
             f"{self.made} records of {self.items} items, from {self.replies} replies",
             f"quarantine: {listed or 'empty'}",
+            *(f"{count} replies: {note}" for note, count in self.notes.items()),
             f"spent in all runs: {spent}" + ("" if self.money is None else f", {self.money:.2f}"),
         ]
         if self.passing:
@@ -72,6 +93,7 @@ class Written:
     passing: int = 0
     rules: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._files = ExitStack()
@@ -93,6 +115,7 @@ class Written:
             self.rules[reject["rule"]] += 1
             self.steps[reject["step"] or "item"] += 1
             self.passing += reject["passing"]
+        self.notes.update(outcome.notes)
         self.made += len(outcome.records)
         self.replies += outcome.replies
 
@@ -100,6 +123,7 @@ class Written:
 def write_report(written: Written, budget: Budget, cache: ReplyCache) -> GenerationReport:
     """Write `report.json`, which holds nothing that depends on how the run went."""
     rules = dict(sorted(written.rules.items()))
+    notes = dict(sorted(written.notes.items()))
     content = {
         "job": written.job.name,
         "model": cache.model.name,
@@ -108,6 +132,7 @@ def write_report(written: Written, budget: Budget, cache: ReplyCache) -> Generat
         "replies": written.replies,
         "rejects": rules,
         "rejects_by_step": dict(sorted(written.steps.items())),
+        "notes": notes,
     }
     write_atomic(written.folder / REPORT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return GenerationReport(
@@ -121,7 +146,18 @@ def write_report(written: Written, budget: Budget, cache: ReplyCache) -> Generat
         tokens=budget.tokens,
         money=None if budget.prices is None else budget.money,
         unanswered=cache.unanswered,
+        notes=notes,
     )
+
+
+def model_of_report(folder: Path) -> str | None:
+    """The model of the last complete run in a folder; None where there was none."""
+    try:
+        content = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    model = content.get("model") if isinstance(content, dict) else None
+    return model if isinstance(model, str) else None
 
 
 def _line(content: dict[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segue.chat_model import Budget, ChatModel, ChatReply, Format, Message, OpenAIChatModel, fingerprint
+from segue.chat_model import Budget, ChatModel, ChatReply, Message, OpenAIChatModel, fingerprint
 from segue.datasets.generation.asking import Ask
 from segue.datasets.generation.ledger import Ledger
 from segue.errors import ModelError
@@ -115,7 +115,5 @@ class ReplyCache:
 
 
 def reply_from(line: Mapping[str, Any]) -> ChatReply:
-    """Read the reply in a line of the ledger."""
-    fields = dict(line["reply"])
-    fields["format"] = Format(fields["format"])
-    return ChatReply(**fields)
+    """The reply in a line of the ledger."""
+    return ChatReply.from_record(line["reply"])

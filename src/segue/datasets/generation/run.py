@@ -6,7 +6,9 @@ order in which replies came, or on how often the run was killed and started agai
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +36,8 @@ from segue.datasets.generation.reply_cache import ReplyCache
 from segue.errors import InputError, ModelError, RecordError, SegueError
 
 FINISHED = "finished.jsonl"
+LONGEST_FAREWELL = 0.6
+"""Seconds after Ctrl-C in which replies that are under way may still come."""
 
 
 @dataclass(frozen=True)
@@ -200,16 +204,31 @@ class _Crew:
                 while thread.is_alive():
                     thread.join(0.2)
         except BaseException:
-            # Requests in flight are charged for whatever happens: wait until their replies are on the disk.
-            self._stop.set()
-            for thread in threads:
-                thread.join()
+            self._leave(threads)
             raise
         if isinstance(self._error, ModelError):
             raise self._resumable(self._error) from None
         if self._error is not None:
             raise self._error
         return self._given_up
+
+    def _leave(self, threads: list[threading.Thread]) -> None:
+        """Stop within a second: replies that are nearly there are kept, the others are asked for again.
+
+        A request that is left under way has no outcome in the ledger, as after a kill; the next run sends it
+        with the same idempotency key.
+        """
+        self._stop.set()
+        deadline = time.monotonic() + LONGEST_FAREWELL
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        left = sum(thread.is_alive() for thread in threads)
+        done = sum(key in self._finished for key in self._keys)
+        self._bar.write(
+            f"stopped: {done} of {len(self._keys)} items are finished, {left} requests were under way; "
+            "run the same command again to go on",
+            file=sys.stderr,
+        )
 
     def _work(self) -> None:
         """Take items until there is none; the first error stops everybody."""
@@ -316,6 +335,7 @@ class _Drive:
     def __init__(self, crew: _Crew, item: Item) -> None:
         self._crew, self._item = crew, item
         self._rejects: list[Reject] = []
+        self._notes: list[str] = []
         self._replies = 0
 
     def run(self) -> Outcome:
@@ -349,19 +369,22 @@ class _Drive:
             reply = self._crew.reply(self._item, ask, messages, attempt)
             self._replies += 1
             try:
-                return ask.read(reply)
+                reading = ask.read(reply)
             except UnusableReplyError as unusable:
                 last = Reject(
                     self._item.id, ask.step, unusable.problem, unusable.rule, unusable.reason,
-                    attempt + 1, reply.text[:2000],
+                    attempt + 1, next(iter(reply.places()), "")[:2000],
                 )  # fmt: skip
                 messages = ask.again(reply, unusable.reason)
+            else:
+                self._notes += reading.notes
+                return reading.value
         self._rejects.append(last)
         raise GivenUpError(last.reason)
 
     def _outcome(self, records: list[dict[str, object]]) -> Outcome:
         rejects = [replace(reject, item=self._item.id).to_json() for reject in self._rejects]
-        return Outcome(list(records), rejects, self._replies)
+        return Outcome(list(records), rejects, self._replies, self._notes)
 
 
 class _Stopped(Exception):

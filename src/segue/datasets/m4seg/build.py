@@ -32,7 +32,7 @@ from segue.datasets.m4seg.pairs import TEMPLATE, collect_pairs, write_pairs
 from segue.datasets.m4seg.relevance import DEFAULT_TABLE, Relevance
 from segue.datasets.m4seg.sampling import SamplingConfig, sample_sets
 from segue.datasets.stages.stages import MapFn, StageOutput, read_stage
-from segue.errors import InputError
+from segue.errors import InputError, ModelError
 from segue.files import atomic_writer, write_atomic
 
 StageName = Literal["images", "features", "sets", "pairs", "records"]
@@ -70,12 +70,14 @@ class Asking:
         settings: Threads, retries, rate.
         budget: Bounds over all runs.
         confirm: Is shown the estimate before anything is asked, and may stop the build by returning False.
+        tell: Is shown what was made, rejected and spent.
     """
 
     model: ChatModel
     settings: GenerationSettings = field(default_factory=GenerationSettings)
     budget: Budget | None = None
     confirm: Callable[[Sequence[str]], bool] = field(default=lambda lines: True)
+    tell: Callable[[Sequence[str]], object] = field(default=lambda lines: None)
 
 
 class Build:
@@ -202,6 +204,8 @@ class Build:
             ):
                 return None
             report = generation.run(progress=self._progress)
+        self.asking.tell(report.lines())
+        report.check()
         return collect_pairs(folder, report.records, images, sets)
 
     def _records(self) -> StageOutput:
@@ -232,6 +236,20 @@ class Build:
             "stages": self.counts(),
         }
         write_atomic(self.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+        self._check(records)
+
+    def _check(self, records: StageOutput) -> None:
+        """Make sure that a pair was kept; ModelError with what the filters found fault with."""
+        if records.total("train") + records.total("test"):
+            return
+        counts = ", ".join(f"{what} {count}" for what, count in sorted(records.counts().items()))
+        raise ModelError(
+            "No question-answer pair was kept: the files of records are empty.",
+            expected="at least one pair that passes the filters",
+            found=f"{records.total(DROPPED)} pairs left out ({counts})",
+            where=str(self.out / REJECTED),
+            fix="read the reasons there; give more or other images, or another chat model",
+        )
 
 
 def _join(parts: Sequence[Path], path: Path) -> None:
