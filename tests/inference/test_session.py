@@ -262,3 +262,38 @@ def test_prompt_lookup_is_refused_and_leaves_the_session_as_it_was(tiny_model: L
         session.ask("And the other one?", prompt_lookup_num_tokens=3)
     assert len(session.history) == 1
     assert session.ask("And the other one?").finished
+
+
+def test_later_turns_run_no_encoder_and_read_new_words_only(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, model = tiny_model.session([picture(), picture(shade=200)]), tiny_model.model
+    session.ask("Which is larger?")
+    for part in (model.vision_model, model.aux_vision_model, model.reader.qformer, model.sam.vision_encoder):
+        monkeypatch.setattr(part, "forward", lambda *_, **__: pytest.fail("an encoder ran again"))
+    lengths: list[int] = []
+    hook = model.final_norm.register_forward_hook(lambda m, a, out: lengths.append(out.shape[1]))
+    try:
+        answer = session.ask("And the other one?")
+    finally:
+        hook.remove()
+    asked = tiny_model.processor.tokenizer("And the other one?", add_special_tokens=False)["input_ids"]
+    # The question, the template around it, and the end of the last answer, which was never fed.
+    assert len(asked) < lengths[0] <= len(asked) + 12
+    assert answer.finished
+
+
+def test_undo_and_other_questions_answer_as_a_new_session(tiny_model: LoadedModel) -> None:
+    pictures = [picture(), picture(shade=200)]
+    session = tiny_model.session(pictures)
+    for question in ("Which is larger?", "And the other one?"):
+        session.ask(question)
+    session.undo()
+    found = session.ask("What is there?")
+    fresh = tiny_model.session(pictures)
+    fresh.ask("Which is larger?")
+    assert fresh.ask("What is there?").markup == found.markup
+    session.reset()
+    assert (
+        session.ask("Which is larger?").markup == tiny_model.session(pictures).ask("Which is larger?").markup
+    )

@@ -6,7 +6,7 @@ leaves the session as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.models.auto import ModelBundle
+from segue.models.conversation_cache import ConversationCache
 from segue.models.generation import GroundedGeneration
 from segue.models.segmenter import SegmenterFeatures, join_features
 from segue.protocol import ParsedGrounding
@@ -67,6 +68,7 @@ class GroundingSession:
         self.images, self.names = load_images(images, names)
         self._keys = [content_hash(image) for image in self.images]
         self._encoded: dict[str, EncodedImage] = {}
+        self._read = ConversationCache(bundle.model.config.text_config)
         self._answers: list[SessionAnswer] = []
 
     @property
@@ -109,7 +111,12 @@ class GroundingSession:
         budget = min(max_new_tokens, self._room(inputs["input_ids"].shape[1]))
         streamer = _TextStreamer(self, stream) if stream is not None else None
         generation = self.bundle.model.generate_grounded(
-            **inputs, max_new_tokens=budget, streamer=streamer, generation_options=generation_options
+            **inputs,
+            max_new_tokens=budget,
+            streamer=streamer,
+            generation_options=generation_options,
+            cache=self._read,
+            images=self._images_read(inputs),
         )
         answer = self._understand(question, generation)
         self._answers.append(answer)
@@ -182,6 +189,11 @@ class GroundingSession:
         item["num_images"] = len(self.images)
         batch = self.bundle.processor.collate([item]).to(self.bundle.model.device)
         return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
+
+    def _images_read(self, inputs: dict[str, Any]) -> Hashable:
+        """All that the visual tokens depend on: the pictures, and the instruction that they are read with."""
+        instruction = inputs.get("qformer_input_ids")
+        return (*self._keys, *(() if instruction is None else instruction.flatten().tolist()))
 
     def _encode(self, index: int) -> EncodedImage:
         """Run the encoders over one image, once per content; one at a time bounds the memory of nine."""

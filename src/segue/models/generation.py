@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from segue.errors import AlignmentError, InputError
+from segue.models.conversation_cache import ConversationCache
 from segue.models.region_alignment import phrases_of
 from segue.models.seg_prompts import NormHook
 from segue.models.splice import TextInputs
@@ -43,6 +45,8 @@ def generate(
     max_new_tokens: int,
     streamer: Any = None,
     generation_options: dict[str, Any] | None = None,
+    cache: ConversationCache | None = None,
+    images: Hashable = None,
     **streams: Any,
 ) -> GroundedGeneration:
     """Answer one conversation and keep, for each generated `[SEG]`, the state that its mask is drawn from.
@@ -57,7 +61,9 @@ def generate(
         max_new_tokens: budget of the answer.
         streamer: a Hugging Face streamer for the new ids.
         generation_options: passed to `generate` (`do_sample`, `temperature`, ...); greedy by default.
-        **streams: the family's image inputs.
+        cache: of the conversation, kept from turn to turn; what it holds of the prompt is not read again.
+        images: see `ConversationCache.begin`; needed with `cache`.
+        **streams: the family's image inputs; not touched where the cache holds the images.
 
     Raises:
         AlignmentError: more than one conversation, or a way of generating in which a step is not a token.
@@ -65,23 +71,26 @@ def generate(
     """
     options = _checked_options(text, generation_options)
     counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
-    embeds, _ = model.embed(text, counts, **streams)
+    cache = cache if cache is not None else ConversationCache(model.config.text_config)
+    kept, embeds = _unread(model, text, counts, cache, images, streams)
     with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
         new_ids: Tensor = model.language_model.generate(
             inputs_embeds=embeds,
             attention_mask=text.attention_mask,
             max_new_tokens=max_new_tokens,
+            past_key_values=cache.states,
             use_cache=True,
             streamer=streamer,
             **options,
         )[0]
     ids = new_ids.tolist()
-    spoken = caught.generated(embeds.shape[1], len(ids))
+    spoken = caught.generated(embeds.shape[1] - kept, len(ids))
     segs = [place for place, token in enumerate(ids) if token == model.config.seg_token_id]
     if model.prompt_state.position == "before":
         states = spoken[segs]
     else:
-        states = _states_at(model, segs, spoken, embeds, new_ids)
+        states = _states_at(model, segs, spoken, cache, new_ids)
+    cache.end([*text.input_ids[0].tolist(), *ids])
     prompts = model.seg_projection(states)
     places = phrases_of(ids, *model.phrase_tokens)
     if model.region_alignment is not None:
@@ -123,20 +132,41 @@ def _checked_options(text: TextInputs, given: dict[str, Any] | None) -> dict[str
     return options
 
 
+def _unread(
+    model: GroundedModel,
+    text: TextInputs,
+    counts: list[int],
+    cache: ConversationCache,
+    images: Hashable,
+    streams: dict[str, Any],
+) -> tuple[int, Tensor]:
+    """How many tokens the cache holds, and embeddings `[1, L, D]` that are right from there on."""
+    if images is not None and not model.expands_placeholders:
+        ids = text.input_ids[0].tolist()
+        kept = cache.begin(ids, images, model.config.image_token_id)
+        if kept:
+            words = model.get_input_embeddings()(text.input_ids[:, kept:])
+            # `generate` cuts off what the cache holds, by length alone: zeros stand in for it.
+            return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1)
+    else:
+        cache.begin([], None, model.config.image_token_id)
+    return 0, model.embed(text, counts, **streams)[0]
+
+
 def _states_at(
-    model: GroundedModel, segs: list[int], spoken: Tensor, embeds: Tensor, new_ids: Tensor
+    model: GroundedModel, segs: list[int], spoken: Tensor, cache: ConversationCache, new_ids: Tensor
 ) -> Tensor:
     """States `[K, D]` at each `[SEG]`, that is, of the step that followed it.
 
     Args:
         segs: K places among the new ids.
         spoken: `[T, D]`; row i predicts new id i, so it is the state of id i - 1.
-        embeds: `[1, L, D]` of the prompt.
+        cache: holds all but the last new id.
         new_ids: `[T]`.
     """
     if segs and segs[-1] + 1 == len(spoken):
         # The budget ended the answer at a `[SEG]`, which was therefore never fed: it is fed now.
-        answer = model.get_input_embeddings()(new_ids[None])
-        _, whole = model.hidden_states(torch.cat([embeds, answer], dim=1), None)
-        spoken = torch.cat([spoken, whole[:, -1]])
+        with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
+            model.language_model.model(input_ids=new_ids[None, -1:], past_key_values=cache.states)
+        spoken = torch.cat([spoken, caught.states[0]])
     return spoken[[place + 1 for place in segs]]

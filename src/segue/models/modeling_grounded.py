@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from transformers.utils import ModelOutput
 
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import GroundedConfig
+from segue.models.conversation_cache import ConversationCache
 from segue.models.generation import GroundedGeneration, generate
 from segue.models.losses import text_loss
 from segue.models.mask_objective import MaskLabels, mask_terms
@@ -382,6 +384,8 @@ class GroundedModel(PreTrainedModel):
         max_new_tokens: int = 512,
         streamer: Any = None,
         generation_options: dict[str, Any] | None = None,
+        cache: ConversationCache | None = None,
+        images: Hashable = None,
         **streams: Any,
     ) -> GroundedGeneration:
         """Answer one conversation, `input_ids` and `attention_mask` `[1, L]`.
@@ -395,5 +399,7 @@ class GroundedModel(PreTrainedModel):
             max_new_tokens=max_new_tokens,
             streamer=streamer,
             generation_options=generation_options,
+            cache=cache,
+            images=images,
             **streams,
         )
