@@ -24,7 +24,7 @@ branch 51 0.3 &
 other=$!
 branch 52 0.5
 wait "$other"
-.venv/bin/python -m segue.training.average runs/mini/labels_51/final runs/mini/labels_52/final \
+.venv/bin/python -m segue.training.export runs/mini/labels_51/final runs/mini/labels_52/final \
     --parts label_reader --out runs/mini/labels_mean/final
 "$segue" train recipes/mini_conversation.yaml --out runs/mini/conversation --resume
 "$segue" train recipes/mini_joint.yaml --out runs/mini/joint --resume

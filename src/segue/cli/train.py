@@ -102,6 +102,8 @@ def train(
         )
     make_folder(out)
     from segue.cli.console import show_paths
+    # Lets recipes name the embedded model's stages, and own data teach it.
+    import segue.mini.stages  # noqa: F401
     from segue.training.run import train as run
 
     if recipe is None:

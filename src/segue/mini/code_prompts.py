@@ -19,7 +19,6 @@ from segue import masks
 from segue.inference.visualize import resize_mask
 from segue.mini.phrase_codes import phrase_code
 from segue.records import Conversation, Region
-from segue.training.views import View
 
 
 @dataclass
@@ -67,14 +66,12 @@ def draw_code_prompts(
     count: int,
     width: int,
     rng: np.random.Generator,
-    views: Sequence[View] | None = None,
 ) -> CodePrompts:
     """Up to `count` regions of every image whose phrase names nothing else in it.
 
     Args:
         hws: sizes that the masks are brought to, one per image.
         width: of SAM's prompts.
-        views: how the images are seen; as they are when None.
 
     Source: ours.
     """
@@ -89,7 +86,6 @@ def draw_code_prompts(
         codes += [phrase_code(phrases[i], width) for i in chosen]
         index += [k] * len(chosen)
         stack = [resize_mask(masks.decode(regions[i].mask), hw) for i in chosen]  # type: ignore[arg-type]
-        stack = [views[k].mask(mask) for mask in stack] if views is not None else stack
         stacks.append(torch.from_numpy(np.stack(stack)) if stack else torch.zeros((0, *hw), dtype=torch.bool))
     return CodePrompts(
         torch.from_numpy(np.stack(codes)) if codes else torch.zeros((0, width)),

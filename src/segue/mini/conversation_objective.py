@@ -37,6 +37,13 @@ BUCKET = 8
 """Batches that are drawn together and sorted by length, so that little is padded."""
 
 
+def conversation_parts(*, masks: bool, region_alignment: bool) -> tuple[str, ...]:
+    """Prefixes of what trains: all that reads and speaks, and the mask decoder where masks are learned."""
+    parts = ("fusion", "reader", "image_projection", "slot_heads", "language_model", "seg_projection")
+    optional = {"sam.mask_decoder": masks, "region_alignment": region_alignment}
+    return (*parts, *(part for part, wanted in optional.items() if wanted))
+
+
 class ConversationObjective:
     """Batches of dialogues over one to three images; towers are frozen and their features cached.
 
@@ -61,6 +68,8 @@ class ConversationObjective:
 
     Source: ours.
     """
+
+    loss_terms = frozenset({"text", "dice", "pixel", "seg", "pointing_names", "pointing_ahead"})
 
     def __init__(
         self,
@@ -113,16 +122,7 @@ class ConversationObjective:
         self.distillation, self.slots, self.masks = distillation, slots, masks
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.token_weights = name_weights(processor, name_weight)
-        self.trainable = (
-            "fusion",
-            "reader",
-            "image_projection",
-            "slot_heads",
-            "language_model",
-            "seg_projection",
-            *(("sam.mask_decoder",) if masks else ()),
-            *(("region_alignment",) if model.config.region_alignment else ()),
-        )
+        self.trainable = conversation_parts(masks=masks, region_alignment=bool(model.config.region_alignment))
         self.bucket: tuple[int, list[list[tuple[Dialogue, dict[str, Any]]]]] = (-1, [])
 
     def batch(self, step: int) -> dict[str, Any]:

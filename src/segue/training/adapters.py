@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from peft import LoraConfig, TrainableTokensConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
@@ -15,144 +16,115 @@ from segue.errors import InputError
 from segue.models.modeling_grounded import GroundedModel
 from segue.protocol import OBJ_TOKEN, PHRASE_END, PHRASE_START, SEG_TOKEN
 
+if TYPE_CHECKING:
+    from segue.models.auto import ModelBundle
+    from segue.training.finetune.auxiliary import AuxiliaryLoss
+    from segue.training.finetune.sources import Sources
+    from segue.training.recipe import Recipe
+
 ADAPTER = "default"
 """peft's name for the only adapter of a model."""
 
 _ADAPTER_PARTS = (".lora_", ".trainable_tokens_")
 
-TRAINABLE: dict[str, tuple[str, ...]] = {
-    "mini": (
-        "language_model",
-        "reader",
-        "fusion",
-        "image_projection",
-        "seg_projection",
-        "sam.mask_decoder",
-        "sam.vision_encoder",
-        "slot_heads.classes",
+
+@dataclass(frozen=True)
+class FinetuneFamily:
+    """How models of one `model_type` learn from own data: a row of the frozen/trainable table.
+
+    Attributes:
+        trainable: Parameter prefixes that train beside the LoRA weights; everything else is frozen.
+        lora: Layers of the language model that LoRA adapts; PRIMA's queries and keys. Empty: none.
+        token_rows: Tokens whose rows of embeddings and head train; the rest of both tables is frozen.
+        frozen_encoders: The row that takes this one's place while outputs of the encoders are kept.
+        defaults: From a model to fields of a recipe ("options", "optimiser", "finetune") that hold unless the
+            recipe says otherwise.
+        options: Names that `options` of a recipe may have beside the objective's own.
+        auxiliary: From a run's recipe, model and data to losses beside the model's own.
+    """
+
+    trainable: tuple[str, ...]
+    lora: tuple[str, ...] = ("q_proj", "k_proj")
+    token_rows: tuple[str, ...] = ()
+    frozen_encoders: str | None = None
+    defaults: Callable[[GroundedModel], Mapping[str, Mapping[str, Any]]] = lambda model: {}
+    options: frozenset[str] = frozenset()
+    auxiliary: Callable[[Recipe, ModelBundle, Sources], Sequence[AuxiliaryLoss]] = lambda *run: ()
+
+
+_TABLES = ("language_model.model.embed_tokens", "language_model.lm_head")
+"""Embeddings and head in full, as in GLaMM's code: rows of new tokens cannot be learned otherwise."""
+
+FAMILIES: dict[str, FinetuneFamily] = {
+    "prima": FinetuneFamily(
+        (
+            "fusion",
+            "reader.query_tokens",
+            "image_projection",
+            "seg_projection",
+            "sam.mask_decoder",
+            *_TABLES,
+        )
     ),
-    "mini-frozen": (
-        "language_model",
-        "reader",
-        "fusion",
-        "image_projection",
-        "seg_projection",
-        "sam.mask_decoder",
-        "slot_heads.classes",
+    "prima-tokens": FinetuneFamily(
+        ("fusion", "reader.query_tokens", "image_projection", "seg_projection", "sam.mask_decoder"),
+        token_rows=(SEG_TOKEN, PHRASE_START, PHRASE_END),
     ),
-    "prima": (
-        "fusion",
-        "reader.query_tokens",
-        "image_projection",
-        "seg_projection",
-        "sam.mask_decoder",
-        "language_model.model.embed_tokens",
-        "language_model.lm_head",
+    "prima-square": FinetuneFamily(
+        ("reader.relational", "image_projection", "seg_projection", "sam.mask_decoder", *_TABLES)
     ),
-    "prima-tokens": (
-        "fusion",
-        "reader.query_tokens",
-        "image_projection",
-        "seg_projection",
-        "sam.mask_decoder",
+    "lisa": FinetuneFamily(("seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")),
+    "glamm": FinetuneFamily(("seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")),
+    "miras": FinetuneFamily(
+        ("fusion", "seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")
     ),
-    "prima-square": (
-        "reader.relational",
-        "image_projection",
-        "seg_projection",
-        "sam.mask_decoder",
-        "language_model.model.embed_tokens",
-        "language_model.lm_head",
-    ),
-    "lisa": (
-        "seg_projection",
-        "sam.mask_decoder",
-        "language_model.model.embed_tokens",
-        "language_model.lm_head",
-    ),
-    "glamm": (
-        "seg_projection",
-        "sam.mask_decoder",
-        "language_model.model.embed_tokens",
-        "language_model.lm_head",
-    ),
-    "miras": (
-        "fusion",
-        "seg_projection",
-        "sam.mask_decoder",
-        "language_model.model.embed_tokens",
-        "language_model.lm_head",
-    ),
-    "miras-frozen": (
-        "fusion",
-        "image_projection",
-        "seg_projection",
-        "sam.mask_decoder",
+    "miras-frozen": FinetuneFamily(
+        ("fusion", "image_projection", "seg_projection", "sam.mask_decoder"),
+        lora=(),
+        token_rows=(SEG_TOKEN, OBJ_TOKEN, "<im_start>", "<im_end>"),
     ),
 }
-"""Parameter prefixes that train beside the LoRA weights; everything else is frozen.
+"""The frozen/trainable table: `model_type`, or a variant of it, to its row. See `register_family`.
 
-Source: `mini`: ours; small enough to train whole parts, new words need the embeddings and all layers of the
-language model and the slots' classes, and new shapes need SAM's encoder, which has seen little (towers stay).
-`mini-frozen`: the same with SAM's encoder frozen, so that its outputs can be kept. `prima`: PRIMA section 3.2
-(query tokens tuned, decoder finetuned, encoder frozen, tokens trained); fusion and projections are new.
-`prima-square`: the newer version's figure (the Q-Former and its queries are frozen; relational attention,
-projections and SAM's decoder train). Embeddings and head in full as in GLaMM's code. `lisa`, `glamm`: their
-code (CLIP, the projection of its features, and SAM's encoders are frozen). `miras`: its code (LoRA, tables,
-`[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at random. `miras-frozen`:
-its paper (decoder and projections train; encoders and language model are frozen, save for the rows of the
-new tokens, which could not be learned otherwise).
+Source: `prima`: PRIMA section 3.2 (query tokens tuned, decoder finetuned, encoder frozen, tokens trained);
+fusion and projections are new. `prima-tokens`: ours, for 24 GB; embeddings and head in full cost 262 M
+parameters with their Adam states, 4.2 GB. `prima-square`: the newer version's figure (the Q-Former and its
+queries are frozen; relational attention, projections and SAM's decoder train). `lisa`, `glamm`: their code
+(LoRA on queries and values; CLIP, the projection of its features, and SAM's encoders are frozen). `miras`:
+its code (LoRA, tables, `[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at
+random. `miras-frozen`: its paper (decoder and projections train; encoders and language model are frozen, save
+for the rows of the tokens that LLaVA does not have).
 """
 
 ALWAYS = ("region_alignment",)
 """Prefixes that train in every family where the option is on. Source: MIRAS's paper."""
 
-FINETUNE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
-    "mini": {
-        "options": {
-            "batch_size": 2,
-            "code_prompts": 6,
-            "distillation": 1.0,
-            "name_presence": 0.5,
-        },
-        "optimiser": {"muon_rate": 0.01, "muon_parts": ["sam"]},
-        "finetune": {"least_steps": 1000},
-    },
-    "mini-frozen": {
-        "options": {"batch_size": 2, "code_prompts": 6, "distillation": 1.0, "name_presence": 0.5},
-        "finetune": {"least_steps": 1000},
-    },
-}
-"""Fields of a recipe that a family's finetuning has unless the recipe says otherwise.
 
-Source: ours; segue-mini's decoder was made with the codes of phrases and its SAM with Muon. In the same time
-many small batches teach it far more than few large ones (docs/own_data.md).
-"""
-
-LORA_TARGETS: dict[str, tuple[str, ...]] = {
-    "lisa": ("q_proj", "v_proj"),
-    "glamm": ("q_proj", "v_proj"),
-    "miras": ("q_proj", "v_proj"),
-    "miras-frozen": (),
-}
-"""Layers that LoRA adapts where they are not PRIMA's queries and keys. Source: LISA's, GLaMM's, MIRAS's
-code; MIRAS's paper."""
+def register_family(name: str, family: FinetuneFamily) -> None:
+    """Add a row to the table; `name` is a `model_type`, or what `finetune.family` of a recipe says."""
+    FAMILIES[name] = family
 
 
-TOKENS_ONLY = {
-    "prima-tokens": (SEG_TOKEN, PHRASE_START, PHRASE_END),
-    "miras-frozen": (SEG_TOKEN, OBJ_TOKEN, "<im_start>", "<im_end>"),
-}
-"""Families that train single rows of embeddings and head instead of all, and the tokens of these rows.
+def family_named(name: str) -> FinetuneFamily:
+    """A row of the table.
 
-Source: ours. `prima-tokens`: for 24 GB; embeddings and head in full cost 262 M parameters with their Adam
-states, 4.2 GB. `miras-frozen`: the tokens that LLaVA does not have.
-"""
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in FAMILIES:
+        raise InputError(
+            "unknown family: what trains in it is not known.",
+            expected=" or ".join(FAMILIES),
+            found=name,
+            where="finetune.family",
+            fix="choose one of them, or name prefixes in `trainable`",
+        )
+    return FAMILIES[name]
 
 
 def special_token_ids(tokenizer: Any, family: str = "prima-tokens") -> list[int]:
-    """Ids of the rows that a family of `TOKENS_ONLY` trains; tokens that the tokenizer lacks are left out."""
-    ids = tokenizer.convert_tokens_to_ids(list(TOKENS_ONLY[family]))
+    """Ids of a family's `token_rows`; tokens that the tokenizer lacks are left out."""
+    ids = tokenizer.convert_tokens_to_ids(list(family_named(family).token_rows))
     return sorted(i for i in ids if isinstance(i, int) and i >= 0 and i != tokenizer.unk_token_id)
 
 
@@ -172,7 +144,7 @@ def add_lora(
         targets: PRIMA's queries and keys; GLaMM, LISA and MIRAS use `q_proj`, `v_proj`. None leaves the
             rows of `token_ids` alone to train.
         token_ids: rows of the embeddings and of the head that train while the rest of both is frozen; for
-            families of `TOKENS_ONLY`.
+            families with `token_rows`.
 
     Returns:
         Names of the adapters' parameters, relative to the whole model.
@@ -242,7 +214,7 @@ def prepare_for_training(model: GroundedModel, family: str) -> list[str]:
     """Freeze everything but the family's table and the LoRA weights.
 
     Args:
-        family: a key of `TRAINABLE`.
+        family: a key of `FAMILIES`.
 
     Returns:
         Names of the parameters that train.
@@ -250,17 +222,10 @@ def prepare_for_training(model: GroundedModel, family: str) -> list[str]:
     Raises:
         InputError: no such family.
     """
-    if family not in TRAINABLE:
-        raise InputError(
-            "unknown family",
-            expected=" or ".join(TRAINABLE),
-            found=family,
-            where="prepare_for_training",
-            fix="choose one of them",
-        )
+    prefixes = (*family_named(family).trainable, *ALWAYS)
     trains = []
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith((*TRAINABLE[family], *ALWAYS)) or is_adapter(name))
+        parameter.requires_grad_(name.startswith(prefixes) or is_adapter(name))
         if parameter.requires_grad:
             trains.append(name)
     return trains

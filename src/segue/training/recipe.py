@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,7 +136,7 @@ class FinetuneRecipe(_Strict):
     least_steps: int = Field(default=300, ge=1)
     """Small data sets are passed more often than `epochs`, until this many steps."""
     family: str | None = None
-    """Row of `segue.training.adapters.TRAINABLE`; found from the model when None."""
+    """Row of `segue.training.adapters.FAMILIES`; found from the model's `model_type` when None."""
     lora_rank: int = Field(default=8, ge=1)
     lora_alpha: int = Field(default=16, ge=1)
     cache_features: bool = False
@@ -148,7 +151,8 @@ class FinetuneRecipe(_Strict):
 class Recipe(_Strict):
     """One stage of training."""
 
-    stage: Literal["masks", "vision", "slots", "labels", "conversation", "finetune"]
+    stage: str
+    """Name of a registered stage, see `segue.training.stages`."""
     model: ModelRecipe = Field(default_factory=ModelRecipe)
     data: DataRecipe = Field(default_factory=DataRecipe)
     optimiser: OptimiserRecipe = Field(default_factory=OptimiserRecipe)
@@ -250,3 +254,32 @@ def apply_override(data: dict[str, Any], override: str) -> None:
                 fix="override the whole value instead",
             )
     node[last] = parsed
+
+
+def written_recipe(recipe: Recipe) -> str:
+    """A resolved recipe as YAML, with every field; what lies in a run folder as `recipe.yaml`."""
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
+
+def options_of(objective: Callable[..., Any]) -> set[str]:
+    """Names of an objective's keyword-only arguments: what `options` of a recipe may say."""
+    parameters = inspect.signature(objective).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], where: str) -> None:
+    """Refuse names that nothing would read, with the nearest known ones.
+
+    Raises:
+        InputError: Naming the first of them.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known) or sorted(known)
+            raise InputError(
+                "unknown name in the recipe",
+                expected=" or ".join(near),
+                found=name,
+                where=where,
+                fix="mend the name",
+            )

@@ -51,6 +51,8 @@ class Divisible(Protocol):
     """
 
     batch_size: int
+    loss_terms: frozenset[str]
+    """Readings that are terms of the loss: those of a step's shares add up, others are averaged."""
 
     def share(self, step: int, share: Share) -> dict[str, Any]:
         """The share of a step's batch; `share(step, WHOLE)` is `batch(step)`."""

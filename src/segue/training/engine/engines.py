@@ -48,6 +48,11 @@ class Processes:
     rank: int = 0
     count: int = 1
 
+    @classmethod
+    def launched(cls) -> Processes:
+        """What `torchrun` or `accelerate launch` says in the environment; one process without them."""
+        return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+
     @property
     def first(self) -> bool:
         """Whether this process writes the run's files."""
@@ -82,7 +87,7 @@ def join_processes(engine: EngineRecipe) -> Processes:
     Raises:
         InputError: the engine cannot be had here, or the launcher started another number of processes.
     """
-    found = Processes(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    found = Processes.launched()
     check_engine(engine, found.count)
     if found.count > 1 and not dist.is_initialized():
         if torch.cuda.is_available():

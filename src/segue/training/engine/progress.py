@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tqdm import tqdm
@@ -78,3 +78,9 @@ def replace_progress(trainer: Any) -> None:
     if not sys.stderr.isatty():
         # Saving has a bar of its own.
         disable_progress_bar()
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print remarks; results of a command go to stdout, remarks to stderr."""
+    for line in lines:
+        print(line, file=sys.stderr)

@@ -20,9 +20,6 @@ from segue.training.engine.engines import Processes
 from segue.training.engine.loss_log import LossLog
 from segue.training.engine.optimisers import MuonAdamW, parameter_groups
 
-LOSS_TERMS = frozenset({"loss", "text", "dice", "pixel", "seg", "pointing_names", "pointing_ahead", "names"})
-"""Readings that are terms of the loss: those of a step's shares add up."""
-
 
 class Objective(Protocol):
     """What a stage trains on. See `segue.training.engine.accumulation.Divisible` for several processes."""
@@ -184,7 +181,8 @@ class StageTrainer(Trainer):
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         if self.shares:
-            step = merge_readings(self.shares, LOSS_TERMS)
+            terms: frozenset[str] = getattr(self.objective, "loss_terms", frozenset())
+            step = merge_readings(self.shares, terms | {"loss"})
             self.shares = []
             for name, value in step.items():
                 if name != "loss":

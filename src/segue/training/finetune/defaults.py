@@ -3,50 +3,66 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from segue.errors import InputError
-from segue.models.mini.slot_vocabulary import reads_names
 from segue.models.modeling_grounded import GroundedModel
-from segue.training.adapters import FINETUNE_DEFAULTS, TRAINABLE
+from segue.training.adapters import FAMILIES, FinetuneFamily, family_named
 from segue.training.finetune.mixture import Mixture
-from segue.training.recipe import FinetuneRecipe, OptimiserRecipe, Recipe, load_recipe
+from segue.training.finetune.objective import GIVEN, RecordsObjective
+from segue.training.recipe import (
+    FinetuneRecipe,
+    OptimiserRecipe,
+    Recipe,
+    load_recipe,
+    options_of,
+    refuse_unknown,
+)
 
 DEFAULT_RECIPE = Path(__file__).with_name("own_data.yaml")
-"""What `segue train --data` runs; `recipes/own_data.yaml` is a copy of it."""
+"""Recipe of `segue train --data`."""
 
 Section = TypeVar("Section", OptimiserRecipe, FinetuneRecipe)
 
-SMALL = 500_000_000
-"""Models with fewer parameters train whole parts; larger ones train LoRA and their family's table."""
-
 
 def family_of(model: GroundedModel) -> str:
-    """The row of `TRAINABLE` that a model is trained by: "mini" below `SMALL` parameters.
+    """The row of `FAMILIES` that a model is trained by: its `model_type`, whatever its size.
 
     Raises:
-        InputError: There is no row for a large model of this family.
+        InputError: There is no such row.
     """
-    if sum(p.numel() for p in model.parameters()) < SMALL:
-        return "mini"
+    if getattr(model.config, "num_object_slots", 0):
+        return "prima_mini"
     square = getattr(model.config, "visual_module", "") == "square"
     family = f"{model.config.model_type}{'-square' if square else ''}"
-    if family not in TRAINABLE:
+    if family not in FAMILIES:
         raise InputError(
             "What trains in this family is not known.",
-            expected=" or ".join(TRAINABLE),
+            expected=" or ".join(FAMILIES),
             found=family,
             where="finetune.family",
-            fix="set finetune.family, or name the prefixes in `trainable`",
+            fix="set finetune.family (for segue-mini `import segue.mini.stages` first, as segue train does)",
         )
     return family
 
 
 def family_for(recipe: Recipe, model: GroundedModel) -> str:
-    """The row of `TRAINABLE` for a run: the recipe's, or the model's; kept features need frozen encoders."""
+    """The row of `FAMILIES` for a run: the recipe's, or the model's; kept features need frozen encoders."""
     family = recipe.finetune.family or family_of(model)
-    return "mini-frozen" if family == "mini" and recipe.finetune.cache_features else family
+    frozen = family_named(family).frozen_encoders
+    return frozen if frozen and recipe.finetune.cache_features else family
+
+
+def known_family(recipe: Recipe, model: GroundedModel) -> FinetuneFamily | None:
+    """The row of `family_for`; None for a model of no known family whose recipe says itself what trains."""
+    if recipe.trainable and recipe.finetune.family is None:
+        try:
+            return family_named(family_for(recipe, model))
+        except InputError:
+            return None
+    return family_named(family_for(recipe, model))
 
 
 def own_recipe(overrides: list[str]) -> Recipe:
@@ -66,11 +82,17 @@ def with_steps(recipe: Recipe, mixture: Mixture) -> Recipe:
 
 
 def with_family_defaults(recipe: Recipe, model: GroundedModel) -> Recipe:
-    """The recipe with `FINETUNE_DEFAULTS` of its family wherever it says nothing itself."""
-    defaults = FINETUNE_DEFAULTS.get(family_for(recipe, model), {})
-    options = defaults.get("options", {}) | recipe.options
-    if "name_presence" not in recipe.options and not reads_names(model):
-        options.pop("name_presence", None)
+    """The recipe with its family's defaults wherever it says nothing itself.
+
+    Raises:
+        InputError: It has an option that this family does not read.
+    """
+    family = known_family(recipe, model)
+    if family is None:
+        return recipe
+    refuse_unknown(recipe.options, options_of(RecordsObjective) - GIVEN | family.options, "options")
+    defaults = family.defaults(model)
+    options = {**defaults.get("options", {}), **recipe.options}
     return recipe.model_copy(
         update={
             "options": options,
@@ -80,7 +102,7 @@ def with_family_defaults(recipe: Recipe, model: GroundedModel) -> Recipe:
     )
 
 
-def filled_in(section: Section, defaults: dict[str, Any]) -> Section:
+def filled_in(section: Section, defaults: Mapping[str, Any]) -> Section:
     """A section of a recipe with these values for the fields that it leaves open."""
     given = section.model_fields_set
     chosen = {name: value for name, value in defaults.items() if name not in given}
