@@ -19,6 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
+import segue.mini.stages  # noqa: F401  lets recipes name the embedded model's stages
 from segue import masks
 from segue.mini.dialogues import dialogue_texts
 from segue.mini.pools import PhotoPool, ScenePool, photo_pool, scene_pool
@@ -131,6 +132,43 @@ def tiny(ground: SimpleNamespace) -> Callable[..., tuple[Any, Any]]:
     return lambda **overrides: build_from_tokenizer(
         "tiny", ground.tokenizer, slot_classes=SLOT_CLASSES, **overrides
     )
+
+
+@pytest.fixture
+def tiny_lisa(ground: SimpleNamespace) -> Callable[[], tuple[Any, Any]]:
+    """A new LISA of random weights, small enough for tests, and its processor."""
+    from segue.models.configuration_lisa import LisaConfig
+    from segue.models.modeling_lisa import LisaModel
+    from segue.models.image_streams import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
+    from segue.models.mini.presets_mini import tiny_config
+    from segue.models.processing_grounded import SHORT_TEMPLATE, LisaProcessor
+
+    def make() -> tuple[Any, Any]:
+        tokenizer = ground.tokenizer
+        like = tiny_config()
+        text = like.text_config.to_dict() | {"vocab_size": len(tokenizer)}
+        vision = {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+        }
+        config = LisaConfig(
+            text_config=text,
+            sam_config=like.sam_config.to_dict(),
+            vision_config=vision | {"image_size": 28, "patch_size": 14},
+            image_token_id=3,
+            seg_token_id=4,
+        )
+        torch.manual_seed(0)
+        streams = {
+            "pixel_values": {"size": 28, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
+            "pixel_values_sam": {"size": 48, "fit": "pad", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+        }
+        processor = LisaProcessor(tokenizer, streams, config.tokens_per_image, dict(SHORT_TEMPLATE))
+        return LisaModel(config).eval(), processor
+
+    return make
 
 
 @pytest.fixture
@@ -280,7 +318,7 @@ def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Call
         from segue.training.finetune.objective import RecordsObjective
 
         model, processor = tiny()
-        trains = prepare_for_training(model, "mini-frozen" if features else "mini")
+        trains = prepare_for_training(model, "prima_mini-frozen" if features else "prima_mini")
         objective = RecordsObjective(
             processor,
             Mixture([source or records], seed=seed),
@@ -288,7 +326,6 @@ def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Call
                 "max_tokens": model.config.text_config.max_position_embeddings,
                 "trainable": tuple(trains),
                 "batch_size": 3,
-                "prompt_width": model.config.sam_config.mask_decoder_config.hidden_size,
                 "features": ModelFeatures(model, processor, features) if features else None,
             }
             | options,

@@ -18,17 +18,18 @@ from segue.models.build import build_miras
 from segue.models.modeling_miras import MirasModel
 from segue.models.presets import preset
 from segue.training.adapters import (
-    LORA_TARGETS,
-    TOKENS_ONLY,
+    FAMILIES,
     add_lora,
     has_adapters,
     merged_state,
     prepare_for_training,
     special_token_ids,
 )
-from segue.training.finetune.run import switch_options
+from segue.training.engine.loop import save_final
+from segue.training.finetune.defaults import DEFAULT_RECIPE
+from segue.training.finetune.start import switch_options
 from segue.training.recipe import load_recipe
-from segue.training.run import save_final, train
+from segue.training.run import train
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 STAGES = ("miras_stage1", "miras_stage2")
@@ -71,11 +72,11 @@ COUNTS = {
 
 @pytest.mark.parametrize("family", EXPECTED)
 def test_exactly_the_table_trains(family: str) -> None:
-    ids = (32000, 32001, 32002, 32003) if family in TOKENS_ONLY else ()
+    ids = (32000, 32001, 32002, 32003) if FAMILIES[family].token_rows else ()
     with torch.device("meta"):
         model = MirasModel(preset("miras-7b").config())
         decoder = {f"sam.mask_decoder.{n}": p.numel() for n, p in model.sam.mask_decoder.named_parameters()}
-        add_lora(model, 8, 16, targets=LORA_TARGETS[family], token_ids=ids)
+        add_lora(model, 8, 16, targets=FAMILIES[family].lora, token_ids=ids)
     trains = set(prepare_for_training(model, family))
     assert trains == EXPECTED[family] | set(decoder)
     sizes = {n: p.numel() for n, p in model.named_parameters()}
@@ -189,7 +190,7 @@ def test_alignment_is_switched_on_for_a_trained_prima(
         f"model.start={begin}", f"data.own=[{{path: {scene_records}}}]", "options.batch_size=2",
         "optimiser.max_steps=3", "finetune.sheet_every=0", "model.overrides.region_alignment=true",
     ]  # fmt: skip
-    final = train(RECIPES / "own_data.yaml", tmp_path / "run", overrides)
+    final = train(DEFAULT_RECIPE, tmp_path / "run", overrides)
     model = load(final, "cpu").model
     assert model.config.region_alignment
     assert bool(model.region_alignment.output.weight.any()), "it has learned"

@@ -9,7 +9,7 @@ import torch
 
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
-from segue.training.adapters import TOKENS_ONLY, TRAINABLE, add_lora, has_adapters, prepare_for_training
+from segue.training.adapters import FAMILIES, add_lora, has_adapters, prepare_for_training
 from segue.training.recipe import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -73,7 +73,7 @@ PARTS = {
 def test_exactly_the_table_trains(name: str) -> None:
     recipe = load_recipe(RECIPES / f"{name}.yaml")
     family = str(recipe.finetune.family)
-    ids = SPECIAL if family in TOKENS_ONLY else ()
+    ids = SPECIAL if FAMILIES[family].token_rows else ()
     with torch.device("meta"):
         model = PrimaModel(preset(recipe.model.preset).config())
         decoder = {f"sam.mask_decoder.{n}" for n, _ in model.sam.mask_decoder.named_parameters()}
@@ -97,7 +97,7 @@ def test_the_schedule_is_the_papers(name: str) -> None:
     assert (o.learning_rate, o.betas, o.max_steps) == (3e-4, (0.9, 0.95), 30 * 500)
     assert (o.weight_decay, o.grad_clip, o.warmup_steps, o.schedule) == (0, 1, 100, "linear")
     assert (recipe.finetune.lora_rank, recipe.finetune.lora_alpha) == (8, 16)
-    assert recipe.finetune.family in TRAINABLE
+    assert recipe.finetune.family in FAMILIES
     # 4 a GPU, 4 GPUs, 2 accumulated: the batch of a step, however it is divided.
     assert recipe.options["batch_size"] == 4 * 4 * 2
     assert engine.processes is not None

@@ -101,9 +101,9 @@ def train(
             fix="check the path; the recipes that come with Segue lie in recipes/",
         )
     make_folder(out)
-    from segue.cli.console import show_paths
     # Lets recipes name the embedded model's stages, and own data teach it.
     import segue.mini.stages  # noqa: F401
+    from segue.cli.console import show_paths
     from segue.training.run import train as run
 
     if recipe is None:

@@ -22,9 +22,9 @@ from segue.mini.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.mini.slots import free_queries
 from segue.mini.starts import start_sam, start_towers
 from segue.mini.vocabulary import PHOTO_LABELS, SLOT_CLASSES
-from segue.models.build import build_from_tokenizer
-from segue.models.configuration_grounded import PrimaConfig
-from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.build import build_from_tokenizer
+from segue.models.mini.configuration_mini import MiniConfig
+from segue.models.mini.modeling_mini import MiniModel
 from segue.models.presets import preset
 from segue.models.processing_grounded import PrimaProcessor
 from segue.training.engine.engines import Processes, join_processes
@@ -103,7 +103,7 @@ class MiniStage:
         return finish_run(trainer, out, processor)
 
 
-def build(recipe: Recipe, out: Path, processes: Processes) -> tuple[PrimaModel, PrimaProcessor, Objective]:
+def build(recipe: Recipe, out: Path, processes: Processes) -> tuple[MiniModel, PrimaProcessor, Objective]:
     """Model, processor and objective of a run; what has to be made on the disk the first process makes."""
     with processes.first_alone():
         scenes, photos = open_data(recipe)
@@ -171,7 +171,7 @@ def open_data(recipe: Recipe) -> tuple[ScenePool, PhotoPool | None]:
 def label_names(recipe: Recipe) -> dict[str, Any]:
     """`label_reader_names` where the model has a query for every label of photographs, else nothing."""
     config = preset(recipe.model.preset).config(**recipe.model.overrides)
-    fits = isinstance(config, PrimaConfig) and free_queries(config) >= len(PHOTO_LABELS)
+    fits = isinstance(config, MiniConfig) and free_queries(config) >= len(PHOTO_LABELS)
     return {"label_reader_names": PHOTO_LABELS} if fits else {}
 
 
@@ -214,7 +214,7 @@ def objective_class(stage: str) -> Any:
 
 def make_objective(
     recipe: Recipe,
-    model: PrimaModel,
+    model: MiniModel,
     processor: PrimaProcessor,
     scenes: ScenePool,
     photos: PhotoPool | None,
@@ -239,7 +239,7 @@ def make_objective(
     return make(model, scenes, photos, bank, **shared)
 
 
-def start_fresh(recipe: Recipe, model: PrimaModel, objective: Objective) -> None:
+def start_fresh(recipe: Recipe, model: MiniModel, objective: Objective) -> None:
     """Give towers that are trained from nothing their starts; `model.init` keeps what it loaded."""
     if recipe.model.init or recipe.stage not in ("masks", "vision"):
         return

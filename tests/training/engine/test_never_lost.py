@@ -244,7 +244,7 @@ def test_a_lora_run_keeps_what_trains_and_goes_on(
         add_lora(model, dropout=0.3)
         return prepare_for_training(model, "prima")
 
-    monkeypatch.setattr("segue.training.run.set_trainable", with_lora)
+    monkeypatch.setattr("segue.mini.stages.set_trainable", with_lora)
     recipe = recipe_of(
         "conversation",
         options={"batch_size": 2, "scene_count": 10, "masks": True},

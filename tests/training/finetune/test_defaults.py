@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
+from segue.errors import InputError
 from segue.models.build import build_prima
+from segue.models.presets import preset
 from segue.training.finetune.defaults import (
-    DEFAULT_RECIPE,
     family_for,
     family_of,
+    known_family,
     own_recipe,
     with_family_defaults,
     with_steps,
     without_absent_parts,
 )
+from segue.training.finetune.start import choose_trainable
 from segue.training.recipe import Recipe
 
 
@@ -50,25 +52,44 @@ def test_steps_follow_from_epochs(fields: Any, length: int, steps: int, warmup: 
     assert (found.max_steps, found.warmup_steps) == (steps, warmup)
 
 
-def test_small_models_train_whole_parts(
-    tiny: Callable[..., Any], tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+def test_what_trains_follows_from_the_model_type_whatever_the_size(
+    tiny: Callable[..., Any], tiny_lisa: Callable[..., Any], tiny_tokenizer: Any
 ) -> None:
-    assert family_of(tiny()[0]) == "mini"
-    monkeypatch.setattr("segue.training.finetune.defaults.SMALL", 1)
-    assert family_of(build_prima(tiny_tokenizer)[0]) == "prima"
-    assert family_of(build_prima(tiny_tokenizer, visual_module="square")[0]) == "prima-square"
+    assert family_of(tiny()[0]) == "prima_mini"
+    lisa = tiny_lisa()[0]
+    assert family_of(lisa) == "lisa"
+    filled = with_family_defaults(own_recipe([]), lisa)
+    assert filled.optimiser.muon_rate == 0
+    assert filled.options == own_recipe([]).options
+    trains = choose_trainable(lisa, filled)
+    assert any(".lora_A." in name for name in trains), "LoRA, as its code has it"
+    assert not any(name.startswith(("sam.vision_encoder", "vision_model")) for name in trains)
+    assert family_of(build_prima(tiny_tokenizer)[0]) == "prima", "a small PRIMA is a PRIMA"
+    for size in ("prima-7b", "prima-square-7b"):
+        config = preset(size).config()
+        assert family_of(SimpleNamespace(config=config)) == size.removesuffix("-7b")  # type: ignore[arg-type]
 
 
-def test_the_recipe_of_the_repository_is_the_one_that_ships(repository: Path) -> None:
-    shown = (repository / "recipes" / "own_data.yaml").read_text()
-    assert shown == DEFAULT_RECIPE.read_text()
-    assert Recipe.model_validate(yaml.safe_load(shown)).stage == "finetune"
+def test_options_of_another_family_are_refused(tiny_lisa: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="code_prompts"):
+        with_family_defaults(own_recipe(["options.code_prompts=6"]), tiny_lisa()[0])
+
+
+def test_a_model_of_no_known_family_needs_names_of_what_trains(tiny: Callable[..., Any]) -> None:
+    model = tiny()[0]
+    model.config.model_type = "flamingo"
+    with pytest.raises(InputError, match="flamingo"):
+        with_family_defaults(own_recipe([]), model)
+    told = own_recipe(["trainable=[fusion]"])
+    assert known_family(told, model) is None
+    assert with_family_defaults(told, model) is told
+    assert choose_trainable(model, told)
 
 
 def test_kept_features_need_frozen_encoders(tiny: Callable[..., Any]) -> None:
     model = tiny()[0]
-    assert family_for(own_recipe([]), model) == "mini"
-    assert family_for(own_recipe(["finetune.cache_features=true"]), model) == "mini-frozen"
+    assert family_for(own_recipe([]), model) == "prima_mini"
+    assert family_for(own_recipe(["finetune.cache_features=true"]), model) == "prima_mini-frozen"
     assert family_for(own_recipe(["finetune.family=lisa"]), model) == "lisa"
 
 
@@ -91,11 +112,3 @@ def test_a_family_fills_in_only_what_the_recipe_leaves_open(tiny: Callable[..., 
     assert kept.optimiser.muon_rate == 0
     large = own_recipe(["finetune.family=prima"])
     assert with_family_defaults(large, model).model_dump() == large.model_dump()
-
-
-def test_only_models_that_read_names_are_taught_names(tiny: Callable[..., Any]) -> None:
-    silent, reading = tiny(slot_word_ids=())[0], tiny()[0]
-    assert "name_presence" not in with_family_defaults(own_recipe([]), silent).options
-    assert with_family_defaults(own_recipe([]), reading).options["name_presence"] > 0
-    asked = own_recipe(["options.name_presence=0.5"])
-    assert with_family_defaults(asked, silent).options["name_presence"] == 0.5, "a wish is not dropped"

@@ -19,8 +19,10 @@ from segue.models.losses import IGNORE_INDEX
 from segue.records import Conversation, grounded_markup
 from segue.training.engine.accumulation import Share
 from segue.training.engine.trainer import Batches
-from segue.training.finetune.objective import BUCKET, RecordsObjective
+from segue.training.finetune.example import Example
+from segue.training.finetune.objective import BUCKET, GIVEN, RecordsObjective
 from segue.training.finetune.skips import SkipJournal
+from segue.training.recipe import options_of
 
 Make = Callable[..., Any]
 Same = Callable[[Any, Any], bool]
@@ -118,39 +120,6 @@ def test_every_term_reaches_what_trains(records_objective: Make) -> None:
         assert any(bool(g.abs().sum() > 0) for g in gradients), part
 
 
-def test_codes_train_the_masks_and_the_prompts(records_objective: Make) -> None:
-    model, objective = records_objective(code_prompts=2, distillation=1.0)
-    batch = objective.batch(0)
-    number, asked = len(batch["codes"]), len(batch["code_prompts"].codes)
-    loss, readings = objective.loss(model, batch)
-    assert number > 0
-    assert asked > 0
-    assert {"text", "dice", "pixel", "seg", "code_dice", "code_pixel", "skipped", "cut"} == set(readings)
-    loss.backward()
-    encoder = [p.grad for p in model.sam.vision_encoder.parameters() if p.grad is not None]
-    assert any(bool(g.abs().sum() > 0) for g in encoder), "SAM's encoder learns from both"
-    without = records_objective()[1]
-    plain, _ = without.loss(model, without.batch(0))
-    weights = model.config
-    by_hand = (
-        float(plain.detach())
-        + readings["seg"]
-        + weights.dice_loss_weight * readings["code_dice"]
-        + weights.pixel_loss_weight * readings["code_pixel"]
-    )
-    assert float(loss.detach()) == pytest.approx(by_hand, rel=1e-5)
-
-
-def test_shares_with_codes_add_up_to_the_batch(records_objective: Make) -> None:
-    model, objective = records_objective(code_prompts=3, distillation=0.5)
-    model.eval()
-    whole = objective.batch(1)
-    totals = objective.counts(whole)
-    loss, _ = objective.loss(model, whole)
-    parts = [objective.loss(model, objective.share(1, Share(k, 3)), totals)[0] for k in range(3)]
-    assert float(sum(parts)) == pytest.approx(float(loss), rel=1e-4)
-
-
 def test_an_unreadable_image_is_noted_and_replaced(
     records_objective: Make, records_of: Any, broken: Path, tmp_path: Path, same: Same
 ) -> None:
@@ -227,36 +196,51 @@ def test_user_wordings_alternate(records_objective: Make, records: Any) -> None:
 
 
 def test_options_are_those_of_the_recipe() -> None:
-    import inspect
-
-    from segue.training.run import GIVEN
-
-    parameters = inspect.signature(RecordsObjective).parameters.values()
-    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - GIVEN
-    taught = {"code_prompts", "distillation", "name_presence", "views"}
-    assert options == {"batch_size", "longest_side"} | taught
+    assert options_of(RecordsObjective) - GIVEN == {"batch_size", "longest_side"}
 
 
-def test_views_change_pictures_and_masks_together(records_objective: Any) -> None:
-    _, plain = records_objective(code_prompts=2)
-    _, moving = records_objective(code_prompts=2, views=True)
-    still, seen = plain.batch(1), moving.batch(1)
-    again = records_objective(code_prompts=2, views=True)[1].batch(1)
-    for name in ("pixel_values", "pixel_values_aux", "pixel_values_sam"):
-        assert seen[name].shape == still[name].shape
-        assert not torch.equal(seen[name], still[name])
-        assert torch.equal(seen[name], again[name]), "the same step shows the same views"
-    shown, was = seen["mask_labels"], still["mask_labels"]
-    assert [m.shape for m in shown] == [m.shape for m in was]
-    assert any(not torch.equal(a, b) for a, b in zip(shown, was, strict=True))
-    assert all(bool(a.flatten(1).any(1).all()) for a in shown if len(a)), "nothing has left the picture"
-    asked, before = seen["code_prompts"], still["code_prompts"]
-    assert torch.equal(asked.codes, before.codes), "the same regions are asked for"
-    assert any(not torch.equal(a, b) for a, b in zip(asked.masks, before.masks, strict=True))
-    for name in ("input_ids", "labels", "original_hw", "resized_hw"):
-        assert torch.equal(seen[name], still[name])
+class CountedMasks:
+    """An auxiliary loss that counts the masks of each conversation, and notes what it is asked."""
+
+    name = "counted"
+    terms = frozenset({"counted"})
+    uses_embeddings = False
+
+    def __init__(self) -> None:
+        self.draws: list[list[int]] = []
+
+    def target(self, example: Example, hws: Any, source: Any, draw: list[int]) -> torch.Tensor:
+        self.draws.append(draw)
+        assert len(hws) == len(example.drawn.conversation.images)
+        return torch.tensor([float(len(example.targets))])
+
+    def join(self, targets: Any) -> torch.Tensor:
+        return torch.cat(list(targets))
+
+    def counts(self, targets: torch.Tensor) -> dict[str, float]:
+        return {"conversations": float(len(targets))}
+
+    def loss(self, model: Any, batch: Any, output: Any, targets: torch.Tensor, totals: Any) -> Any:
+        mean = targets.sum() / (totals["conversations"] if totals else len(targets))
+        return 0.5 * mean, {"counted": float(mean)}
 
 
-def test_kept_features_are_of_images_as_they_are(records_objective: Any, tmp_path: Path) -> None:
-    _, stage = records_objective(views=True, features=tmp_path)
-    assert stage.views is False
+def test_auxiliary_losses_are_added_and_their_shares_add_up(records_objective: Make) -> None:
+    counted = CountedMasks()
+    model, objective = records_objective(auxiliary=[counted])
+    model.eval()
+    whole = objective.batch(1)
+    totals = objective.counts(whole)
+    assert totals["conversations"] == 3
+    assert len({tuple(draw) for draw in counted.draws}) == 3
+    assert all(len(draw) == 4 for draw in counted.draws)
+    masks_each = totals["masks"] / 3
+    loss, readings = objective.loss(model, whole)
+    assert readings["counted"] == pytest.approx(masks_each)
+    plain = records_objective()[1]
+    alone, _ = plain.loss(model, plain.batch(1))
+    assert float(loss - alone) == pytest.approx(0.5 * masks_each, rel=1e-5)
+    parts = [objective.loss(model, objective.share(1, Share(k, 3)), totals) for k in range(3)]
+    assert float(sum(part for part, _ in parts)) == pytest.approx(float(loss), rel=1e-4)
+    assert sum(read["counted"] for _, read in parts) == pytest.approx(masks_each)
+    assert objective.loss_terms == {"text", "dice", "pixel", "counted"}

@@ -19,11 +19,12 @@ from segue.data.formats.coco import read_coco
 from segue.data.own import write_labelme
 from segue.errors import InputError
 from segue.mini.vocabulary import SLOT_CLASSES
-from segue.training.adapters import TRAINABLE
+from segue.training.adapters import FAMILIES
+from segue.training.engine.loop import save_final
 from segue.training.finetune import run as own
 from segue.training.finetune.defaults import DEFAULT_RECIPE
 from segue.training.recipe import load_recipe
-from segue.training.run import save_final, train
+from segue.training.run import train
 
 
 @pytest.fixture
@@ -73,7 +74,21 @@ def test_a_dry_run_says_what_would_happen(
     run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = run(dry_run=True, data__own=[{"path": str(data), "weight": 1}, {"path": str(data), "weight": 3}])
-    assert sorted(p.name for p in out.iterdir()) == ["data.json", "estimate.json", "recipe.yaml", "run.json"]
+    assert [p.name for p in out.iterdir()] == ["recipe.yaml"]
+    resolved = load_recipe(out / "recipe.yaml")
+    assert (resolved.stage, resolved.optimiser.max_steps) == ("finetune", 4)
+    assert resolved.optimiser.muon_rate > 0, "the family's defaults are filled in"
+    said = capsys.readouterr().err
+    for words in (": read", "mixture: 25.0% ", "memory about ", "trains 0."):
+        assert words in said, words
+    assert "missing" not in said
+
+
+def test_a_run_writes_down_what_it_is(
+    run: Callable[..., Path], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weighted = [{"path": str(data), "weight": 1}, {"path": str(data), "weight": 3}]
+    out = run(data__own=weighted, optimiser__max_steps=1).parent
     facts = json.loads((out / "run.json").read_text())
     assert facts["segue"] == segue.__version__
     assert facts["commit"]
@@ -86,10 +101,8 @@ def test_a_dry_run_says_what_would_happen(
         (0.75, 12, "gconv"),
     ]
     measured = json.loads((out / "estimate.json").read_text())
-    assert measured["steps"] == 4
+    assert measured["steps"] == 1
     assert measured["seconds_a_step"] > 0
-    resolved = load_recipe(out / "recipe.yaml")
-    assert (resolved.stage, resolved.optimiser.max_steps) == ("finetune", 4)
     said = capsys.readouterr().err
     for words in (": read", "mixture: 25.0% ", "commit ", "memory about ", "time about ", "data "):
         assert words in said, words
@@ -100,7 +113,7 @@ def test_a_run_trains_the_table_and_loads(run: Callable[..., Path], start: Path)
     before, after = weights(start), weights(final)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
-    parts = TRAINABLE["mini"]
+    parts = FAMILIES["prima_mini"].trainable
     assert all(name.startswith(parts) for name in changed)
     assert {p for p in parts if any(n.startswith(p) for n in changed)} == set(parts)
     assert sorted(p.name for p in (final.parent / "sheets").iterdir()) == [
@@ -114,7 +127,7 @@ def test_a_run_trains_the_table_and_loads(run: Callable[..., Path], start: Path)
 
 
 def test_kept_features_change_no_weight_by_more_than_rounding(run: Callable[..., Path]) -> None:
-    plain = run("plain", finetune__family="mini-frozen")
+    plain = run("plain", finetune__family="prima_mini-frozen")
     kept = run("kept", finetune__cache_features=True)
     assert list((kept.parent / "features").glob("*/*.safetensors"))
     first, second = weights(plain), weights(kept)

@@ -33,8 +33,6 @@ def family_of(model: GroundedModel) -> str:
     Raises:
         InputError: There is no such row.
     """
-    if getattr(model.config, "num_object_slots", 0):
-        return "prima_mini"
     square = getattr(model.config, "visual_module", "") == "square"
     family = f"{model.config.model_type}{'-square' if square else ''}"
     if family not in FAMILIES:

@@ -1,20 +1,20 @@
-"""The mean of the weights of runs: exact, of the named parts alone, refused where it would mean nothing."""
+"""Weights for shipping: half as large; the mean of runs, exact, of the named parts alone."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
 
 from segue.errors import InputError
 from segue.models.mini.modeling_mini import MiniModel
-from segue.training import average as module
-from segue.training.average import average
-from segue.training.run import save_final
+from segue.training.engine.loop import save_final
+from segue.training.export import average, export, main
 
 
 @pytest.fixture
@@ -66,12 +66,33 @@ def test_what_cannot_be_averaged_is_refused(saved: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "mean").exists()
 
 
-def test_the_command_prints_where_it_is(
-    saved: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_command_averages_several_and_halves_one(
+    saved: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [str(saved(seed)[0]) for seed in (1, 2)]
-    arguments = [*folders, "--out", str(tmp_path / "mean"), "--parts", "label_reader", "slot_heads"]
-    monkeypatch.setattr(sys, "argv", ["average", *arguments])
-    module.main()
-    assert capsys.readouterr().out.strip() == str(tmp_path / "mean")
-    assert (tmp_path / "mean" / "model.safetensors").is_file()
+    out = tmp_path / "mean"
+    main([*folders, "--out", str(out), "--parts", "label_reader", "slot_heads"])
+    assert capsys.readouterr().out.startswith(f"{out}: ")
+    assert {t.dtype for t in load_file(out / "model.safetensors").values() if t.is_floating_point()} == {
+        torch.float32
+    }
+    main([str(out), "--out", str(tmp_path / "half")])
+    assert {t.dtype for t in load_file(tmp_path / "half" / "model.safetensors").values()} >= {torch.float16}
+
+
+def test_exported_weights_are_half_as_large_and_load(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    model, processor = tiny()
+    model.training_heads = torch.nn.Linear(4, 4)
+    save_final(tmp_path / "final", model, processor)
+    out = export(tmp_path / "final", tmp_path / "half")
+    stored = load_file(out / "model.safetensors")
+    assert {t.dtype for t in stored.values()} == {torch.float16}
+    unique = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("training_heads"))
+    buffers = model.sam.shared_image_embedding.positional_embedding.numel()
+    assert sum(t.numel() for t in stored.values()) <= unique + 2 * buffers, (
+        "tied weights must be written once"
+    )
+    again, report = AutoModel.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    assert {name: found for name, found in report.items() if found} == {}
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name].half().float()), name
