@@ -138,9 +138,9 @@ def tiny(ground: SimpleNamespace) -> Callable[..., tuple[Any, Any]]:
 def tiny_lisa(ground: SimpleNamespace) -> Callable[[], tuple[Any, Any]]:
     """A new LISA of random weights, small enough for tests, and its processor."""
     from segue.models.configuration_lisa import LisaConfig
-    from segue.models.modeling_lisa import LisaModel
     from segue.models.image_streams import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
     from segue.models.mini.presets_mini import tiny_config
+    from segue.models.modeling_lisa import LisaModel
     from segue.models.processing_grounded import SHORT_TEMPLATE, LisaProcessor
 
     def make() -> tuple[Any, Any]:
@@ -313,7 +313,7 @@ def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Call
 
     def make(source: Any = None, features: Path | None = None, seed: int = 3, **options: Any) -> Any:
         from segue.training.adapters import prepare_for_training
-        from segue.training.finetune.feature_store import ModelFeatures
+        from segue.training.finetune.feature_store import FeatureStore
         from segue.training.finetune.mixture import Mixture
         from segue.training.finetune.objective import RecordsObjective
 
@@ -326,7 +326,7 @@ def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Call
                 "max_tokens": model.config.text_config.max_position_embeddings,
                 "trainable": tuple(trains),
                 "batch_size": 3,
-                "features": ModelFeatures(model, processor, features) if features else None,
+                "features": FeatureStore(model, processor, features) if features else None,
             }
             | options,
         )

@@ -45,24 +45,6 @@ HEIGHTS = {
 KNOWN: set[tuple[str, str]] = {
     ("segue.data.sources.generic", "segue.scenes.build"),
     ("segue.data.sources.generic", "segue.scenes.kinds"),
-    ("segue.training.finetune.defaults", "segue.models.mini.slot_vocabulary"),
-    ("segue.training.finetune.objective", "segue.mini.code_prompts"),
-    ("segue.training.finetune.objective", "segue.mini.name_presence"),
-    ("segue.training.finetune.run", "segue.mini.name_presence"),
-    ("segue.training.finetune.run", "segue.models.mini.slot_vocabulary"),
-    ("segue.training.finetune.run", "segue.training.run"),
-    ("segue.training.run", "segue.mini.conversation_objective"),
-    ("segue.training.run", "segue.mini.dialogues"),
-    ("segue.training.run", "segue.mini.label_objective"),
-    ("segue.training.run", "segue.mini.mask_objective"),
-    ("segue.training.run", "segue.mini.pools"),
-    ("segue.training.run", "segue.mini.slot_objective"),
-    ("segue.training.run", "segue.mini.slots"),
-    ("segue.training.run", "segue.mini.starts"),
-    ("segue.training.run", "segue.mini.tokenizer"),
-    ("segue.training.run", "segue.mini.vision_objective"),
-    ("segue.training.run", "segue.mini.vocabulary"),
-    ("segue.training.run", "segue.models.mini.build"),
 }
 # Folders of src/segue, by path, whose README is still to be written.
 WITHOUT_README: set[str] = {

@@ -120,6 +120,11 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
         return tmp_path
 
     monkeypatch.setattr("segue.training.run.train", train)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.json", "b"):
+        (tmp_path / name).write_text("{}")
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
     return seen
 
 

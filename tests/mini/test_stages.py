@@ -151,7 +151,7 @@ def test_stages_build_on_each_other(recipe_of: RecipeOf, tmp_path: Path) -> None
 def test_prefixes_that_match_nothing_are_refused(recipe_of: RecipeOf, tmp_path: Path) -> None:
     for override in (
         "trainable=[sam.decoder]",
-        "optimiser.slow={sam.decoder: 0.5}",
+        "optimiser.lr_multipliers={sam.decoder: 0.5}",
         "optimiser.muon_parts=[sam.decoder]",
     ):
         with pytest.raises(InputError, match=r"sam\.decoder"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segue.training.adapters import add_lora, prepare_for_training
-from segue.training.finetune.feature_store import ModelFeatures
+from segue.training.finetune.feature_store import FeatureStore
 from segue.training.finetune.mixture import Mixture
 from segue.training.finetune.objective import RecordsObjective
 
@@ -28,8 +28,8 @@ def test_lisa_trains_on_records(
     losses = []
     for features in (
         None,
-        ModelFeatures(model, processor, tmp_path),
-        ModelFeatures(model, processor, tmp_path),
+        FeatureStore(model, processor, tmp_path),
+        FeatureStore(model, processor, tmp_path),
     ):
         objective = RecordsObjective(
             processor, Mixture([records], seed=1), max_tokens=1024, batch_size=2, features=features

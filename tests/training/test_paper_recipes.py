@@ -101,7 +101,7 @@ def test_the_schedule_is_the_papers(name: str) -> None:
     # 4 a GPU, 4 GPUs, 2 accumulated: the batch of a step, however it is divided.
     assert recipe.options["batch_size"] == 4 * 4 * 2
     assert engine.processes is not None
-    share = recipe.options["batch_size"] / (engine.processes * engine.gradient_accumulation)
+    share = recipe.options["batch_size"] / (engine.processes * engine.accumulation_steps)
     assert share == (1 if name.endswith("24gb") else 4)
     assert engine.gradient_checkpointing
     assert engine.bf16
@@ -117,4 +117,4 @@ def test_debug_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     losses = [line["loss"] for line in read_losses(final.parent)]
     assert len(losses) == 20
     assert sum(losses[-5:]) < sum(losses[:5])
-    assert load(final).model.config.model_type == "prima"
+    assert load(final).model.config.model_type == "prima_mini"

@@ -11,7 +11,7 @@ import yaml
 
 from segue.errors import InputError
 from segue.training.engine.engines import read_config
-from segue.training.recipe import Recipe, apply_override, load_recipe
+from segue.training.recipe import RENAMED, Recipe, apply_override, load_recipe
 from segue.training.stages import stage_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ def test_overrides_reach_every_depth(tmp_path: Path) -> None:
             "data.photos.coco=a.json",
             "data.photos.images=b",
             "model.overrides={pixel_loss: focal}",
-            "optimiser.slow={sam.mask_decoder: 0.5}",
+            "optimiser.lr_multipliers={sam.mask_decoder: 0.5}",
             "optimiser.betas=[0.8, 0.9]",
         ],
     )
@@ -129,7 +129,7 @@ def test_overrides_reach_every_depth(tmp_path: Path) -> None:
     assert recipe.data.photos is not None
     assert (recipe.data.photos.coco, recipe.data.photos.images) == ("a.json", "b")
     assert recipe.model.overrides == {"pixel_loss": "focal"}
-    assert recipe.optimiser.slow == {"sam.mask_decoder": 0.5}
+    assert recipe.optimiser.lr_multipliers == {"sam.mask_decoder": 0.5}
     assert recipe.optimiser.betas == (0.8, 0.9)
     assert load_recipe(path, ["data.photos=null"]).data.photos is None
 
@@ -149,6 +149,16 @@ def test_bad_overrides_say_why(tmp_path: Path, override: str, words: tuple[str, 
     with pytest.raises(InputError) as caught:
         load_recipe(write(tmp_path, "stage: masks"), [override])
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_old_names_name_the_new_ones(tmp_path: Path, old: str) -> None:
+    path = write(tmp_path, "stage: masks")
+    with pytest.raises(InputError, match=RENAMED[old].replace(".", r"\.")) as caught:
+        load_recipe(path, [f"{old}=1"])
+    assert old in str(caught.value)
+    section, name = RENAMED[old].split(".")
+    assert name in Recipe(stage="masks").model_dump()[section]
 
 
 def test_a_value_may_hold_an_equals_sign() -> None:

@@ -59,7 +59,8 @@ def train(
         typer.Option("--set", help="Change a value of the recipe; may be repeated.", metavar="A.B=C"),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the resolved recipe (and the estimate) and stop.")
+        bool,
+        typer.Option("--dry-run", help="Write the resolved recipe, say what the run needs, and stop."),
     ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = True,
 ) -> None:
@@ -78,6 +79,9 @@ def train(
     if val is not None:
         folder = val_images or (images[0] if images else None)
         changes["data.val"] = {"path": str(val), "images": str(folder) if folder else None}
+    if dry_run:
+        typed = [split_weight(given)[0] for given in data or []]
+        check_typed([*typed, *(images or []), *([val] if val is not None else [])])
     if steps is not None:
         changes["optimiser.max_steps"] = steps
     if cache_features:
@@ -113,6 +117,25 @@ def train(
     # JSON is YAML, which is what the values of overrides are; --set comes last and wins.
     written = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
     show_paths([run(recipe, out, overrides=[*written, *(overrides or [])], dry_run=dry_run, resume=resume)])
+
+
+def check_typed(paths: Sequence[str | Path]) -> None:
+    """Refuse paths on the command line that are not there; those of a recipe may lie on another machine.
+
+    Raises:
+        InputError: Naming the first of them.
+    """
+    from segue.errors import InputError
+
+    for path in paths:
+        if not Path(path).exists():
+            raise InputError(
+                "There is no such file or folder.",
+                expected="annotations for --data and --val, a folder for --images",
+                found="nothing",
+                where=str(path),
+                fix="mend the path; a recipe may name what is not there yet, the command may not",
+            )
 
 
 def own_entries(data: Sequence[str], images: Sequence[Path], formats: Sequence[str]) -> list[dict[str, Any]]:

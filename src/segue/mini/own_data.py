@@ -210,7 +210,7 @@ def defaults(model: GroundedModel) -> dict[str, dict[str, Any]]:
     options = {"batch_size": 2, "code_prompts": 6, "distillation": 1.0}
     if reads_names(model):
         options["name_presence"] = 0.5
-    return {"options": options, "finetune": {"least_steps": 1000}}
+    return {"options": options, "finetune": {"min_steps": 1000}}
 
 
 def defaults_with_encoder(model: GroundedModel) -> Mapping[str, Mapping[str, Any]]:

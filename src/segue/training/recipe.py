@@ -100,8 +100,8 @@ class EngineRecipe(_Strict):
     """Configuration file of DeepSpeed or FSDP2, see recipes/engines/."""
     processes: int | None = Field(default=None, ge=1)
     """How many there must be; None accepts any number."""
-    gradient_accumulation: int = Field(default=1, ge=1)
-    """Rounds in which a process takes its share of a step's batch."""
+    accumulation_steps: int = Field(default=1, ge=1)
+    """Forward and backward passes in which a process takes its share of a step's batch."""
     gradient_checkpointing: bool = False
     """Compute the language model's activations again in the backward pass."""
     bf16: bool = False
@@ -109,7 +109,7 @@ class EngineRecipe(_Strict):
 
 
 class OptimiserRecipe(_Strict):
-    """AdamW with warm-up and a cosine (or a line) down to `floor` of the peak."""
+    """AdamW with warm-up and a cosine (or a line) down to a share of the peak."""
 
     learning_rate: float = 1e-3
     muon_rate: float = 0.0
@@ -122,10 +122,10 @@ class OptimiserRecipe(_Strict):
     warmup_steps: int = 100
     max_steps: int = 1000
     schedule: Literal["cosine", "linear"] = "cosine"
-    floor: float = 0.03
-    """Where the cosine ends, as a share of the peak; a line always ends at 0."""
-    slow: dict[str, float] = Field(default_factory=dict)
-    """Parameter prefix to learning-rate factor."""
+    min_lr_ratio: float = 0.03
+    """Learning rate at the end of the cosine over that of the peak; a line always ends at 0."""
+    lr_multipliers: dict[str, float] = Field(default_factory=dict)
+    """Parameter prefix to the factor on its learning rate (of AdamW and Muon); the first that fits counts."""
 
 
 class FinetuneRecipe(_Strict):
@@ -133,7 +133,7 @@ class FinetuneRecipe(_Strict):
 
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the data, unless `optimiser.max_steps` is given."""
-    least_steps: int = Field(default=300, ge=1)
+    min_steps: int = Field(default=300, ge=1)
     """Small data sets are passed more often than `epochs`, until this many steps."""
     family: str | None = None
     """Row of `segue.training.adapters.FAMILIES`; found from the model's `model_type` when None."""
@@ -201,6 +201,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         )
     for override in overrides or []:
         apply_override(data, override)
+    refuse_renamed(data, str(path))
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -212,6 +213,30 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
             where=f"{path}: {'.'.join(str(p) for p in first['loc'])}",
             fix="mend this field (all fields: segue/training/recipe.py)",
         ) from error
+
+
+RENAMED = {
+    "optimiser.slow": "optimiser.lr_multipliers",
+    "optimiser.floor": "optimiser.min_lr_ratio",
+    "engine.gradient_accumulation": "engine.accumulation_steps",
+    "finetune.least_steps": "finetune.min_steps",
+}
+"""Fields that had other names once; there are no aliases."""
+
+
+def refuse_renamed(data: dict[str, Any], where: str) -> None:
+    """Refuse a field under a name that it had once, and say the name that it has.
+
+    Raises:
+        InputError: naming both.
+    """
+    for old, new in RENAMED.items():
+        section, _, name = old.partition(".")
+        if isinstance(data.get(section), dict) and name in data[section]:
+            raise InputError(
+                "A field of the recipe has another name now.", expected=new, found=old, where=where,
+                fix=f"write {new}",
+            )  # fmt: skip
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:

@@ -82,7 +82,7 @@ def test_rounds_of_one_process_are_its_batch(
 ) -> None:
     recipe = small(recipe_of, steps=3)
     started(train, recipe, tmp_path / "one")
-    started(train, recipe, tmp_path / "rounds", ["engine.gradient_accumulation=4"])
+    started(train, recipe, tmp_path / "rounds", ["engine.accumulation_steps=4"])
     assert_same_curve(curve(tmp_path / "rounds"), curve(tmp_path / "one"), rel=1e-4)
 
 
@@ -235,9 +235,9 @@ def test_muon_is_refused_where_matrices_are_cut() -> None:
 
 def test_stages_that_cannot_be_divided_say_so(recipe_of: RecipeOf, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one process"):
-        train(recipe_of("masks"), tmp_path / "run", ["engine.gradient_accumulation=2"])
+        train(recipe_of("masks"), tmp_path / "run", ["engine.accumulation_steps=2"])
     with pytest.raises(InputError, match="too small"):
-        train(recipe_of("conversation"), tmp_path / "run", ["engine.gradient_accumulation=3"])
+        train(recipe_of("conversation"), tmp_path / "run", ["engine.accumulation_steps=3"])
 
 
 def test_configurations_are_read_or_told(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_configurations_are_read_or_told(tmp_path: Path) -> None:
                           (str(tmp_path / "list.json"), "not a mapping")):  # fmt: skip
         with pytest.raises(InputError, match=words):
             read_config(EngineRecipe(kind="deepspeed", config=config))
-    assert engine_arguments(EngineRecipe(gradient_accumulation=3))["gradient_accumulation_steps"] == 3
+    assert engine_arguments(EngineRecipe(accumulation_steps=3))["gradient_accumulation_steps"] == 3
 
 
 def test_an_engine_is_part_of_the_resolved_recipe(recipe_of: RecipeOf) -> None:

@@ -274,7 +274,7 @@ def test_a_lora_run_keeps_what_trains_and_goes_on(
     assert not any("lora" in name or "base_layer" in name for name in first)
     again, report = AutoModel.from_pretrained(final, output_loading_info=True)
     assert {name: found for name, found in report.items() if found} == {}
-    assert again.config.model_type == "prima"
+    assert again.config.model_type == "prima_mini"
     manifest = out / "checkpoint-4" / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"frozen": "other"}))
     with pytest.raises(ModelError, match="other frozen weights"):

@@ -45,7 +45,7 @@ def trainer_for(tmp_path: Path, model: nn.Module, toy: Toy, steps: int = 4, **op
         disable_tqdm=True,
     )
     return StageTrainer(
-        toy, options.get("slow"), model=model, args=arguments, train_dataset=Batches(toy, steps)
+        toy, options.get("lr_multipliers"), model=model, args=arguments, train_dataset=Batches(toy, steps)
     )
 
 
@@ -77,7 +77,7 @@ def test_readings_are_averaged_between_logs(tmp_path: Path) -> None:
 def test_groups_by_prefix_and_shape(tmp_path: Path) -> None:
     model = nn.ModuleDict({"fast": nn.Linear(3, 4), "slow": nn.Linear(3, 4), "still": nn.Linear(3, 4)})
     model["still"].requires_grad_(False)
-    optimiser = trainer_for(tmp_path, model, Toy(), slow={"slow": 0.25}).create_optimizer()
+    optimiser = trainer_for(tmp_path, model, Toy(), lr_multipliers={"slow": 0.25}).create_optimizer()
     assert isinstance(optimiser, torch.optim.AdamW)
     found = {id(p): (g["lr"], g["weight_decay"]) for g in optimiser.param_groups for p in g["params"]}
     assert found == {

@@ -26,11 +26,17 @@ from segue.training.recipe import Recipe
 
 def test_factors_of_parts_that_a_family_lacks_are_dropped(tiny: Callable[..., Any]) -> None:
     model = tiny()[0]
-    assert without_absent_parts(own_recipe([]), model).optimiser.slow == own_recipe([]).optimiser.slow
+    assert (
+        without_absent_parts(own_recipe([]), model).optimiser.lr_multipliers
+        == own_recipe([]).optimiser.lr_multipliers
+    )
     del model.reader
-    assert set(without_absent_parts(own_recipe([]), model).optimiser.slow) == {"fusion", "sam.mask_decoder"}
-    odd = without_absent_parts(own_recipe(["optimiser.slow={reader: 0.3, raeder: 0.3}"]), model)
-    assert odd.optimiser.slow == {"raeder": 0.3}, "a typing error stays, to be refused"
+    assert set(without_absent_parts(own_recipe([]), model).optimiser.lr_multipliers) == {
+        "fusion",
+        "sam.mask_decoder",
+    }
+    odd = without_absent_parts(own_recipe(["optimiser.lr_multipliers={reader: 0.3, raeder: 0.3}"]), model)
+    assert odd.optimiser.lr_multipliers == {"raeder": 0.3}, "a typing error stays, to be refused"
 
 
 def recipe(**fields: Any) -> Recipe:
@@ -40,8 +46,8 @@ def recipe(**fields: Any) -> Recipe:
 @pytest.mark.parametrize(
     ("fields", "length", "steps", "warmup"),
     [
-        ({"finetune": {"epochs": 3, "least_steps": 1}, "options": {"batch_size": 4}}, 100, 75, 15),
-        ({"finetune": {"epochs": 3, "least_steps": 300}}, 100, 300, 60),
+        ({"finetune": {"epochs": 3, "min_steps": 1}, "options": {"batch_size": 4}}, 100, 75, 15),
+        ({"finetune": {"epochs": 3, "min_steps": 300}}, 100, 300, 60),
         ({"finetune": {"epochs": 0.5}, "options": {"batch_size": 8}}, 10_000, 625, 100),
         ({"optimiser": {"max_steps": 7}}, 100, 7, 1),
     ],
@@ -98,16 +104,14 @@ def test_a_family_fills_in_only_what_the_recipe_leaves_open(tiny: Callable[..., 
     filled = with_family_defaults(own_recipe([]), model)
     assert filled.options["code_prompts"] > 0
     assert filled.options["batch_size"] == 2
-    assert filled.finetune.least_steps == 1000
+    assert filled.finetune.min_steps == 1000
     assert filled.finetune.epochs == own_recipe([]).finetune.epochs
     assert filled.optimiser.muon_rate > 0
     assert "max_steps" not in filled.optimiser.model_fields_set
     wishes = ["code_prompts=0", "batch_size=8"]
-    chosen = own_recipe(
-        [f"options.{w}" for w in wishes] + ["optimiser.muon_rate=0", "finetune.least_steps=7"]
-    )
+    chosen = own_recipe([f"options.{w}" for w in wishes] + ["optimiser.muon_rate=0", "finetune.min_steps=7"])
     kept = with_family_defaults(chosen, model)
-    assert (kept.options["batch_size"], kept.finetune.least_steps) == (8, 7)
+    assert (kept.options["batch_size"], kept.finetune.min_steps) == (8, 7)
     assert kept.options["code_prompts"] == 0
     assert kept.optimiser.muon_rate == 0
     large = own_recipe(["finetune.family=prima"])

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from segue.errors import InputError
 from segue.models.segmenter_sam import SamSegmenter
 from segue.training.engine.trainer import set_trainable
-from segue.training.finetune.feature_store import ModelFeatures, encoder_hash
+from segue.training.finetune.feature_store import FeatureStore, encoder_hash
 
 Make = Callable[..., Any]
 
@@ -73,11 +73,11 @@ def test_a_damaged_file_is_written_again(records_objective: Make, tmp_path: Path
 def test_features_of_other_encoders_are_not_read(tiny: Make, tmp_path: Path) -> None:
     model, processor = tiny()
     set_trainable(model, ("language_model",))
-    first = ModelFeatures(model, processor, tmp_path).folder
-    assert ModelFeatures(model, processor, tmp_path).folder == first
+    first = FeatureStore(model, processor, tmp_path).folder
+    assert FeatureStore(model, processor, tmp_path).folder == first
     with torch.no_grad():
         model.language_model.lm_head.weight[0] += 1
-    assert ModelFeatures(model, processor, tmp_path).folder == first, "not an encoder"
+    assert FeatureStore(model, processor, tmp_path).folder == first, "not an encoder"
     for name in ("vision_model", "aux_vision_model", "sam.vision_encoder"):
         before = encoder_hash(model, processor)
         with torch.no_grad():
@@ -93,11 +93,11 @@ def test_encoders_that_train_are_refused(tiny: Make, tmp_path: Path, part: str) 
     model, processor = tiny()
     set_trainable(model, ("language_model", part))
     with pytest.raises(InputError, match=rf"{part} trains"):
-        ModelFeatures(model, processor, tmp_path)
+        FeatureStore(model, processor, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_workers_take_no_model_along(tiny: Make, tmp_path: Path) -> None:
     model, processor = tiny()
     set_trainable(model, ())
-    assert ModelFeatures(model, processor, tmp_path).__getstate__()["model"] is None
+    assert FeatureStore(model, processor, tmp_path).__getstate__()["model"] is None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from segue.training.finetune.image_cache import PictureCache, picture_bytes
+from segue.training.finetune.image_cache import ImageCache, picture_bytes
 
 
 def picture(value: float = 0.0) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def files(folder: Path, count: int) -> list[Path]:
 
 def test_the_latest_are_kept_up_to_a_size(tmp_path: Path) -> None:
     assert SIZE == 3 * 4 * 4 * 4
-    cache, (a, b, c) = PictureCache(2 * SIZE), files(tmp_path, 3)
+    cache, (a, b, c) = ImageCache(2 * SIZE), files(tmp_path, 3)
     first = picture(1)
     cache.put(a, first)
     cache.put(b, picture(2))
@@ -42,7 +42,7 @@ def test_the_latest_are_kept_up_to_a_size(tmp_path: Path) -> None:
 
 
 def test_a_changed_or_missing_file_is_opened_again(tmp_path: Path) -> None:
-    cache, (path,) = PictureCache(), files(tmp_path, 1)
+    cache, (path,) = ImageCache(), files(tmp_path, 1)
     cache.put(path, picture())
     os.utime(path, ns=(1, 1))
     assert cache.get(path) is None
@@ -55,7 +55,7 @@ def test_a_changed_or_missing_file_is_opened_again(tmp_path: Path) -> None:
 
 
 def test_the_same_file_counts_once_and_a_huge_one_not_at_all(tmp_path: Path) -> None:
-    cache, (path, other) = PictureCache(SIZE), files(tmp_path, 2)
+    cache, (path, other) = ImageCache(SIZE), files(tmp_path, 2)
     for _ in range(3):
         cache.put(path, picture())
     assert cache.held == SIZE
@@ -69,7 +69,7 @@ def test_a_picture_itself_counts_with_its_pixels() -> None:
 
 
 def test_workers_begin_with_nothing(tmp_path: Path) -> None:
-    cache, (path,) = PictureCache(), files(tmp_path, 1)
+    cache, (path,) = ImageCache(), files(tmp_path, 1)
     cache.put(path, picture())
     copy = pickle.loads(pickle.dumps(cache))
     assert copy.get(path) is None

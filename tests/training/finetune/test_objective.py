@@ -204,7 +204,7 @@ class CountedMasks:
 
     name = "counted"
     terms = frozenset({"counted"})
-    uses_embeddings = False
+    uses_segmenter = False
 
     def __init__(self) -> None:
         self.draws: list[list[int]] = []
@@ -239,7 +239,7 @@ def test_auxiliary_losses_are_added_and_their_shares_add_up(records_objective: M
     assert readings["counted"] == pytest.approx(masks_each)
     plain = records_objective()[1]
     alone, _ = plain.loss(model, plain.batch(1))
-    assert float(loss - alone) == pytest.approx(0.5 * masks_each, rel=1e-5)
+    assert float((loss - alone).detach()) == pytest.approx(0.5 * masks_each, rel=1e-5)
     parts = [objective.loss(model, objective.share(1, Share(k, 3)), totals) for k in range(3)]
     assert float(sum(part for part, _ in parts)) == pytest.approx(float(loss), rel=1e-4)
     assert sum(read["counted"] for _, read in parts) == pytest.approx(masks_each)

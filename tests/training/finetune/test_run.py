@@ -173,7 +173,7 @@ def test_a_run_does_not_go_on_with_other_data(run: Callable[..., Path], data: Pa
 
 
 def test_large_models_train_lora_and_fold_it_in(run: Callable[..., Path], start: Path) -> None:
-    final = run(finetune__family="prima", optimiser__slow={})
+    final = run(finetune__family="prima", optimiser__lr_multipliers={})
     before, after = weights(start), weights(final)
     assert set(before) == set(after), "LoRA layers are folded in"
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -203,7 +203,7 @@ def test_large_models_train_lora_and_fold_it_in(run: Callable[..., Path], start:
 def test_what_cannot_be_done_is_said_before_anything_is_trained(
     run: Callable[..., Path], tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
-    changes = {"optimiser__slow": {}} | changes
+    changes = {"optimiser__lr_multipliers": {}} | changes
     with pytest.raises(segue.errors.SegueError, match=said):
         run(**changes)
     assert not list((tmp_path / "run").glob("checkpoint-*"))
@@ -236,7 +236,7 @@ def test_the_names_of_the_data_are_learned(run: Callable[..., Path]) -> None:
     with naming({"gadget": True, "mug": False}):
         final = run(
             options__name_presence=5.0, optimiser__max_steps=16, optimiser__learning_rate=0.02,
-            finetune__least_steps=1, save_every=16,
+            finetune__min_steps=1, save_every=16,
         )  # fmt: skip
     model = segue.load(final, device="cpu").model
     assert list(model.config.slot_classes) == [*SLOT_CLASSES, "gadget"]

@@ -77,7 +77,7 @@ def check_divisible(objective: Any, parts: int, stage: str) -> None:
     if not isinstance(objective, Divisible):
         raise InputError(
             "This stage trains in one process, without gradient accumulation.",
-            expected="one process and engine.gradient_accumulation: 1",
+            expected="one process and engine.accumulation_steps: 1",
             found=f"{parts} parts a step",
             where=f"stage {stage}",
             fix="start it without torchrun; the stages conversation and finetune can be divided",
@@ -85,7 +85,7 @@ def check_divisible(objective: Any, parts: int, stage: str) -> None:
     if objective.batch_size < parts:
         raise InputError(
             "The batch is too small to be divided.",
-            expected=f"options.batch_size of at least {parts}: processes x engine.gradient_accumulation",
+            expected=f"options.batch_size of at least {parts}: processes x engine.accumulation_steps",
             found=str(objective.batch_size),
             where="options.batch_size",
             fix="raise it (it is the batch of a whole step, over all processes), or divide it less",

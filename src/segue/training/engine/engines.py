@@ -25,7 +25,7 @@ from segue.errors import InputError, ModelError
 if TYPE_CHECKING:
     from segue.training.recipe import EngineRecipe, Recipe
 
-PATIENCE = timedelta(hours=12)
+TIMEOUT = timedelta(hours=12)
 """How long processes wait for the first one, which renders scenes and computes features for all."""
 
 EXPECTED = {
@@ -92,7 +92,7 @@ def join_processes(engine: EngineRecipe) -> Processes:
     if found.count > 1 and not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     return found
 
 
@@ -109,7 +109,7 @@ def check_engine(engine: EngineRecipe, count: int) -> None:
             found=f"{count} (`accelerate launch --cpu` starts one, whatever it is told)",
             where="engine.processes",
             fix=f"torchrun --nproc_per_node={engine.processes} -m segue.cli train ..., or --set "
-            f"engine.processes={count} with engine.gradient_accumulation set so that a share fits the memory",
+            f"engine.processes={count} with engine.accumulation_steps set so that a share fits the memory",
         )
     if engine.kind == "none" and count > 1:
         raise InputError(
@@ -189,7 +189,7 @@ def engine_arguments(engine: EngineRecipe) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         # Without it, torchrun with DeepSpeed on a CPU lets every process train alone.
         "use_cpu": not torch.cuda.is_available(),
-        "gradient_accumulation_steps": engine.gradient_accumulation,
+        "gradient_accumulation_steps": engine.accumulation_steps,
         "bf16": engine.bf16,
         # SAM's IoU head and heads of other prompts get no gradient; a share without masks leaves out more.
         "ddp_find_unused_parameters": True,

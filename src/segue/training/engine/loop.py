@@ -56,13 +56,13 @@ def check_prefixes(recipe: Recipe, model: nn.Module) -> None:
     """Refuse prefixes of the recipe that no parameter has.
 
     Raises:
-        InputError: one of `trainable`, `optimiser.slow` or `optimiser.muon_parts` matches nothing.
+        InputError: one of `trainable`, `optimiser.lr_multipliers` or `optimiser.muon_parts` matches nothing.
     """
     names = [name for name, _ in model.named_parameters()]
     o = recipe.optimiser
     for where, prefixes in (
         ("trainable", recipe.trainable),
-        ("optimiser.slow", o.slow),
+        ("optimiser.lr_multipliers", o.lr_multipliers),
         ("optimiser.muon_parts", o.muon_parts),
     ):
         for prefix in prefixes:
@@ -84,7 +84,7 @@ def make_trainer(recipe: Recipe, out: Path, model: GroundedModel, objective: Obj
     """
     o, engine = recipe.optimiser, recipe.engine
     processes = join_processes(engine)
-    check_divisible(objective, processes.count * engine.gradient_accumulation, recipe.stage)
+    check_divisible(objective, processes.count * engine.accumulation_steps, recipe.stage)
     lighten(model, engine)
     arguments = TrainingArguments(
         output_dir=str(out),
@@ -96,7 +96,7 @@ def make_trainer(recipe: Recipe, out: Path, model: GroundedModel, objective: Obj
         max_grad_norm=o.grad_clip,
         warmup_steps=o.warmup_steps,
         lr_scheduler_type="cosine_with_min_lr" if o.schedule == "cosine" else "linear",
-        lr_scheduler_kwargs={"min_lr_rate": o.floor} if o.schedule == "cosine" else {},
+        lr_scheduler_kwargs={"min_lr_rate": o.min_lr_ratio} if o.schedule == "cosine" else {},
         per_device_train_batch_size=1,
         logging_steps=recipe.log_every,
         save_steps=recipe.save_every,
@@ -112,12 +112,12 @@ def make_trainer(recipe: Recipe, out: Path, model: GroundedModel, objective: Obj
     )
     trainer = StageTrainer(
         objective,
-        o.slow,
+        o.lr_multipliers,
         o.muon_rate,
         tuple(o.muon_parts),
         model=model,
         args=arguments,
-        train_dataset=Batches(objective, o.max_steps, processes, engine.gradient_accumulation),
+        train_dataset=Batches(objective, o.max_steps, processes, engine.accumulation_steps),
         processes=processes,
         facts={"recipe": recipe.model_dump(mode="json")},
         adapters=has_adapters(model),

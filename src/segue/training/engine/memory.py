@@ -84,7 +84,7 @@ def estimate_memory(
     tokens = int(getattr(text, "max_position_embeddings", 0))
     activations = None
     if conversations is not None and text is not None:
-        share = math.ceil(conversations / (processes * engine.gradient_accumulation))
+        share = math.ceil(conversations / (processes * engine.accumulation_steps))
         activations = language_activations(text, share * tokens, engine)
     return MemoryEstimate(weights, gradients, optimiser, activations, tokens, trained, numbers)
 

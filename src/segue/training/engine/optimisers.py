@@ -121,7 +121,7 @@ def is_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 def parameter_groups(
     model: nn.Module,
-    slow: dict[str, float],
+    lr_multipliers: dict[str, float],
     *,
     rate: float,
     decay: float,
@@ -131,7 +131,7 @@ def parameter_groups(
     """Trainable parameters by learning rate and weight decay (on matrices and tables only).
 
     Args:
-        slow: parameter prefix to learning-rate factor.
+        lr_multipliers: parameter prefix to the factor on its learning rate; the first that fits counts.
         matrices: those that `is_matrix` accepts in the parts with these prefixes, or all others.
         muon_parts: parameter prefixes; all parts by default.
     """
@@ -139,6 +139,6 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         chosen = is_matrix(name, parameter) and name.startswith(muon_parts)
         if parameter.requires_grad and chosen == matrices:
-            factor = next((f for prefix, f in slow.items() if name.startswith(prefix)), 1.0)
+            factor = next((f for prefix, f in lr_multipliers.items() if name.startswith(prefix)), 1.0)
             groups[rate * factor, decay if parameter.ndim > 1 else 0.0].append(parameter)
     return [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]

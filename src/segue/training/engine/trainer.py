@@ -96,7 +96,7 @@ class StageTrainer(Trainer):
     """Trains one stage; readings of the objective are averaged between logs.
 
     Args:
-        slow: parameter prefix to learning-rate factor.
+        lr_multipliers: parameter prefix to the factor on its learning rate.
         muon_rate, muon_parts: see `OptimiserRecipe`.
         processes: of the run.
         facts: what the manifests of checkpoints say (the recipe).
@@ -110,7 +110,7 @@ class StageTrainer(Trainer):
     def __init__(
         self,
         objective: Objective,
-        slow: dict[str, float] | None = None,
+        lr_multipliers: dict[str, float] | None = None,
         muon_rate: float = 0.0,
         muon_parts: tuple[str, ...] = (),
         *,
@@ -124,7 +124,7 @@ class StageTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         self.stage_model: Any = model
         self.muon_rate, self.muon_parts = muon_rate, muon_parts or ("",)
-        self.objective, self.slow = objective, slow or {}
+        self.objective, self.lr_multipliers = objective, lr_multipliers or {}
         self.readings: dict[str, list[float]] = defaultdict(list)
         self.processes, self.facts, self.adapters = processes or Processes(), facts or {}, adapters
         self.losses: LossLog | None = None
@@ -281,7 +281,7 @@ class StageTrainer(Trainer):
             groups = {
                 matrices: parameter_groups(
                     self.stage_model,
-                    self.slow,
+                    self.lr_multipliers,
                     matrices=matrices,
                     decay=decay,
                     rate=self.muon_rate if matrices and self.muon_rate else rate,

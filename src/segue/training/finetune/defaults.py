@@ -73,7 +73,7 @@ def with_steps(recipe: Recipe, mixture: Mixture) -> Recipe:
     steps = recipe.optimiser.max_steps
     if "max_steps" not in recipe.optimiser.model_fields_set:
         batch = recipe.options.get("batch_size", 8)
-        steps = max(recipe.finetune.least_steps, math.ceil(recipe.finetune.epochs * len(mixture) / batch))
+        steps = max(recipe.finetune.min_steps, math.ceil(recipe.finetune.epochs * len(mixture) / batch))
     warmup = min(recipe.optimiser.warmup_steps, steps // 5)
     optimiser = recipe.optimiser.model_copy(update={"max_steps": steps, "warmup_steps": warmup})
     return recipe.model_copy(update={"optimiser": optimiser})
@@ -109,11 +109,13 @@ def filled_in(section: Section, defaults: Mapping[str, Any]) -> Section:
 
 def without_absent_parts(recipe: Recipe, model: GroundedModel) -> Recipe:
     """The recipe without those learning-rate factors of the default one whose parts the family lacks."""
-    shipped = own_recipe([]).optimiser.slow
+    shipped = own_recipe([]).optimiser.lr_multipliers
     names = [name for name, _ in model.named_parameters()]
-    slow = {
+    present = {
         prefix: factor
-        for prefix, factor in recipe.optimiser.slow.items()
+        for prefix, factor in recipe.optimiser.lr_multipliers.items()
         if shipped.get(prefix) != factor or any(name.startswith(prefix) for name in names)
     }
-    return recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update={"slow": slow})})
+    return recipe.model_copy(
+        update={"optimiser": recipe.optimiser.model_copy(update={"lr_multipliers": present})}
+    )

@@ -36,7 +36,7 @@ class StoredFeatures:
     hw: tuple[int, int]
 
 
-class ModelFeatures:
+class FeatureStore:
     """A folder of features of one model's encoders.
 
     Args:

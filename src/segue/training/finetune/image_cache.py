@@ -13,7 +13,7 @@ MOST_BYTES = 1 << 30
 """Of pixels in one process: 500 photographs for segue-mini, 60 for PRIMA."""
 
 
-class PictureCache:
+class ImageCache:
     """Opened photographs by path, the latest ones, up to a number of bytes.
 
     A file that has changed since (its time or its length) is not the photograph that was kept.

@@ -20,8 +20,8 @@ from segue.records import Conversation, grounded_markup
 from segue.training.engine.accumulation import WHOLE, Share
 from segue.training.finetune.auxiliary import AuxiliaryLoss
 from segue.training.finetune.example import Example, Targets, Turns
-from segue.training.finetune.feature_store import ModelFeatures
-from segue.training.finetune.image_cache import PictureCache
+from segue.training.finetune.feature_store import FeatureStore
+from segue.training.finetune.image_cache import ImageCache
 from segue.training.finetune.mixture import Mixture
 from segue.training.finetune.skips import Skip, SkipJournal
 
@@ -66,7 +66,7 @@ class RecordsObjective:
         trainable: tuple[str, ...] = (),
         batch_size: int = 8,
         longest_side: int | None = None,
-        features: ModelFeatures | None = None,
+        features: FeatureStore | None = None,
         journal: SkipJournal | None = None,
         dialect: str | None = None,
         auxiliary: Sequence[AuxiliaryLoss] = (),
@@ -79,7 +79,7 @@ class RecordsObjective:
         self.longest_side = longest_side or 4 * processor.sam_stream.size
         self.features = features
         self.journal = journal or SkipJournal(None)
-        self.opened = PictureCache()
+        self.opened = ImageCache()
         self.bucket: tuple[int, list[list[Example]]] = (-1, [])
 
     # ---- batches, in the workers -----------------------------------------------------------------------

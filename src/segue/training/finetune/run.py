@@ -23,7 +23,7 @@ from segue.training.finetune.defaults import (
     with_steps,
     without_absent_parts,
 )
-from segue.training.finetune.feature_store import ModelFeatures
+from segue.training.finetune.feature_store import FeatureStore
 from segue.training.finetune.objective import GIVEN, RecordsObjective
 from segue.training.finetune.picture_sheet import PictureSheets
 from segue.training.finetune.skips import SkipJournal
@@ -144,7 +144,7 @@ def make_objective(
     """The objective over a mixture, with kept features where the recipe asks for them."""
     features = None
     if recipe.finetune.cache_features:
-        features = ModelFeatures(bundle.model, bundle.processor, out / "features")
+        features = FeatureStore(bundle.model, bundle.processor, out / "features")
     own = options_of(RecordsObjective)
     return RecordsObjective(
         bundle.processor,
