@@ -48,7 +48,7 @@ def list_models(
     from segue.cli.console import out
 
     # Seven columns have to fit into eighty characters.
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     for column in ("model", "family", "weights"):
         table.add_column(column, no_wrap=True)
     for column in ("params", "bf16", "8 bit", "4 bit"):

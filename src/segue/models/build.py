@@ -58,6 +58,7 @@ def start_prima(
     """
     config.text_config.vocab_size = config.qformer_config.vocab_size = len(tokenizer)
     torch.manual_seed(seed)
+    # Nothing random may happen between seed and model: tests and recipes count on the same weights.
     model = model_class(config).eval()
     start_prompt_positions(model)
     processor = PrimaProcessor(
@@ -86,6 +87,7 @@ def build_miras(
     Returns:
         Model (in eval mode) and processor.
     """
+    # The caller's tokenizer may serve another family, whose embeddings have no row for [OBJ].
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.add_tokens(AddedToken(OBJ_TOKEN, lstrip=True, normalized=False, special=True), True)
     config = preset(name).config(**overrides)

@@ -168,6 +168,7 @@ class PrimaConfig(GroundedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
+        # At the paper's sizes they agree; a preset that changes the tower need not say so twice.
         self.qformer_config.encoder_hidden_size = self.vision_config.hidden_size
         if self.visual_module not in ("fusion", "square"):
             raise ModelError(

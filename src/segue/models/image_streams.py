@@ -1,4 +1,4 @@
-"""How each family shows its images to its encoders: sizes, fitting and normalisation of the pixel streams."""
+"""Pixel streams: sizes, fitting and normalisation of the images that each family's encoders see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 @dataclass(frozen=True)
 class ImageStream:
-    """How one encoder wants its images.
+    """One encoder's wishes: size, fit and normalisation.
 
     Attributes:
         size: side of the square, in pixels.
@@ -54,6 +54,7 @@ class ImageStream:
     def __call__(self, image: Image.Image) -> Tensor:
         """RGB image to `[3, size, size]` float32."""
         height, width = self.resized_hw((image.height, image.width))
+        # As their own preprocessing does: SAM's is bilinear, CLIP's and DINOv2's are bicubic.
         filter_ = Image.Resampling.BILINEAR if self.fit == "pad" else Image.Resampling.BICUBIC
         if (image.height, image.width) != (height, width):
             image = image.resize((width, height), filter_)
@@ -65,6 +66,7 @@ class ImageStream:
             return tensor[:, top : top + self.size, left : left + self.size].contiguous()
         if (height, width) == (self.size, self.size):
             return tensor.contiguous()
+        # After normalising: zero is then the mean colour, as in the published code, not black.
         square = tensor.new_zeros((3, self.size, self.size))
         top, left = ((self.size - side) // 2 if self.centred else 0 for side in (height, width))
         square[:, top : top + height, left : left + width] = tensor

@@ -158,7 +158,7 @@ class GroundedModel(PreTrainedModel):
 
     @property
     def segmenter(self) -> Segmenter:
-        """What draws the masks; families without SAM return their own."""
+        """SAM by default; families that draw with something else return their own."""
         return SamSegmenter(self.sam)
 
     def encode(self, streams: dict[str, Tensor]) -> tuple[dict[str, Tensor], SegmenterFeatures]:

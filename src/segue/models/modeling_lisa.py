@@ -52,6 +52,7 @@ class LisaModel(GroundedModel):
         """CLIP's patch features `[N, P, C]` of `pixel_values`; without gradient while the tower is frozen."""
         with gradients_of(self.vision_model):
             states = self.vision_model(streams["pixel_values"], output_hidden_states=True).hidden_states
+        # Without the class token: LLaVA's projection was trained on patches alone.
         return {"vision_features": states[self.config.vision_select_layer][:, 1:]}
 
     def encode_images(

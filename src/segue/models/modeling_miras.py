@@ -49,6 +49,7 @@ class PatchMining(nn.Module):
     def forward(self, patches: Tensor, cells: Tensor) -> Tensor:
         """`[N, g*g, C]` patches and a `[N, C_aux, g*w, g*w]` map to `[N, g*g, C]`."""
         number, channels = cells.shape[:2]
+        # Row, row in the window, column, column in the window: the two of a window are brought side by side.
         windows = cells.reshape(number, channels, self.grid, self.window, self.grid, self.window)
         windows = windows.permute(0, 2, 4, 3, 5, 1).reshape(number, self.grid**2, self.window**2, channels)
         queries, keys, values = self.query(patches)[:, :, None], self.key(windows), self.value(windows)

@@ -127,8 +127,7 @@ class GroundedProcessor(ProcessorMixin):
 
         Returns:
             `input_ids`, `labels`, and `qformer_input_ids` where there is a Q-Former. The instruction is the
-            first
-            question: the images keep one encoding for the whole conversation (paper silent; ours).
+            first question: the images keep one encoding for the whole conversation (paper silent; ours).
 
         Raises:
             InputError: no user turn, or a role that is none.
@@ -161,6 +160,7 @@ class GroundedProcessor(ProcessorMixin):
         bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
         labels = [IGNORE_INDEX] * len(batch["input_ids"])
         for start, end in answers:
+            # A token belongs to an answer that it overlaps: the blank before the first word is part of it.
             for i, (left, right) in enumerate(batch["offset_mapping"]):
                 if right > start and left < end:
                     labels[i] = batch["input_ids"][i]
@@ -235,17 +235,13 @@ class GroundedProcessor(ProcessorMixin):
             ids = [i["qformer_input_ids"] for i in items]
             data["qformer_input_ids"] = pad_right(ids, self.qformer_tokenizer.pad_token_id or 0)
             data["qformer_attention_mask"] = pad_right([[1] * len(i) for i in ids], 0)
-        for name in (
-            *self.streams,
-            "vision_features",
-            "aux_features",
-            "label_features",
-            "original_hw",
-            "resized_hw",
-        ):
+        # Features that a model kept of its images stand in the place of pixels, under names of its own.
+        kept = [name for name in items[0] if name.endswith("_features")]
+        for name in (*self.streams, *kept, "original_hw", "resized_hw"):
             if name in items[0]:
                 data[name] = torch.cat([i[name] for i in items])
         if "seg_image_index" in items[0]:
+            # Images of all conversations are counted on: image 0 of the second one follows the first's last.
             offsets = np.cumsum([0] + [i["num_images"] for i in items])
             data["seg_image_index"] = torch.cat(
                 [
@@ -262,6 +258,8 @@ class GroundedProcessor(ProcessorMixin):
         ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
         skipped = {self.tokenizer.eos_token_id, self.tokenizer.bos_token_id, self.tokenizer.pad_token_id}
         added = self.tokenizer.added_tokens_decoder
+        # Runs of ordinary tokens are decoded together, because pieces of one character may be several tokens;
+        # added tokens take the blanks beside them with them (lstrip, rstrip), which are put back here.
         text, run, swallowed = "", [], False
         for token in [*ids, None]:
             if token is not None and token not in added:

@@ -63,7 +63,7 @@ def quantised_names(model: nn.Module) -> list[str]:
 
 
 def kept_names(model: nn.Module) -> list[str]:
-    """What must not shrink, as patterns for transformers: whole parts of the model, and the output head.
+    """Names that must not shrink, as patterns for transformers: whole parts, and the output head.
 
     Anchored at the start of a layer's full name: transformers takes a plain "sam" for the end of a name too.
     """
@@ -79,7 +79,7 @@ def kept_names(model: nn.Module) -> list[str]:
 
 
 def quantization_config(model_class: Any, config: Any, quantize: str, dtype: torch.dtype) -> Any:
-    """What `from_pretrained` needs.
+    """Options of quantising for `from_pretrained`.
 
     Args:
         model_class: Builds the model, on the meta device, for the names of its parts.

@@ -1,4 +1,4 @@
-"""What a preset needs: memory for its weights, the public checkpoints it starts from, and their licences.
+"""Needs of a preset: memory for its weights, the public checkpoints it starts from, and their licences.
 
 Memory is computed from the parameters of the preset's own model, built on torch's meta device. It is that of
 the weights; activations and the cache of a conversation come on top (one or two GB at 7B).

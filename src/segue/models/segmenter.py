@@ -21,7 +21,7 @@ and stored along its first dimension."""
 
 @dataclass(frozen=True)
 class MaskPrompts:
-    """What is asked of a segmenter: K masks, each in one image.
+    """Prompts to a segmenter: K masks are asked for, each in one image.
 
     Attributes:
         sparse: `[K, C]`, C the segmenter's `prompt_width`: the projected state of each `[SEG]`.

@@ -85,6 +85,7 @@ class RelationalQueries(nn.Module):
             [F.pad(g.flatten(0, 1), (0, 0, 0, longest - g.shape[0] * g.shape[1])) for g in groups]
         )
         lengths = torch.tensor([g.shape[0] * g.shape[1] for g in groups], device=features.device)
+        # True is masked: cells beyond a conversation's own images are zeros that nobody may attend to.
         padding = torch.arange(longest, device=features.device)[None] >= lengths[:, None]
         queries = self.queries.expand(len(groups), -1, -1)
         found = self.attention(queries, keys, keys, key_padding_mask=padding, need_weights=False)[0]
@@ -92,7 +93,10 @@ class RelationalQueries(nn.Module):
 
 
 def pool_grid(tokens: Tensor, side: int) -> Tensor:
-    """Average `[N, s*s, D]` patch tokens over cells to `[N, side*side, D]`, row by row."""
+    """Average `[N, s*s, D]` patch tokens over cells to `[N, side*side, D]`, row by row.
+
+    The class token, and registers, must have been taken off.
+    """
     grid = int(tokens.shape[1] ** 0.5)
     maps = tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], grid, grid)
     return F.adaptive_avg_pool2d(maps, side).flatten(2).transpose(1, 2)
@@ -148,6 +152,7 @@ class InstructionQueries(nn.Module):
             torch.empty(1, config.num_query_tokens, config.qformer_config.hidden_size)
         )
         self.relational = RelationalQueries(config) if config.visual_module == "square" else None
+        # Before the Q-Former: the order of parts is that of the optimiser's states in saved runs.
         self.add_parts(config)
         self.qformer = InstructBlipQFormerModel(config.qformer_config)
         if config.instruction_cross_attention:
@@ -181,6 +186,8 @@ class InstructionQueries(nn.Module):
             `[N, Q + Lq, C]` outputs (`[N, Q, C]` unless text outputs are kept) and their `[N, ...]` bool
             mask.
         """
+        # Every image is read with its conversation's instruction: for instructions a, b and [2, 1] images the
+        # rows of text are a, a, b.
         counts = torch.tensor(num_images, device=features.device)
         ids = instruction_ids.repeat_interleave(counts, dim=0)
         text_mask = instruction_mask.repeat_interleave(counts, dim=0)

@@ -44,7 +44,7 @@ FRESH_WITHOUT_DINO = ("fusion.",)
 
 
 def find_prefix(names: Mapping[str, Any], ending: str, beside: str = "") -> str | None:
-    """What stands before `ending` in the one name that ends so (and has `beside` next to it)."""
+    """The prefix before `ending` in the one name that ends so (and has `beside` next to it)."""
     found = [name.removesuffix(ending) for name in names if name.endswith(ending)]
     found = [prefix for prefix in found if not beside or prefix + beside in names]
     return min(found, key=len) if found else None

@@ -26,7 +26,7 @@ from segue.models.processing_grounded import TEMPLATES
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did.
+    """Account of a conversion.
 
     Attributes:
         kind: of the checkpoint, see `identify`.
@@ -82,17 +82,9 @@ def convert(
         if kind in FAMILIES:
             lines = _convert_lisa(FAMILIES[kind], checkpoint, clip, folder, kept, shard_bytes, chat)
         elif kind in ("miras", "llava"):
-            named = checkpoint.config.get("mm_vision_tower") or checkpoint.config.get("vision_tower")
+            beside = _beside_miras(checkpoint, clip=clip, convnext=convnext, sam=sam)
             lines = miras.convert_miras(
-                checkpoint,
-                folder,
-                kept,
-                shard_bytes,
-                clip=_beside(clip, named, MIRAS_COMPONENTS["vision_model"]),
-                convnext=_beside(convnext, MIRAS_COMPONENTS["aux_vision_model"]),
-                sam=_beside(sam, MIRAS_COMPONENTS["sam"]),
-                template=chat,
-                seed=seed,
+                checkpoint, folder, kept, shard_bytes, template=chat, seed=seed, **beside
             )
         elif kind in ("sam", "sam-hf"):
             lines = _convert_sam(kind, checkpoint, folder, kept, shard_bytes)
@@ -162,6 +154,22 @@ def _clip_of(family: Family, checkpoint: Checkpoint, clip: str | Path | None) ->
     """The CLIP repository: as given, else the one that the checkpoint names, else the family's."""
     named = checkpoint.config.get("mm_vision_tower") or checkpoint.config.get("vision_tower")
     return _beside(clip, named, family.clip) or _no_clip(family)
+
+
+def _beside_miras(
+    checkpoint: Checkpoint,
+    *,
+    clip: str | Path | None,
+    convnext: str | Path | None,
+    sam: str | Path | None,
+) -> dict[str, Checkpoint | None]:
+    """The repositories that a checkpoint of MIRAS or LLaVA leaves out, as given or as downloaded."""
+    named = checkpoint.config.get("mm_vision_tower") or checkpoint.config.get("vision_tower")
+    return {
+        "clip": _beside(clip, named, MIRAS_COMPONENTS["vision_model"]),
+        "convnext": _beside(convnext, MIRAS_COMPONENTS["aux_vision_model"]),
+        "sam": _beside(sam, MIRAS_COMPONENTS["sam"]),
+    }
 
 
 def _beside(given: str | Path | None, *named: str | None) -> Checkpoint | None:

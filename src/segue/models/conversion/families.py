@@ -1,4 +1,4 @@
-"""Which public checkpoint this is, and the model of ours that it becomes."""
+"""Public checkpoints told apart by their tensors, and the model of ours that each becomes."""
 
 from __future__ import annotations
 

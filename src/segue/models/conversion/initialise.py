@@ -85,19 +85,20 @@ def initialise_prima(
     reader = bert_tokenizer(instructblip.path, bert)
     shapes = target_shapes(PrimaModel, config)
     checkpoints = {"glamm:": glamm, "instructblip:": instructblip, "dinov2:": dinov2}
+    processor = PrimaProcessor(
+        tokenizer,
+        reader,
+        image_streams=streams_for(config, _dino_side(config)),
+        num_query_tokens=config.num_query_tokens,
+        keep_text_outputs=config.keep_text_outputs,
+        image_wrap=list(IMAGE_WRAP),
+    )
+    config.architectures, config.dtype = ["PrimaModel"], kept
     with whole_folder(out) as partial:
         with ShardWriter(partial, shapes, kept, shard_bytes) as writer:
             write_converted(checkpoints, planned, shapes, writer, fresh_tensors(config, planned.fresh, seed))
-        config.architectures, config.dtype = ["PrimaModel"], kept
         config.save_pretrained(partial)
-        PrimaProcessor(
-            tokenizer,
-            reader,
-            image_streams=streams_for(config, _dino_side(config)),
-            num_query_tokens=config.num_query_tokens,
-            keep_text_outputs=config.keep_text_outputs,
-            image_wrap=list(IMAGE_WRAP),
-        ).save_pretrained(partial)
+        processor.save_pretrained(partial)
         origin = {"converted_from": [c.path.name for c in checkpoints.values()], "seed": seed, "format": 1}
         (partial / "conversion.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     return planned.summary()
@@ -138,7 +139,7 @@ def composed_config(
 def plan_composition(
     config: PrimaConfig, glamm: Checkpoint, instructblip: Checkpoint, dinov2: Checkpoint
 ) -> Plan:
-    """Where every tensor of the three parts goes; ConversionError when they do not fill the model."""
+    """The place of every tensor of the three parts; ConversionError when they do not fill the model."""
     checkpoints = {"glamm:": glamm, "instructblip:": instructblip, "dinov2:": dinov2}
     shapes = target_shapes(PrimaModel, config)
     where = ", ".join(str(c.path) for c in checkpoints.values())

@@ -51,7 +51,7 @@ TABLES = ("embed_tokens.weight", "lm_head.weight")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What becomes of the rows of a checkpoint's tables.
+    """Fate of the rows of a checkpoint's tables.
 
     Attributes:
         kept: rows that are taken over.
@@ -215,7 +215,7 @@ def convnext_sizes(names: Mapping[str, Shape], side: int) -> dict[str, Any]:
 def plan_miras(
     config: MirasConfig, checkpoints: Mapping[str, Checkpoint], kept: int, where: str = ""
 ) -> Plan:
-    """Where every tensor goes; the checkpoint has the label "", others "clip:", "convnext:", "sam:".
+    """The place of every tensor; the checkpoint has the label "", others "clip:", "convnext:", "sam:".
 
     Raises:
         ConversionError: tensors are left over, missing or of another size; all are named.

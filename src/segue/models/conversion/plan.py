@@ -46,7 +46,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of every tensor.
+    """Fate of every tensor.
 
     Attributes:
         moves: one per source tensor.

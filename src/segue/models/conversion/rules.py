@@ -20,7 +20,7 @@ _FIELD = re.compile(r"\{(n|k|leaf|rest)\}")
 
 @dataclass(frozen=True)
 class Rule:
-    """Where tensors of one kind go.
+    """The places of tensors of one kind.
 
     Attributes:
         source: pattern of the name in the checkpoint.

@@ -19,7 +19,7 @@ def strip_prefix(shapes: Mapping[str, Shape], prefix: str) -> dict[str, Shape]:
 
 
 def count(shapes: Mapping[str, Shape], pattern: str) -> int:
-    """How many numbers stand at the `#` of a pattern, such as `blocks.#.norm1.weight`."""
+    """Number of numbers that stand at the `#` of a pattern, such as `blocks.#.norm1.weight`."""
     regex = re.compile(re.escape(pattern).replace(r"\#", r"(\d+)"))
     return len({match[1] for name in shapes if (match := regex.fullmatch(name))})
 

@@ -156,7 +156,7 @@ class MiniModel(PrimaModel):
                 visual.tokens = visual.tokens + self.get_input_embeddings()(ids)[:, None]
 
     def named_slots(self, instruction_ids: Tensor) -> Tensor:
-        """Which names of slots instructions contain: `[B, Lq]` to `[B, classes + attributes]`, 0 or 1."""
+        """Names of slots in instructions, `[B, Lq]` to `[B, classes + attributes]`: 1 where it is there."""
         names = self.config.slot_name_ids
         found = instruction_ids.new_zeros(
             (len(instruction_ids), len(self.config.slot_classes) + max(1, len(self.config.slot_attributes)))
@@ -167,7 +167,7 @@ class MiniModel(PrimaModel):
         return found.float()
 
     def spell_slots(self, queries: Tensor, table: Tensor) -> Tensor:
-        """What the slot heads read from `[N, Q, C]` queries in words of the `word_table`, `[N, Q, D]`."""
+        """Readings of the slot heads, of `[N, Q, C]` queries, as words of the `word_table`: `[N, Q, D]`."""
         assert self.slot_heads is not None
         classes, attributes, _ = self.slot_heads(queries)
         seen = classes.softmax(-1)[..., :-1]
@@ -181,7 +181,7 @@ class MiniModel(PrimaModel):
         return torch.stack([name.mean(0) for name in names])
 
     def label_words(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the `word_table` the label reader's names `[K, D]` and the attributes `[A, D]`."""
+        """The label reader's names `[K, D]` and the attributes `[A, D]` out of the `word_table`."""
         classes = list(self.config.slot_classes)
         chosen = [classes.index(name) for name in self.config.label_reader_names]
         return table[chosen], table[len(classes) :]
