@@ -48,7 +48,6 @@ KNOWN: set[tuple[str, str]] = {
 }
 # Folders of src/segue, by path, whose README is still to be written.
 WITHOUT_README: set[str] = {
-    ".",
     "agent",
     "apps",
     "chat_model",
@@ -61,8 +60,6 @@ WITHOUT_README: set[str] = {
     "mini",
     "mini/evaluation",
     "mini/photos",
-    "prompts",
-    "taxonomies",
     "training",
     "training/engine",
     "training/finetune",
@@ -220,12 +217,14 @@ def readme_faults(folder: Path) -> list[str]:
         return ["no README.md"]
     words = set(re.findall(r"`([^`\s]+)`", readme.read_text(encoding="utf-8")))
     files = {path.name for path in folder.glob("*.py")} - {"__init__.py", "__main__.py"}
+    if not files:  # texts and lists that stand beside the code
+        files = {path.name for path in folder.glob("*.*") if path.suffix in (".json", ".txt")}
     rooms = {f"{inner.name}/" for inner in source_folders() if inner.parent == folder}
     faults = [f"does not name `{name}`" for name in sorted((files | rooms) - words)]
     named = {word for word in words if re.fullmatch(r"[\w./-]+(\.(py|md|json|txt)|/)", word)}
-    return faults + [
-        f"names `{word}`, which is not there" for word in sorted(named) if not (folder / word).exists()
-    ]
+    # A name counts from beside the README or from the root of the checkout.
+    stale = {w for w in named if not (folder / w).exists() and not (SOURCE.parents[1] / w).exists()}
+    return faults + [f"names `{word}`, which is not there" for word in sorted(stale)]
 
 
 def run_python(code: str) -> str:
