@@ -26,7 +26,7 @@ found = st.builds(Finding, names, fractions, st.tuples(fractions, fractions), fr
 
 def test_a_list_reads_from_left_to_right() -> None:
     dog, sofa = Finding("dog", 0.9, (0.55, 0.1), 0.06), Finding("sofa", 0.6, (0.8, 0.5), 0.3)
-    assert spell([sofa, dog]) == "dog sure left halfway large x2 y7 . sofa likely middle bottom huge x7 y10"
+    assert spell([sofa, dog]) == "dog sure left halfway large xb yg . sofa likely middle bottom huge xg yj"
     assert spell([]) == ""
 
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_spelled_is_refused(name: str, presence: float, area: flo
         Finding(name, presence, (0.5, 0.5), area)
 
 
-@pytest.mark.parametrize("text", ["dog", "dog sure left top large x2", "dog certain left top large x2 y1"])
+@pytest.mark.parametrize("text", ["dog", "dog sure left top large xb", "dog certain left top large xb ya"])
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="not a spelled finding"):
         parse_spelled(text)

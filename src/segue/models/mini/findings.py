@@ -2,7 +2,7 @@
 
 Literal, a picture with a dog on the left and a sofa that fills its lower half::
 
-    dog sure left halfway middling x2 y7 . sofa likely middle bottom huge x6 y10
+    dog sure left halfway middling xb yg . sofa likely middle bottom huge xf yj
 
 Presence, place and size are words of a small list, so that a language model learns them from lists of
 findings that no picture was ever made for. Findings say what an image shows and never what was asked: the
@@ -28,7 +28,10 @@ PRESENCE_BOUNDS = (0.3, 0.5, 0.8)
 
 SIDE_WORDS, HEIGHT_WORDS = ("left", "middle", "right"), ("top", "halfway", "bottom")
 CELLS = 12
-"""Fine places along each side of the picture: x1 is leftmost, y1 uppermost; four of them to a coarse word."""
+"""Fine places along each side of the picture, four of them to a coarse word."""
+
+COLUMN_WORDS, ROW_WORDS = (tuple(axis + letter for letter in "abcdefghijkl") for axis in "xy")
+"""Words for fine places: xa is leftmost, ya uppermost. Letters, because tokenizers split digits off."""
 
 SIZE_WORDS = ("tiny", "little", "small", "middling", "large", "big", "huge", "vast")
 SIZE_BOUNDS = (0.003, 0.008, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -104,16 +107,15 @@ class Finding:
             SIDE_WORDS[column * len(SIDE_WORDS) // CELLS],
             HEIGHT_WORDS[row * len(HEIGHT_WORDS) // CELLS],
             SIZE_WORDS[self.size],
-            f"x{column + 1}",
-            f"y{row + 1}",
+            COLUMN_WORDS[column],
+            ROW_WORDS[row],
         ]
         return [self.name, *said, *([self.colour] if self.colour else [])]
 
 
 def finding_vocabulary() -> tuple[str, ...]:
     """Every word that `Finding.words` can say beside names and colours."""
-    cells = [f"{axis}{n}" for axis in "xy" for n in range(1, CELLS + 1)]
-    return (*PRESENCE_WORDS, *SIDE_WORDS, *HEIGHT_WORDS, *SIZE_WORDS, *cells)
+    return (*PRESENCE_WORDS, *SIDE_WORDS, *HEIGHT_WORDS, *SIZE_WORDS, *COLUMN_WORDS, *ROW_WORDS)
 
 
 def listed(findings: Iterable[Finding]) -> list[Finding]:
@@ -154,14 +156,14 @@ def _parsed(part: str, colours: Sequence[str]) -> Finding:
         return Finding(
             " ".join(name),
             _middle(PRESENCE_BOUNDS, PRESENCE_WORDS.index(presence)),
-            ((int(row.removeprefix("y")) - 0.5) / CELLS, (int(column.removeprefix("x")) - 0.5) / CELLS),
+            ((ROW_WORDS.index(row) + 0.5) / CELLS, (COLUMN_WORDS.index(column) + 0.5) / CELLS),
             size_area(SIZE_WORDS.index(size)),
             colour,
         )
     except ValueError as error:  # InputError is one
         raise InputError(
             "not a spelled finding",
-            expected='a name and six words, such as "dog sure left top large x2 y1"',
+            expected='a name and six words, such as "dog sure left top large xb ya"',
             found=repr(part),
             where="parse_spelled",
             fix="give what `spell` wrote",

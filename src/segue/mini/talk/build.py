@@ -1,0 +1,121 @@
+"""Fresh talking models: vocabulary, configuration, random weights and a processor that agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from segue import protocol
+from segue.mini.talk.conversation import compose, frequent_names
+from segue.mini.talk.kinds import Kinds
+from segue.mini.talk.vocabulary import word_tokenizer
+from segue.mini.tokenizer import MAX_IMAGES
+from segue.models.mini.findings import MOST_FINDINGS, finding_vocabulary
+from segue.models.mini.question_words import read_question
+from segue.models.mini.spelled_findings import NOTHING
+from segue.models.mini.talking import TALKING_TEMPLATE, TalkingConfig, TalkingModel, TalkingProcessor
+
+PROMPT_WIDTH = 128
+SIZES = {
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+    "initializer_range": 0.05,
+}
+
+
+def talking_tokenizer(kinds: Kinds, conversations: int = 6000, seed: int = 5) -> PreTrainedTokenizerFast:
+    """The vocabulary of all names and of drawn-up conversations, both wordings of training and of evaluation.
+
+    Words of held-out wordings are in it: a word that is met for the first time is then a known one whose
+    embedding is at its start, as rare words of people are.
+    """
+    rng = np.random.default_rng(seed)
+    texts = []
+    for number in range(conversations):
+        conversation = compose(kinds, rng, frequent=frequent_names(), held_out=number % 4 == 0)
+        text = protocol.overview(len(conversation.images)) + "\n"
+        for role, content in conversation.turns:
+            said = read_question(content, frozenset(), {}) if role == "user" else f" {content}"
+            text += (" USER:" if role == "user" else " ASSISTANT:") + said
+        for tag in (protocol.IMAGE_TOKEN, protocol.SEG_TOKEN, protocol.PHRASE_START, protocol.PHRASE_END):
+            text = text.replace(tag, "")
+        for k in range(MAX_IMAGES):
+            text = text.replace(protocol.identifier(k), "")
+        texts.append(text)
+    from segue.colours import COLOUR_NAMES
+
+    digits = [str(n) for n in range(1, MAX_IMAGES + 1)]
+    return word_tokenizer(
+        texts, (*kinds.words(), *finding_vocabulary(), *COLOUR_NAMES, NOTHING, *digits), least=3
+    )
+
+
+def build_talking(
+    tokenizer: Any, *, seed: int = 0, free_tokens: int = 4, **sizes: Any
+) -> tuple[TalkingModel, TalkingProcessor]:
+    """A fresh model around a tokenizer of `talking_tokenizer`.
+
+    Args:
+        seed: of the random weights.
+        free_tokens: see `TalkingConfig.num_free_tokens`.
+        **sizes: fields of the language model in place of `SIZES`.
+    """
+    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
+    config = TalkingConfig(
+        text_config={"model_type": "llama", "vocab_size": len(tokenizer)} | SIZES | sizes,
+        sam_config=_small_sam(),
+        num_free_tokens=free_tokens,
+        identifier_token_ids=[
+            tokenizer.convert_tokens_to_ids(protocol.identifier(k)) for k in range(MAX_IMAGES)
+        ],
+        seg_token_id=tokenizer.convert_tokens_to_ids(protocol.SEG_TOKEN),
+        phrase_token_id=tokenizer.convert_tokens_to_ids(protocol.PHRASE_START),
+        image_token_id=tokenizer.convert_tokens_to_ids(protocol.IMAGE_TOKEN),
+    )
+    del ids
+    torch.manual_seed(seed)
+    model = TalkingModel(config).eval()
+    processor = TalkingProcessor(
+        tokenizer,
+        image_streams={},
+        num_query_tokens=MOST_FINDINGS + free_tokens,
+        template=dict(TALKING_TEMPLATE),
+    )
+    return model, processor
+
+
+def _small_sam() -> dict[str, Any]:
+    """The smallest SAM whose prompts have the right width: nothing here draws masks."""
+    return {
+        "vision_config": {
+            "hidden_size": 16,
+            "output_channels": PROMPT_WIDTH,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 16,
+            "global_attn_indexes": [],
+            "window_size": 0,
+            "num_pos_feats": PROMPT_WIDTH // 2,
+            "mlp_dim": 32,
+        },
+        "prompt_encoder_config": {"hidden_size": PROMPT_WIDTH, "image_size": 32, "patch_size": 16},
+        "mask_decoder_config": {
+            "hidden_size": PROMPT_WIDTH,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
+            "num_multimask_outputs": 1,
+        },
+    }

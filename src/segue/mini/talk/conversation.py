@@ -1,0 +1,244 @@
+"""Conversations of one to three turns about one to four drawn-up lists of findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from segue.data.own.things import Thing
+from segue.mini.talk.kinds import Kinds
+from segue.mini.talk.lists import ListMaker
+from segue.mini.talk.questions import WEIGHTS, Exchange, Questions
+from segue.mini.talk.statements import MOST_NAMES, SURE, Answer, Wanted
+from segue.mini.talk.wording import wordings
+from segue.models.mini.findings import Finding
+
+IMAGE_SHARES = (0.2, 0.45, 0.25, 0.1)
+TURN_SHARES = (0.3, 0.35, 0.35)
+FOLLOW_UP_SHARE = 0.6
+TRIES = 8
+AGAIN = ("find", "where", "exists", "count")
+"""Kinds that can be asked again of another image or another thing."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Lists of findings, one an image, and what is said of them."""
+
+    images: list[list[Finding]]
+    exchanges: list[Exchange]
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """`(role, text or markup)`."""
+        return [
+            turn for e in self.exchanges for turn in (("user", e.question), ("assistant", e.answer.markup))
+        ]
+
+    @property
+    def wanted(self) -> list[tuple[int, Finding]]:
+        """What each `[SEG]` means, in text order: image and finding."""
+        return [found for e in self.exchanges for found in e.found]
+
+
+def compose(
+    kinds: Kinds,
+    rng: np.random.Generator,
+    *,
+    frequent: tuple[str, ...] = (),
+    held_out: bool = False,
+    images: list[list[Finding]] | None = None,
+    turns: int | None = None,
+) -> Conversation:
+    """Draw lists and ask about them.
+
+    Args:
+        kinds: the names.
+        rng: source of every choice.
+        frequent: names that are drawn more often.
+        held_out: word with what training never uses.
+        images: lists to ask about in place of drawn ones.
+        turns: 1 to 3 by default.
+
+    Source: paper silent; ours.
+    """
+    if images is None:
+        count = 1 + int(rng.choice(len(IMAGE_SHARES), p=IMAGE_SHARES))
+        images = ListMaker(kinds, rng, frequent).images(count)
+    asked = FollowUps(Questions(images, kinds, rng, held_out=held_out))
+    number = turns or 1 + int(rng.choice(len(TURN_SHARES), p=TURN_SHARES))
+    exchanges: list[Exchange] = []
+    while len(exchanges) < number:
+        made = None
+        if exchanges and rng.random() < FOLLOW_UP_SHARE:
+            made = asked.follow_up(exchanges[-1])
+        exchanges.append(made or asked.question())
+    return Conversation(images, exchanges)
+
+
+class FollowUps:
+    """Chooses what to ask next.
+
+    Args:
+        ask: the questions about the images.
+    """
+
+    def __init__(self, ask: Questions) -> None:
+        self.ask = ask
+        names = list(WEIGHTS)
+        self.names, self.shares = names, np.array([WEIGHTS[n] for n in names]) / sum(WEIGHTS.values())
+
+    def question(self) -> Exchange:
+        """A question that stands alone."""
+        while True:
+            made: Exchange | None = getattr(
+                self.ask, f"ask_{self.names[self.ask.rng.choice(len(self.names), p=self.shares)]}"
+            )()
+            if made is not None:
+                return made
+
+    def follow_up(self, before: Exchange) -> Exchange | None:
+        """A question that rests on the one before; None where none of some tries fits."""
+        options = [self._image, self._thing, self._referring, self._instance, self._rest]
+        for n in self.ask.rng.permutation(len(options)).tolist():
+            made = options[n](before)
+            if made is not None:
+                return made
+        return None
+
+    def _image(self, before: Exchange) -> Exchange | None:
+        """The same of another image."""
+        ask = self.ask
+        others = [k for k in ask.all if k not in before.scope]
+        if len(before.scope) != 1 or not others or before.kind not in (*AGAIN, "list", "parts"):
+            return None
+        k = ask.pick(others)
+        name = "then_other" if len(ask.all) == 2 and ask.chance(0.5) else "then_image"
+        question = ask.word.question(name, k=None if name == "then_other" else k)
+        if before.wanted is None or before.kind == "list":
+            answer = Answer()
+            ask.say.shows(answer, (k,))
+        elif before.kind == "parts":
+            answer = ask.parts(before.wanted, k)
+        else:
+            answer = ask.answer_kind(before.kind, before.wanted, (k,))
+        return replace(before, question=question, answer=answer, scope=(k,))
+
+    def _thing(self, before: Exchange) -> Exchange | None:
+        """The same of another thing."""
+        ask = self.ask
+        if before.kind not in (*AGAIN, "which") or before.wanted is None:
+            return None
+        wanted, said = ask.wanted(before.scope, plain=True)
+        assert wanted.thing is not None
+        if wanted.names == before.wanted.names:
+            return None
+        question = ask.word.question("then_thing", thing=wanted.thing, said=said)
+        answer = ask.answer_kind(before.kind, wanted, before.scope)
+        return replace(before, question=question, answer=answer, wanted=wanted, said=said)
+
+    def _referring(self, before: Exchange) -> Exchange | None:
+        """What is asked of "it" or "them"."""
+        ask, found = self.ask, before.found
+        names = {f.name for _, f in found}
+        if len(found) == 1 and before.kind not in ("instance", "largest"):
+            (k, finding), = found
+            return self._of_it(before, k, finding)
+        if len(found) == 2 and found[0][1].size != found[1][1].size:
+            smaller = ask.chance(0.3)
+            answer = Answer()
+            ask.sizes(answer, found, smaller=smaller)
+            question = ask.word.question("then_smaller" if smaller else "then_larger")
+            return replace(before, question=question, answer=answer, kind="larger", wanted=None)
+        if len(names) == 1 and before.kind in ("exists", "count") and before.wanted is not None:
+            answer = ask.answer_kind("find", before.wanted, before.scope)
+            question = ask.word.question("then_show", fields={"it": "them"})
+            return replace(before, question=question, answer=answer, kind="find")
+        return None
+
+    def _of_it(self, before: Exchange, k: int, finding: Finding) -> Exchange | None:
+        ask = self.ask
+        wanted = Wanted(frozenset({finding.name}), ask.kinds.thing(finding.name))
+        many = wanted.thing is not None and wanted.thing.takes_are(1)
+        it = {"it": "them" if many else "it", "its": "their" if many else "its"}
+        alone = len(ask.say.matching(wanted, k)) == 1
+        kind = ask.pick(("where", "show", "beside", "parts"))
+        if kind in ("where", "show") and alone:
+            answer = ask.answer_kind("where" if kind == "where" else "find", wanted, (k,))
+            name, said = f"then_{kind}", "where" if kind == "where" else "find"
+        elif kind == "beside":
+            beside, answer = ask.beside(finding, k)
+            name, said, it = "then_beside", "beside", it | {"beside": beside}
+        elif kind == "parts" and finding.name in ask.kinds.parts:
+            answer, name, said = ask.parts(wanted, k), "then_parts", "parts"
+        else:
+            return None
+        question = ask.word.question(name, fields=it)
+        return replace(before, question=question, answer=answer, kind=said, wanted=wanted, scope=(k,))
+
+    def _instance(self, before: Exchange) -> Exchange | None:
+        """One of the several that were named, or all of them again."""
+        ask, found = self.ask, before.found
+        images, names = {k for k, _ in found}, {f.name for _, f in found}
+        if before.wanted is None or len(images) != 1 or len(names) != 1 or before.wanted.thing is None:
+            return None
+        (k,), every = images, ask.say.matching(before.wanted, next(iter(images)))
+        if len(every) < 2 or len(every) > MOST_NAMES or any(f.colour for f in every):
+            return None
+        if len(found) == 1:
+            answer = Answer()
+            ask.say.here(answer, before.wanted, (k,))
+            return replace(before, question=ask.word.question("then_both"), answer=answer, scope=(k,))
+        side, chosen = ask.selection([f for _, f in found])
+        if chosen is None:
+            return None
+        question = ask.word.question(
+            "then_instance", fields={"which": ask.pick(wordings()["selections"][side])}
+        )
+        return replace(
+            before, question=question, answer=ask.instance(chosen, side, k), kind="instance", scope=(k,)
+        )
+
+    def _rest(self, before: Exchange) -> Exchange | None:
+        """Whether it is sure, what else there is, thanks."""
+        ask = self.ask
+        kind = ask.pick(("sure", "else", "thanks"))
+        answer, scope = Answer(), before.scope
+        if kind == "thanks":
+            answer.say("You are welcome.")
+            question = ask.word.question("then_thanks")
+            return replace(before, question=question, answer=answer, kind="thanks", needs_images=False)
+        if kind == "sure" and before.kind in (*AGAIN, "which", "instance"):
+            found = [f for _, f in before.found]
+            if not found:
+                answer.say("I see none, but I may have missed it.")
+            elif all(f.presence >= SURE for f in found):
+                answer.say("Yes, I am sure.")
+            else:
+                answer.say("It is likely, but I am not certain.")
+            return replace(before, question=ask.word.question("then_sure"), answer=answer, kind="sure")
+        if kind == "else" and len(scope) == 1 and before.kind in (*AGAIN, "list", "instance"):
+            (k,) = scope
+            named = {f.name for _, f in before.found}
+            found = [f for f in ask.say.objects(k) if f.name not in named]
+            if not found:
+                answer.say(f"I see nothing else in image {k + 1}.")
+            else:
+                answer.say(f"Image {k + 1} also shows ")
+                ask.say.list_groups(answer, found, k)
+                answer.say(".")
+            question = ask.word.question("then_else", k=k if ask.chance(0.5) else None)
+            return replace(before, question=question, answer=answer, kind="else", wanted=None)
+        return None
+
+
+def frequent_names() -> tuple[str, ...]:
+    """Names that photographs show most often."""
+    things = (
+        *(Thing(n) for n in "person dog cat car chair bottle horse cow sheep bus train sofa bird".split()),
+        *(Thing(n) for n in "bicycle motorcycle boat airplane tv cup trousers coat glasses hat".split()),
+        Thing("dining table"),
+        Thing("potted plant"),
+    )
+    return tuple(thing.phrase() for thing in things)

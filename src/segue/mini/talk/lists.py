@@ -1,0 +1,107 @@
+"""Draws lists of findings as images would give them, with what is missing and what is wrong; no picture needed.
+
+Answers are right by what the lists say, not by what a picture would show: a name that a list gives as
+doubtful is not there, however it came about. So names, numbers, places and doubts need not be likely ones,
+only varied: what is drawn at random teaches to read the list, not to know what rooms contain.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segue.colours import COLOUR_NAMES
+from segue.mini.talk.kinds import Kinds
+from segue.models.mini.findings import CELLS, MOST_FINDINGS, SIZE_WORDS, Finding, listed, size_area
+
+PRESENCES = (0.15, 0.4, 0.65, 0.9)
+"""One for each presence word."""
+
+SEEN_SHARES, FALSE_SHARES = (0.03, 0.07, 0.25, 0.65), (0.55, 0.27, 0.14, 0.04)
+"""Shares of presence words among what is there and among what only seems to be there."""
+
+NUMBERS, NUMBER_SHARES = (1, 2, 3, 4, 5), (0.7, 0.18, 0.07, 0.03, 0.02)
+"""Instances of a name in an image."""
+
+COLOURED = 0.25
+"""Share of conversations in whose lists every object has a colour."""
+
+EMPTY = 0.08
+"""Share of images in which nothing is there."""
+
+PART_SHARE = 0.5
+"""Chance of each part of an owner that is there."""
+
+NOVEL = 0.08
+"""Share of conversations with a made-up name: a name is read off the list, not known by heart."""
+
+SYLLABLES = ("bo", "ka", "lin", "ter", "mus", "gro", "fel", "ida", "non", "pir", "zu", "wab", "ent", "sho", "ly")
+
+
+class ListMaker:
+    """Lists for the images of one conversation; some names are in several of them.
+
+    Args:
+        kinds: the names.
+        rng: source of every choice.
+        frequent: names that are drawn more often than others.
+    """
+
+    def __init__(self, kinds: Kinds, rng: np.random.Generator, frequent: tuple[str, ...] = ()) -> None:
+        self.kinds, self.rng = kinds, rng
+        self.objects = [name for name in kinds.names if not kinds.thing(name).owner]
+        self.frequent = [name for name in frequent if name in kinds.kinds]
+        self.coloured = rng.random() < COLOURED
+        self.novel = self._novel() if rng.random() < NOVEL else None
+
+    def images(self, count: int) -> list[list[Finding]]:
+        """As they are spelled: at most `MOST_FINDINGS` each, from left to right."""
+        pool = [self.name() for _ in range(int(self.rng.integers(2, 7)))]
+        if self.novel:
+            pool[0] = self.novel
+        return [listed(self._image(pool)) for _ in range(count)]
+
+    def name(self) -> str:
+        """Of an object."""
+        if self.frequent and self.rng.random() < 0.25:
+            return self.frequent[int(self.rng.integers(len(self.frequent)))]
+        return self.objects[int(self.rng.integers(len(self.objects)))]
+
+    def _image(self, pool: list[str]) -> list[Finding]:
+        rng, found = self.rng, []
+        if rng.random() >= EMPTY:
+            names = [name for name in pool if rng.random() < 0.45]
+            names += [self.name() for _ in range(int(rng.integers(0, 3)))]
+            for name in dict.fromkeys(names or [self.name()]):
+                for _ in range(int(rng.choice(NUMBERS, p=NUMBER_SHARES))):
+                    found += self._thing(name, SEEN_SHARES)
+        for _ in range(min(int(rng.poisson(2.0)), 8)):
+            # What seems to be there is often what another image of the conversation really shows.
+            name = pool[int(rng.integers(len(pool)))] if rng.random() < 0.4 else self.name()
+            found += self._thing(name, FALSE_SHARES)[:1]
+        return found[: 2 * MOST_FINDINGS]
+
+    def _thing(self, name: str, shares: tuple[float, ...]) -> list[Finding]:
+        """A thing and some of its parts, which lie near it and are as sure or less."""
+        rng = self.rng
+        word, size = int(rng.choice(4, p=shares)), int(rng.integers(len(SIZE_WORDS)))
+        cell = rng.integers(CELLS, size=2)
+        colour = COLOUR_NAMES[int(rng.integers(len(COLOUR_NAMES)))] if self.coloured else None
+        found = [_finding(name, word, cell, size, colour)]
+        for part in self.kinds.parts.get(name, ()):
+            if rng.random() < PART_SHARE:
+                near = np.clip(cell + rng.integers(-2, 3, size=2), 0, CELLS - 1)
+                part_word = int(rng.integers(max(word - 1, 0), word + 1))
+                found.append(_finding(part, part_word, near, max(size - int(rng.integers(1, 4)), 0), None))
+        return found
+
+    def _novel(self) -> str:
+        """A made-up name: syllables, or two known words together."""
+        if self.rng.random() < 0.6:
+            return "".join(SYLLABLES[int(k)] for k in self.rng.integers(len(SYLLABLES), size=3))
+        words = [self.name().split()[-1] for _ in range(2)]
+        return " ".join(words)
+
+
+def _finding(name: str, word: int, cell: np.ndarray, size: int, colour: str | None) -> Finding:
+    x, y = ((cell + 0.5) / CELLS).tolist()
+    return Finding(name, PRESENCES[word], (y, x), size_area(size), colour)

@@ -1,0 +1,148 @@
+"""Stage "talk": the language model learns to read findings and to answer with phrases, images and points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segue.errors import AlignmentError
+from segue.mini.talk.conversation import Conversation, compose, frequent_names
+from segue.mini.talk.kinds import Kinds, known_kinds
+from segue.models.losses import target_weight
+from segue.models.mini.findings import Finding
+from segue.models.mini.point_prompt import point_prompt
+from segue.models.mini.spelled_findings import finding_ids, stack_finding_ids
+from segue.models.mini.talking import TalkingModel
+from segue.models.processing_grounded import GroundedProcessor
+from segue.training.engine.accumulation import WHOLE, Share
+
+BUCKET = 8
+"""Batches that are drawn together and sorted by length, so that little is padded."""
+
+
+class TalkObjective:
+    """Batches of conversations over drawn-up lists of findings.
+
+    Args:
+        batch_size: conversations a step.
+        name_weight: weight of the tokens of names in the text loss.
+        points: weight of the squared distance between a `[SEG]` prompt and the point prompt of what its
+            phrase names.
+        free_noise: size of the noise that stands in the places of the free tokens.
+
+    Source: ours.
+    """
+
+    trainable = ("language_model", "seg_projection")
+
+    def __init__(
+        self,
+        model: TalkingModel,
+        processor: GroundedProcessor,
+        kinds: Kinds | None = None,
+        *,
+        batch_size: int = 32,
+        name_weight: float = 3.0,
+        points: float = 2.0,
+        free_noise: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        self.processor, self.kinds = processor, kinds or known_kinds()
+        self.batch_size, self.points, self.free_noise, self.seed = batch_size, points, free_noise, seed
+        self.width = model.config.sam_config.mask_decoder_config.hidden_size
+        self.free = (model.config.num_free_tokens, model.config.text_config.hidden_size)
+        self.token_weights = name_weights(processor, self.kinds, name_weight)
+        self.frequent = frequent_names()
+        self.bucket: tuple[int, list[list[dict[str, Any]]]] = (-1, [])
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """Ids, labels, findings and the point prompt of every `[SEG]`."""
+        return self.share(step, WHOLE)
+
+    def share(self, step: int, share: Share) -> dict[str, Any]:
+        """The part of a step's batch that one process takes in one go."""
+        number, place = divmod(step, BUCKET)
+        if self.bucket[0] != number:
+            self.bucket = (number, self.draw_bucket(number))
+        items = share.of(self.bucket[1][place])
+        batch = dict(self.processor.collate([i["encoded"] for i in items]))
+        batch["finding_ids"] = stack_finding_ids([i["findings"] for i in items])
+        batch["points"] = torch.cat([i["points"] for i in items])
+        noise = torch.Generator().manual_seed(hash((self.seed, step, share.part)) % 2**31)
+        shape = (len(batch["finding_ids"]), *self.free)
+        batch["free_tokens"] = self.free_noise * torch.randn(shape, generator=noise)
+        return batch
+
+    def draw_bucket(self, number: int) -> list[list[dict[str, Any]]]:
+        """`BUCKET` batches of conversations of similar length, in random order."""
+        rng = np.random.default_rng([self.seed, number, 7])
+        items = [
+            self.encoded(compose(self.kinds, rng, frequent=self.frequent))
+            for _ in range(BUCKET * self.batch_size)
+        ]
+        items.sort(key=lambda item: len(item["encoded"]["input_ids"]))
+        batches = [items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size)]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def encoded(self, conversation: Conversation) -> dict[str, Any]:
+        """A conversation as ids, its findings and its points."""
+        encoded: dict[str, Any] = dict(
+            self.processor.encode_turns(conversation.turns, len(conversation.images))
+        )
+        return {
+            "encoded": encoded | {"num_images": len(conversation.images)},
+            "findings": finding_ids(self.processor.tokenizer, conversation.images),
+            "points": points_of([finding for _, finding in conversation.wanted], self.width),
+        }
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, float]:
+        """What the terms of `loss` are means over."""
+        return {
+            "text": target_weight(batch["labels"], self.token_weights),
+            "points": float(batch["points"].numel()),
+        }
+
+    def loss(
+        self, model: TalkingModel, batch: dict[str, Any], totals: dict[str, float] | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Text loss and distance of the `[SEG]` prompts from their points.
+
+        Args:
+            totals: `counts` of the whole step when the batch is a share of it; its own when None.
+        """
+        points = batch.pop("points")
+        output = model(**batch, token_weights=self.token_weights, loss_totals=totals)
+        if len(points) != len(output.seg_prompts):
+            raise AlignmentError(
+                "[SEG] tokens and findings do not match",
+                expected=f"{len(points)} findings",
+                found=f"{len(output.seg_prompts)} [SEG]",
+                where="TalkObjective",
+                fix="one finding per [SEG] of the markup",
+            )
+        count = totals["points"] if totals else points.numel()
+        distance = (output.seg_prompts - points).square().sum() / max(count, 1)
+        terms = {name: float(term) for name, term in output.loss_terms.items()}
+        return output.loss + self.points * distance, terms | {"seg": float(distance.detach())}
+
+
+def points_of(findings: Sequence[Finding], width: int) -> Tensor:
+    """Point prompts `[K, D]` of findings."""
+    if not findings:
+        return torch.zeros((0, width))
+    centres = torch.tensor([f.centre_yx for f in findings], dtype=torch.float32)
+    return point_prompt(centres, torch.tensor([f.area for f in findings]), width)
+
+
+def name_weights(processor: GroundedProcessor, kinds: Kinds, weight: float) -> Tensor:
+    """`[V]`: `weight` for tokens of names and of images, 1 for all others."""
+    weights = torch.ones(len(processor.tokenizer))
+    for name in kinds.names:
+        thing = kinds.thing(name)
+        for word in (thing.phrase(), thing.phrase(2)):
+            weights[processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]] = weight
+    return weights

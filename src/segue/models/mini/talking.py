@@ -1,0 +1,94 @@
+"""The language half of the embedded model by itself: it reads findings and needs no picture.
+
+Its parts (`language_model`, `seg_projection`) are trained from drawn-up lists of findings and taken over by
+the whole model, which reads the findings of real pictures in the same places.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig
+from transformers.configuration_utils import SubConfigSpec
+from transformers.models.sam import SamConfig
+
+from segue.models.configuration_grounded import GroundedConfig
+from segue.models.mini.question_words import read_question
+from segue.models.mini.spelled_findings import embed_findings
+from segue.models.modeling_grounded import GroundedModel
+from segue.models.processing_grounded import GroundedProcessor
+from segue.models.visual_tokens import VisualTokens
+
+TALKING_TEMPLATE = {"system": "", "user": " USER:", "assistant": " ASSISTANT:", "end": "</s>"}
+"""As `SHORT_TEMPLATE`; the blank before a question is the question's own."""
+
+
+class TalkingConfig(GroundedConfig):
+    """A small language model that reads findings."""
+
+    model_type = "prima_talking"
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
+        "sam_config": SamConfig,
+    }
+
+    num_free_tokens: int = 4
+    """Visual tokens an image beside the findings: places for those that a Q-Former will say."""
+
+
+class TalkingModel(GroundedModel):
+    """The shared forward pass over spelled findings in place of encoded pictures.
+
+    Source: paper silent; ours.
+    """
+
+    config_class = TalkingConfig
+
+    def __init__(self, config: TalkingConfig) -> None:
+        super().__init__(config)
+        self.post_init()
+
+    def encode_images(
+        self, num_images: list[int], finding_ids: Tensor, free_tokens: Tensor | None = None, **_: Any
+    ) -> VisualTokens:
+        """Findings to visual tokens.
+
+        Args:
+            num_images: B counts that sum to N.
+            finding_ids: `[N, F, W]` of `segue.models.mini.spelled_findings`.
+            free_tokens: `[N, num_free_tokens, D]`; nothing (zeros) when None.
+        """
+        embedding = self.get_input_embeddings()
+        spelled = embed_findings(embedding, finding_ids)
+        if free_tokens is None:
+            free_tokens = spelled.new_zeros(len(spelled), self.config.num_free_tokens, spelled.shape[-1])
+        tokens = torch.cat([spelled, free_tokens.to(spelled)], dim=1)
+        order = torch.cat([torch.arange(n, device=tokens.device) for n in num_images])
+        names = torch.tensor(list(self.config.identifier_token_ids), device=tokens.device)[order]
+        tokens = tokens + embedding(names)[:, None]
+        return VisualTokens(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), spelled)
+
+
+class TalkingProcessor(GroundedProcessor):
+    """Reads questions in the words that the model knows."""
+
+    _known: frozenset[str] | None = None
+
+    @property
+    def known_words(self) -> frozenset[str]:
+        """Words that are one token within a sentence."""
+        if self._known is None:
+            found = (token[1:] for token in self.tokenizer.get_vocab() if token.startswith("Ġ"))
+            self._known = frozenset(word for word in found if word.isalpha() and word.islower())
+        return self._known
+
+    def encode_turns(
+        self, turns: list[tuple[str, str]], num_images: int, add_generation_prompt: bool = False
+    ) -> dict[str, list[int]]:
+        """As in other families, with each question as `read_question` gives it."""
+        read = [
+            (role, read_question(text, self.known_words) if role == "user" else text) for role, text in turns
+        ]
+        return super().encode_turns(read, num_images, add_generation_prompt)
