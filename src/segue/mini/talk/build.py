@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from segue import protocol
+from segue.colours import COLOUR_NAMES
 from segue.mini.talk.conversation import compose, frequent_names
 from segue.mini.talk.kinds import Kinds
 from segue.mini.talk.vocabulary import word_tokenizer
@@ -53,8 +54,6 @@ def talking_tokenizer(kinds: Kinds, conversations: int = 6000, seed: int = 5) ->
         for k in range(MAX_IMAGES):
             text = text.replace(protocol.identifier(k), "")
         texts.append(text)
-    from segue.colours import COLOUR_NAMES
-
     digits = [str(n) for n in range(1, MAX_IMAGES + 1)]
     return word_tokenizer(
         texts, (*kinds.words(), *finding_vocabulary(), *COLOUR_NAMES, NOTHING, *digits), least=3
@@ -62,7 +61,7 @@ def talking_tokenizer(kinds: Kinds, conversations: int = 6000, seed: int = 5) ->
 
 
 def build_talking(
-    tokenizer: Any, *, seed: int = 0, free_tokens: int = 4, **sizes: Any
+    tokenizer: Any, *, seed: int = 0, free_tokens: int = 2, **sizes: Any
 ) -> tuple[TalkingModel, TalkingProcessor]:
     """A fresh model around a tokenizer of `talking_tokenizer`.
 
@@ -71,7 +70,6 @@ def build_talking(
         free_tokens: see `TalkingConfig.num_free_tokens`.
         **sizes: fields of the language model in place of `SIZES`.
     """
-    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
     config = TalkingConfig(
         text_config={"model_type": "llama", "vocab_size": len(tokenizer)} | SIZES | sizes,
         sam_config=_small_sam(),
@@ -83,7 +81,6 @@ def build_talking(
         phrase_token_id=tokenizer.convert_tokens_to_ids(protocol.PHRASE_START),
         image_token_id=tokenizer.convert_tokens_to_ids(protocol.IMAGE_TOKEN),
     )
-    del ids
     torch.manual_seed(seed)
     model = TalkingModel(config).eval()
     processor = TalkingProcessor(

@@ -1,4 +1,4 @@
-"""Draws lists of findings as images would give them, with what is missing and what is wrong; no picture needed.
+"""Draws lists of findings as images would give them, with what is missing and what is wrong.
 
 Answers are right by what the lists say, not by what a picture would show: a name that a list gives as
 doubtful is not there, however it came about. So names, numbers, places and doubts need not be likely ones,
@@ -34,7 +34,23 @@ PART_SHARE = 0.5
 NOVEL = 0.08
 """Share of conversations with a made-up name: a name is read off the list, not known by heart."""
 
-SYLLABLES = ("bo", "ka", "lin", "ter", "mus", "gro", "fel", "ida", "non", "pir", "zu", "wab", "ent", "sho", "ly")
+SYLLABLES = (
+    "bo",
+    "ka",
+    "lin",
+    "ter",
+    "mus",
+    "gro",
+    "fel",
+    "ida",
+    "non",
+    "pir",
+    "zu",
+    "wab",
+    "ent",
+    "sho",
+    "ly",
+)
 
 
 class ListMaker:

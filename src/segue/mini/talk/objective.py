@@ -13,10 +13,10 @@ from segue.errors import AlignmentError
 from segue.mini.talk.conversation import Conversation, compose, frequent_names
 from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.models.losses import target_weight
-from segue.models.mini.findings import Finding
+from segue.models.mini.findings import MOST_FINDINGS, Finding
 from segue.models.mini.point_prompt import point_prompt
-from segue.models.mini.spelled_findings import finding_ids, stack_finding_ids
-from segue.models.mini.talking import TalkingModel
+from segue.models.mini.spelled_findings import FindingSpeller, stack_finding_ids
+from segue.models.mini.talking import TalkingModel, TalkingProcessor
 from segue.models.processing_grounded import GroundedProcessor
 from segue.training.engine.accumulation import WHOLE, Share
 
@@ -42,7 +42,7 @@ class TalkObjective:
     def __init__(
         self,
         model: TalkingModel,
-        processor: GroundedProcessor,
+        processor: TalkingProcessor,
         kinds: Kinds | None = None,
         *,
         batch_size: int = 32,
@@ -56,7 +56,7 @@ class TalkObjective:
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.free = (model.config.num_free_tokens, model.config.text_config.hidden_size)
         self.token_weights = name_weights(processor, self.kinds, name_weight)
-        self.frequent = frequent_names()
+        self.frequent, self.spell = frequent_names(), FindingSpeller(processor.tokenizer)
         self.bucket: tuple[int, list[list[dict[str, Any]]]] = (-1, [])
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -81,21 +81,28 @@ class TalkObjective:
         """`BUCKET` batches of conversations of similar length, in random order."""
         rng = np.random.default_rng([self.seed, number, 7])
         items = [
-            self.encoded(compose(self.kinds, rng, frequent=self.frequent))
+            self.encoded(compose(self.kinds, rng, frequent=self.frequent), int(rng.integers(3)))
             for _ in range(BUCKET * self.batch_size)
         ]
         items.sort(key=lambda item: len(item["encoded"]["input_ids"]))
         batches = [items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size)]
         return [batches[i] for i in rng.permutation(len(batches))]
 
-    def encoded(self, conversation: Conversation) -> dict[str, Any]:
-        """A conversation as ids, its findings and its points."""
+    def encoded(self, conversation: Conversation, spare: int = 0) -> dict[str, Any]:
+        """A conversation as ids, its findings and its points.
+
+        Args:
+            spare: places of its lists that stay empty, beside those of the longest; all of them cost time.
+        """
+        places = min(max(1, *map(len, conversation.images)) + spare, MOST_FINDINGS)
         encoded: dict[str, Any] = dict(
-            self.processor.encode_turns(conversation.turns, len(conversation.images))
+            self.processor.encode_turns(
+                conversation.turns, len(conversation.images), tokens_per_image=places + self.free[0]
+            )
         )
         return {
             "encoded": encoded | {"num_images": len(conversation.images)},
-            "findings": finding_ids(self.processor.tokenizer, conversation.images),
+            "findings": self.spell(conversation.images, places),
             "points": points_of([finding for _, finding in conversation.wanted], self.width),
         }
 

@@ -92,9 +92,7 @@ class Wanted:
 
     def fits(self, finding: Finding) -> bool:
         """Whether a finding is one."""
-        return finding.name in self.names and (
-            self.colour is None or finding.colour in (None, self.colour)
-        )
+        return finding.name in self.names and (self.colour is None or finding.colour in (None, self.colour))
 
     def no(self) -> str:
         """Write "is no dog", "are no trousers", "is nothing to sit on"."""

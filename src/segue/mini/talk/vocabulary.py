@@ -44,8 +44,8 @@ def word_tokenizer(texts: Iterable[str], words: Iterable[str], least: int = 2) -
     )
     pieces = [part for part, _ in sorted(parts.items(), key=lambda item: (-item[1], item[0]))[:PIECES]]
     entries = dict.fromkeys(SPECIAL_TOKENS, BYTE * 9)
-    entries |= {byte: BYTE for byte in alphabet} | {piece: PIECE for piece in pieces}
-    entries |= {word: WORD for word in sorted(known)}
+    entries |= dict.fromkeys(alphabet, BYTE) | dict.fromkeys(pieces, PIECE)
+    entries |= dict.fromkeys(sorted(known), WORD)
     tokenizer = Tokenizer(models.Unigram(list(entries.items()), unk_id=0, byte_fallback=False))
     tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,4 +1,4 @@
-"""Questions as people type them: a wording, the words of what is asked for, and the liberties of free typing."""
+"""Questions as people type them: a wording, the words of what is asked for, and liberties of typing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ POLITE, LOWER, BARE, FRONTED, ADJECTIVE, HURRIED = 0.1, 0.12, 0.15, 0.15, 0.06, 
 """Shares of questions with a polite word, in lower case, without their last mark, with the image named first,
 with an idle adjective, with small words left out."""
 
-SMALL = frozenset("a an any are can could do does in is me of please the there these this to you".split())
+SMALL = frozenset(
+    (
+        *("a", "an", "any", "are", "can", "could", "do", "does", "in", "is", "me", "of", "please"),
+        *("the", "there", "these", "this", "to", "you"),
+    )
+)
+"""Words that somebody in a hurry leaves out."""
+
 _T = TypeVar("_T")
 
 

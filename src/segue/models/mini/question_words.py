@@ -1,8 +1,7 @@
 """Questions in the words that the small language model knows: lower case, slips of the keyboard mended.
 
-Literal: `"Wher is the  BEAGLE in (IMAGE2)?"` becomes `" where is the dog in image 2?"`. The model that was
-trained on some hundred thousand drawn-up conversations reads words that it knows far better than letters; what
-cannot be mended stays as it was typed.
+Literal: `"Wher is the  BEAGLE in (IMAGE2)?"` becomes `" where is the dog in image 2?"`. A small model
+reads words that it knows far better than letters; what cannot be mended stays as it was typed.
 """
 
 from __future__ import annotations
@@ -49,7 +48,11 @@ def mended(word: str, words: Set[str], more: Mapping[str, str]) -> str:
     if len(word) < LEAST_LETTERS or word in words or word in more or word.rstrip("s") in more:
         return word
     near = sorted(w for w in _one_away(word) if w in words)
-    for better in (lambda w: sorted(w) == sorted(word), lambda w: w[0] == word[0], lambda w: len(w) > len(word)):
+    for better in (
+        lambda w: sorted(w) == sorted(word),
+        lambda w: w[0] == word[0],
+        lambda w: len(w) > len(word),
+    ):
         if len(near) > 1:
             near = [w for w in near if better(w)] or near
     return near[0] if len(near) == 1 else word

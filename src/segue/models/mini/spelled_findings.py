@@ -1,4 +1,4 @@
-"""Findings as visual tokens: one token a finding, the sum of the language model's own embeddings of its words.
+"""Findings as visual tokens: one token a finding, the sum of the language model's embeddings of its words.
 
 The model then reads an image as it reads words, and can be taught from lists that no picture was made for.
 
@@ -25,47 +25,68 @@ NOTHING = "nothing"
 PADDING = -1
 
 
-def finding_ids(tokenizer: Any, images: Sequence[Sequence[Finding]]) -> Tensor:
-    """The words of images' findings as ids, `[N, F, W]`; `PADDING` where there is none.
+class FindingSpeller:
+    """Findings to the ids of their words; each word is looked up once.
 
     Args:
         tokenizer: the language model's.
-        images: findings of each image, in any order: they are `listed` here.
 
     Source: paper silent; ours.
     """
-    rows = []
-    for findings in images:
-        row = [_ids(tokenizer, finding) for finding in listed(findings)]
-        empty = [PADDING] * SAID + _word(tokenizer, NOTHING)
-        rows.append(row + [empty] * (MOST_FINDINGS - len(row)))
-    longest = max(len(ids) for row in rows for ids in row)
-    return torch.tensor([[ids + [PADDING] * (longest - len(ids)) for ids in row] for row in rows])
 
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._ids: dict[str, list[int]] = {}
 
-def _ids(tokenizer: Any, finding: Finding) -> list[int]:
-    name, *said = finding.words
-    ids = [i for word in said for i in _word(tokenizer, word)]
-    return ids + [PADDING] * (SAID - len(ids)) + _word(tokenizer, name)
+    def __call__(self, images: Sequence[Sequence[Finding]], places: int = MOST_FINDINGS) -> Tensor:
+        """Findings of N images to the ids of their words.
 
+        Args:
+            images: in any order, they are `listed` here; at most `places` an image.
+            places: F; those that no finding takes say `NOTHING`.
 
-def _word(tokenizer: Any, word: str) -> list[int]:
-    return list(tokenizer(f" {word}", add_special_tokens=False)["input_ids"])
+        Returns:
+            `[N, F, W]`, rows filled with `PADDING`.
+        """
+        empty = [PADDING] * SAID + self.word(NOTHING)
+        rows = []
+        for findings in images:
+            row = [self.finding(finding) for finding in listed(findings)]
+            rows.append(row + [empty] * (places - len(row)))
+        longest = max(len(ids) for row in rows for ids in row)
+        return torch.tensor([[ids + [PADDING] * (longest - len(ids)) for ids in row] for row in rows])
+
+    def finding(self, finding: Finding) -> list[int]:
+        """`SAID` ids of what is said of it and those of its name."""
+        name, *said = finding.words
+        ids = [i for word in said for i in self.word(word)]
+        return ids + [PADDING] * (SAID - len(ids)) + self.word(name)
+
+    def word(self, word: str) -> list[int]:
+        """Ids of a word, or of a name of several, within a sentence."""
+        if word not in self._ids:
+            self._ids[word] = list(self.tokenizer(f" {word}", add_special_tokens=False)["input_ids"])
+        return self._ids[word]
 
 
 def stack_finding_ids(images: Sequence[Tensor]) -> Tensor:
-    """Ids of several conversations, each `[n, F, W_i]`, as `[N, F, W]`."""
-    longest = max(ids.shape[-1] for ids in images)
-    return torch.cat([F.pad(ids, (0, longest - ids.shape[-1]), value=PADDING) for ids in images])
+    """Ids of several conversations, each `[n, F_i, W_i]`, as `[N, F, W]`; a row of `PADDING` is no token."""
+    places, words = (max(ids.shape[axis] for ids in images) for axis in (1, 2))
+    return torch.cat(
+        [F.pad(ids, (0, words - ids.shape[2], 0, places - ids.shape[1]), value=PADDING) for ids in images]
+    )
 
 
-def embed_findings(embedding: nn.Module, ids: Tensor) -> Tensor:
-    """Ids `[N, F, W]` of `finding_ids` to visual tokens `[N, F, D]`.
+def embed_findings(embedding: nn.Embedding, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids `[N, F, W]` of a `FindingSpeller` to visual tokens `[N, F, D]`, and which there are, `[N, F]`.
 
     The words are added; those of a name are divided by the root of their number, so that a name of two words
     is as loud as one of one word.
     """
-    known = ids >= 0
-    vectors = embedding(ids.clamp(min=0)) * known[..., None]
-    count = known[..., SAID:].sum(-1, keepdim=True).clamp(min=1)
-    return vectors[..., :SAID, :].sum(-2) + vectors[..., SAID:, :].sum(-2) / count.sqrt()
+    known = (ids >= 0).to(embedding.weight.dtype)
+    name = known[..., SAID:] / known[..., SAID:].sum(-1, keepdim=True).clamp(min=1).sqrt()
+    weights = torch.cat([known[..., :SAID], name], dim=-1)
+    flat = F.embedding_bag(
+        ids.clamp(min=0).flatten(0, 1), embedding.weight, per_sample_weights=weights.flatten(0, 1), mode="sum"
+    )
+    return flat.unflatten(0, ids.shape[:2]), known.bool().any(-1)

@@ -6,10 +6,10 @@ the whole model, which reads the findings of real pictures in the same places.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.sam import SamConfig
@@ -50,25 +50,25 @@ class TalkingModel(GroundedModel):
         super().__init__(config)
         self.post_init()
 
-    def encode_images(
+    def encode_images(  # type: ignore[override]
         self, num_images: list[int], finding_ids: Tensor, free_tokens: Tensor | None = None, **_: Any
     ) -> VisualTokens:
         """Findings to visual tokens.
 
         Args:
             num_images: B counts that sum to N.
-            finding_ids: `[N, F, W]` of `segue.models.mini.spelled_findings`.
+            finding_ids: `[N, F, W]` of a `FindingSpeller`.
             free_tokens: `[N, num_free_tokens, D]`; nothing (zeros) when None.
         """
-        embedding = self.get_input_embeddings()
-        spelled = embed_findings(embedding, finding_ids)
+        embedding = cast(nn.Embedding, self.get_input_embeddings())
+        spelled, there = embed_findings(embedding, finding_ids)
         if free_tokens is None:
             free_tokens = spelled.new_zeros(len(spelled), self.config.num_free_tokens, spelled.shape[-1])
         tokens = torch.cat([spelled, free_tokens.to(spelled)], dim=1)
+        mask = torch.cat([there, there.new_ones(free_tokens.shape[:2])], dim=1)
         order = torch.cat([torch.arange(n, device=tokens.device) for n in num_images])
         names = torch.tensor(list(self.config.identifier_token_ids), device=tokens.device)[order]
-        tokens = tokens + embedding(names)[:, None]
-        return VisualTokens(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), spelled)
+        return VisualTokens(tokens + embedding(names)[:, None], mask, spelled)
 
 
 class TalkingProcessor(GroundedProcessor):
@@ -85,10 +85,23 @@ class TalkingProcessor(GroundedProcessor):
         return self._known
 
     def encode_turns(
-        self, turns: list[tuple[str, str]], num_images: int, add_generation_prompt: bool = False
+        self,
+        turns: list[tuple[str, str]],
+        num_images: int,
+        add_generation_prompt: bool = False,
+        tokens_per_image: int | None = None,
     ) -> dict[str, list[int]]:
-        """As in other families, with each question as `read_question` gives it."""
+        """As in other families, with each question as `read_question` gives it.
+
+        Args:
+            tokens_per_image: in place of `num_query_tokens`.
+        """
         read = [
             (role, read_question(text, self.known_words) if role == "user" else text) for role, text in turns
         ]
-        return super().encode_turns(read, num_images, add_generation_prompt)
+        usual = self.num_query_tokens
+        self.num_query_tokens = usual if tokens_per_image is None else tokens_per_image
+        try:
+            return super().encode_turns(read, num_images, add_generation_prompt)
+        finally:
+            self.num_query_tokens = usual

@@ -1,0 +1,109 @@
+"""Questions that ask for a thing: which image, where, whether, how many, what for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segue.data.language import english
+from segue.data.own.things import Thing
+from segue.mini.talk.asker import Asker, Exchange
+from segue.mini.talk.statements import SURE, Answer, Wanted
+
+
+class ThingQuestions(Asker):
+    """One method a kind of question; None where the lists carry none."""
+
+    def answer_kind(self, kind: str, wanted: Wanted, scope: Sequence[int]) -> Answer:
+        """What `find`, `where`, `which`, `exists` and `count` are answered."""
+        answer = Answer()
+        if kind == "find":
+            self.say.here(answer, wanted, scope)
+        elif kind == "where":
+            self.say.where(answer, wanted, scope)
+        elif kind == "count":
+            self._count(answer, wanted, scope)
+        else:
+            lead = "Yes, " if kind == "exists" else ""
+            self.say.exists(answer, wanted, scope, lead=lead, rest=kind == "which")
+        return answer
+
+    def ask_find(self, kind: str = "find") -> Exchange:
+        scope = self.scope()
+        wanted, said = self.wanted(scope)
+        return self._ask(kind, self.answer_kind(kind, wanted, scope), wanted, scope, said)
+
+    def ask_where(self) -> Exchange:
+        return self.ask_find("where")
+
+    def ask_exists(self) -> Exchange:
+        return self.ask_find("exists")
+
+    def ask_count(self) -> Exchange:
+        return self.ask_find("count")
+
+    def ask_which(self) -> Exchange | None:
+        if len(self.all) == 1:
+            return None
+        wanted, said = self.wanted(self.all)
+        return self._ask("which", self.answer_kind("which", wanted, self.all), wanted, self.all, said)
+
+    def _count(self, answer: Answer, wanted: Wanted, scope: Sequence[int]) -> None:
+        present = self.say.having(wanted, scope)
+        found = [f for k in present for f in self.say.matching(wanted, k)]
+        if not found:
+            self.say.absent(answer, wanted, scope)
+        elif any(f.presence < SURE for f in found):
+            answer.say("I am not sure of the number.")
+            self.say.exists(answer, wanted, scope, counted=True, rest=False)
+        elif len(present) > 1 and wanted.thing is not None:
+            answer.say(f"There are {english.number(len(found))} {wanted.thing.phrase(len(found))} in all: ")
+            pieces = [
+                lambda k=k: self.say._some_in(answer, self.say.groups(self.say.matching(wanted, k)), k, True)
+                for k in present
+            ]
+            answer.join(pieces).say(".")
+        else:
+            self.say.exists(answer, wanted, scope, counted=True, rest=False)
+
+    def ask_two(self) -> Exchange | None:
+        scope = self.scope()
+        (first, said), (second, other) = self.wanted(scope, plain=True), self.wanted(scope, plain=True)
+        if first.names == second.names:
+            return None
+        answer = Answer()
+        self.say.here(answer, first, scope)
+        self.say.here(answer, second, scope)
+        assert first.thing is not None
+        question = self.word.question("two", k=self.k(scope), thing=first.thing, said=said, other=other)
+        return Exchange(question, answer, "two", None, scope)
+
+    def ask_purpose(self) -> Exchange:
+        uses = list(self.kinds.purposes)
+        served = [u for u in uses if any(self.say.having(Wanted(self.kinds.purposes[u])))]
+        use = self.pick(served if served and self.chance(0.7) else uses)
+        wanted = Wanted(self.kinds.purposes[use], use=use)
+        kind = "which" if len(self.all) > 1 and self.chance(0.5) else "find"
+        scope = self.all if kind == "which" else self.scope()
+        name = "purpose_which" if kind == "which" else "purpose_find"
+        question = self.word.question(name, k=self.k(scope), fields={"use": use})
+        answer = self.answer_kind(kind, wanted, scope)
+        return Exchange(question, answer, kind, wanted, scope, f"something to {use}")
+
+    def ask_broad(self) -> Exchange | None:
+        broad = list(self.kinds.broader)
+        seen = [b for b in broad if self.say.having(Wanted(self.kinds.broader[b]))]
+        said = self.pick(seen if seen and self.chance(0.8) else broad)
+        wanted, scope = Wanted(self.kinds.broader[said], Thing(said)), self.scope()
+        answer = self.answer_kind("which", wanted, scope)
+        return self._ask("which", answer, wanted, scope, said, "broad_list")
+
+    def ask_world(self) -> Exchange:
+        name = self.pick(("world", "world", "greeting", "foreign"))
+        found = [f for k in self.all for f in self.say.objects(k)]
+        names = list(dict.fromkeys(f.name for f in found))[:4]
+        answer = Answer("I can only answer about what I see in these images")
+        if names:
+            things = [self.kinds.thing(n) for n in names]
+            answer.say(f": {english.listed([t.indefinite() for t in things])}")
+        answer.say(".")
+        return Exchange(self.word.question(name), answer, "world", None, self.all, needs_images=False)

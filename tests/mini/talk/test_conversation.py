@@ -1,0 +1,153 @@
+"""Drawn-up conversations: literal answers to literal lists, and properties that hold for every draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segue import protocol
+from segue.data.own.things import Thing
+from segue.mini.talk.conversation import compose, frequent_names
+from segue.mini.talk.kinds import Kind, Kinds, known_kinds
+from segue.mini.talk.questions import WEIGHTS, Questions
+from segue.mini.talk.statements import CLAIMED, HEDGED, Answer, Statements, Wanted
+from segue.mini.talk.wording import wordings
+from segue.models.mini.findings import Finding, listed
+
+KINDS = Kinds(
+    {
+        **{n: Kind(n, Thing(n), broader=("animal",)) for n in ("dog", "cat", "duck", "bird")},
+        **{n: Kind(n, Thing(n)) for n in ("sofa", "trousers")},
+        "dog head": Kind("dog head", Thing("head", "dog")),
+    },
+    {"sit on": frozenset({"sofa"})},
+)
+DOG, CAT = Wanted(frozenset({"dog"}), Thing("dog")), Wanted(frozenset({"cat"}), Thing("cat"))
+
+
+def finding(name: str, presence: float = 0.9, x: float = 0.1, y: float = 0.5, area: float = 0.1) -> Finding:
+    return Finding(name, presence, (y, x), area)
+
+
+IMAGES = [
+    listed([finding("dog", x=0.1), finding("dog", x=0.9, area=0.3), finding("cat", 0.2)]),
+    listed([finding("cat", x=0.5, y=0.1), finding("dog", 0.35), finding("sofa", 0.6, x=0.8, y=0.9)]),
+]
+
+
+@pytest.fixture
+def say() -> Statements:
+    return Statements(IMAGES, KINDS)
+
+
+def test_what_is_there_is_named_in_its_images(say: Statements) -> None:
+    answer = Answer()
+    say.exists(answer, CAT, (0, 1))
+    assert answer.markup == ("There is a <p> cat </p> [SEG] (IMAGE2) in image 2. There is no cat in image 1.")
+
+
+def test_several_of_a_name_share_a_phrase_from_left_to_right(say: Statements) -> None:
+    answer = Answer()
+    say.here(answer, DOG, (0,))
+    assert answer.markup == "Here are the <p> dogs </p> [SEG] (IMAGE1) [SEG] (IMAGE1) in image 1."
+    assert [f.centre_yx[1] for f in answer.mentions[0].findings] == [0.1, 0.9]
+
+
+def test_where_says_the_place(say: Statements) -> None:
+    answer = Answer()
+    say.where(answer, CAT, (0, 1))
+    assert answer.text == "The cat is at the top of image 2."
+
+
+def test_absence_has_a_reason(say: Statements) -> None:
+    answer = Answer()
+    say.here(answer, CAT, (0,))
+    assert answer.text == "There is no cat in image 1; there is one in image 2."
+    assert answer.mentions == []
+    answer = Answer()
+    say.here(answer, Wanted(frozenset({"trousers"}), Thing("trousers")), (0, 1))
+    assert answer.text == "There are no trousers in images 1 and 2."
+    answer = Answer()
+    say.here(answer, Wanted(frozenset({"sofa"}), use="sit on"), (0,))
+    assert answer.text == "There is nothing to sit on in image 1; there is something in image 2."
+
+
+def test_a_doubt_is_told_only_where_nothing_is_claimed(say: Statements) -> None:
+    answer = Answer()
+    say.here(answer, DOG, (1,))
+    assert answer.markup == "There may be a <p> dog </p> [SEG] (IMAGE2) in image 2, but I am not sure."
+    answer = Answer()
+    say.exists(answer, DOG, (0, 1))
+    assert "may" not in answer.text
+    assert answer.text.endswith("There is no dog in image 2.")
+
+
+def test_pictures_without_claims_are_unknown() -> None:
+    say, answer = Statements([[finding("cat", 0.2)]], KINDS), Answer()
+    say.here(answer, DOG, (0,))
+    assert answer.text == "I do not know what this shows."
+    say, answer = Statements([IMAGES[0], []], KINDS), Answer()
+    say.shows(answer, (0, 1))
+    assert answer.text == "Image 1 shows dogs. I do not know what image 2 shows."
+
+
+def test_a_list_names_what_is_sure_and_no_parts() -> None:
+    image = listed([finding("dog"), finding("dog head", x=0.2), finding("sofa", 0.6, x=0.8)])
+    answer = Answer()
+    Statements([image], KINDS).shows(answer, (0,))
+    assert answer.text == "Image 1 shows a dog."
+
+
+def test_a_broader_name_covers_the_narrower_ones() -> None:
+    kinds = known_kinds()
+    assert {"duck", "owl", "bird"} <= kinds.members("bird")
+    assert kinds.members("dog") == {"dog"}
+    assert all(names <= kinds.kinds.keys() for names in kinds.purposes.values())
+
+
+@pytest.mark.parametrize("name", sorted(WEIGHTS))
+def test_every_kind_of_question_finds_lists_that_carry_it(name: str) -> None:
+    images = [
+        listed(
+            [finding("dog", x=x, y=y, area=a) for x, y, a in ((0.1, 0.2, 0.02), (0.7, 0.6, 0.3))]
+            + [finding("dog head")]
+        ),
+        listed([finding("cat", x=0.5), finding("sofa", x=0.9)]),
+    ]
+    made = [getattr(Questions(images, KINDS, np.random.default_rng(k)), f"ask_{name}")() for k in range(30)]
+    assert any(made)
+
+
+@given(st.integers(0, 10**9))
+def test_every_conversation_holds_together(seed: int) -> None:
+    conversation = compose(known_kinds(), np.random.default_rng(seed), frequent=frequent_names())
+    count = len(conversation.images)
+    for exchange in conversation.exchanges:
+        assert exchange.question.strip()
+        assert protocol.contains_tag(exchange.question) is None
+        parsed = protocol.parse(exchange.answer.markup, count)
+        assert parsed.text == exchange.answer.text
+        assert (parsed.unplaced, parsed.notes) == ((), ())
+        assert len(parsed.groundings) == len(exchange.found)
+        for k, found in exchange.found:
+            assert found in conversation.images[k]
+            assert found.presence >= (HEDGED if "may be" in exchange.answer.text else CLAIMED)
+    assert len(conversation.wanted) == sum(len(e.found) for e in conversation.exchanges)
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    first, again = (compose(known_kinds(), np.random.default_rng(3)).turns for _ in range(2))
+    assert first == again
+
+
+def test_held_out_wordings_are_used_and_never_trained() -> None:
+    table = wordings()
+    for kind, held in table["held_out"].items():
+        assert not set(held) & set(table["train"][kind])
+    asked = [
+        Questions(IMAGES, KINDS, np.random.default_rng(k), held_out=True, free=False).ask_list().question
+        for k in range(20)
+    ]
+    assert any(q.startswith(("Which items", "Give an overview", "Summarise", "What would I")) for q in asked)
