@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from segue.files import write_atomic
 from segue.models.image_streams import normalise
 from segue.models.mini.modeling_mini import MiniModel
 
@@ -145,6 +146,6 @@ def _cached(
                     )
                 arrays[part][start : drawn.stop] = output.half().numpy()
         model.train(training)
-        done.write_text(json.dumps({"count": count, "parts": list(arrays)}))
+        write_atomic(done, json.dumps({"count": count, "parts": list(arrays)}))
     parts = json.loads(done.read_text())["parts"]
     return {part: np.load(folder / f"{stem}_{part}.npy", mmap_mode="r") for part in parts}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segue.errors import InputError
+from segue.files import write_atomic
 from segue.images import load_image
 from segue.mini.photos.facts import PhotoRecord, load_photo_facts
 from segue.mini.photos.labels import LABELS
@@ -111,9 +112,7 @@ def render_chunk(folder: str, seed: int, count: int, size: int, split: str, chun
         facts.append([asdict(o) | {"part_areas": dict(o.part_areas)} for o in scene.objects])
     for array in (images, object_maps, part_maps):
         array.flush()  # type: ignore[attr-defined]
-    temporary = path / f"facts_{chunk:05d}.tmp"
-    temporary.write_text(json.dumps(facts))
-    temporary.replace(path / f"facts_{chunk:05d}.json")
+    write_atomic(path / f"facts_{chunk:05d}.json", json.dumps(facts))
     return chunk
 
 
@@ -178,9 +177,7 @@ def _check_settings(folder: Path, settings: dict[str, Any], shapes: dict[str, tu
             fix="give data.scenes.folder another name, or remove the folder",
         )
     if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(settings))
-        temporary.replace(path)
+        write_atomic(path, json.dumps(settings))
 
 
 def index_by_kind(objects: list[tuple[SceneObject, ...]]) -> dict[str, NDArray[np.int64]]:

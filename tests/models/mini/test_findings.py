@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.colours import COLOUR_NAMES
 from segue.errors import InputError
 from segue.models.mini.findings import (
     MOST_FINDINGS,
@@ -17,10 +16,11 @@ from segue.models.mini.findings import (
     parse_spelled,
     spell,
 )
+from segue.models.mini.presets_mini import MINI_COLOURS
 
 fractions = st.floats(0, 1)
 names = st.sampled_from(["dog", "wine glass", "head of dog", "sofa", "left", "big"])
-colours = st.sampled_from([None, *COLOUR_NAMES])
+colours = st.sampled_from([None, *MINI_COLOURS])
 found = st.builds(Finding, names, fractions, st.tuples(fractions, fractions), fractions, colours)
 
 
@@ -33,7 +33,7 @@ def test_a_list_reads_from_left_to_right() -> None:
 @given(st.lists(found, max_size=2 * MOST_FINDINGS))
 def test_words_lead_back_to_the_same_words(findings: list[Finding]) -> None:
     text = spell(findings)
-    assert spell(parse_spelled(text, COLOUR_NAMES)) == text
+    assert spell(parse_spelled(text, MINI_COLOURS)) == text
 
 
 @given(st.lists(found, max_size=8), st.randoms())

@@ -44,3 +44,31 @@ def test_parts_that_do_not_fit_are_refused(tiny: Callable[..., Any], tmp_path: P
     with pytest.raises(InputError, match=r"reader\.relational"):
         load_parts(square, InitRecipe(folder=str(tmp_path), parts=["reader"]))
     load_parts(square, InitRecipe(folder=str(tmp_path), parts=["sam", "reader.qformer"]))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_model_is_there_whole_or_not_at_all(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = tiny(seed=1)
+    folder = save_final(tmp_path / "final", model, processor)
+    before = contents(folder)
+    (folder / "notes.txt").write_text("mine")
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    another = tiny(seed=2)[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(type(processor), "save_pretrained", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_final(folder, another, processor)
+    assert contents(folder) == before | {"notes.txt": b"mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+    save_final(folder, another, processor)
+    after = contents(folder)
+    assert set(after) == {*before, "notes.txt"}
+    assert after["model.safetensors"] != before["model.safetensors"]

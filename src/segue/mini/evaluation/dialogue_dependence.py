@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segue.files import write_atomic
 from segue.inference.loaded_model import LoadedModel
 from segue.loading import load
 from segue.masks import Mask
@@ -173,7 +174,7 @@ def main() -> None:
     result = dialogue_dependence(load(arguments.model), count=arguments.count, seed=arguments.seed)
     print(json.dumps(result))
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_atomic(arguments.out, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import colorsys
 
 import numpy as np
 
-from segue.colours import COLOUR_NAMES as COLOUR_NAMES
+from segue.scenes.kinds import COLOURS
+
+COLOUR_NAMES = (*COLOURS, "black", "grey")
+"""The basic colour terms: those of scenes, and two that photographs show besides. Source: ours."""
 
 
 def median_rgb(image: np.ndarray, mask: np.ndarray) -> tuple[int, int, int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from segue import masks
 from segue.data.formats.annotations import AnnotatedImage
 from segue.data.formats.coco import CocoReport, read_coco
 from segue.errors import ImageError
+from segue.files import write_atomic
 from segue.images import load_image
 from segue.masks import RLE, Mask
 from segue.mini.photos.attributes import colour_name, luminance, median_rgb
@@ -252,7 +251,4 @@ def _write_cache(path: Path, key: dict[str, Any], records: list[PhotoRecord]) ->
         for record in records
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump({"key": key, "records": entries}, stream)
-    os.replace(temporary, path)
+    write_atomic(path, json.dumps({"key": key, "records": entries}))

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from segue.errors import InputError, ModelError
 
 WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
 STATE_FILE = "trainer_state.json"
 MANIFEST = "manifest.json"
 """Written last: a folder without it was never finished."""
@@ -188,6 +189,27 @@ def finish_checkpoint(out: Path, step: int, facts: dict[str, Any]) -> Path:
     return final
 
 
+@contextmanager
+def whole_model(folder: Path) -> Iterator[Path]:
+    """A folder to write a model into; its files move into `folder` when the block ends, `config.json` last.
+
+    A folder without `config.json` is no model to anybody, so a kill half-way leaves none that is mixed from
+    two. What else lies in `folder` stays.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        folder.mkdir(exist_ok=True)
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        for path in sorted(partial.iterdir(), key=lambda path: path.name == CONFIG_FILE):
+            _set_aside(folder / path.name)
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def rotate(out: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints."""
     for path in _folders(out)[keep:]:
@@ -267,8 +289,8 @@ def _folders(out: Path) -> list[Path]:
 
 
 def _set_aside(folder: Path) -> None:
-    """Delete a folder such that a kill half-way leaves none with its name."""
-    if folder.exists():
+    """Delete a folder such that a kill half-way leaves none with its name; files are replaced as they are."""
+    if folder.is_dir():
         aside = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(aside, ignore_errors=True)
         os.replace(folder, aside)

@@ -23,7 +23,7 @@ from segue.models.modeling_grounded import GroundedModel
 from segue.models.processing_grounded import GroundedProcessor
 from segue.training.adapters import has_adapters, merged_state
 from segue.training.engine.accumulation import check_divisible
-from segue.training.engine.checkpoints import saved_weights, step_of
+from segue.training.engine.checkpoints import saved_weights, step_of, whole_model
 from segue.training.engine.engines import check_engaged, engine_arguments, join_processes, lighten
 from segue.training.engine.loss_log import LossLog
 from segue.training.engine.trainer import Batches, Objective, StageTrainer
@@ -174,8 +174,9 @@ def save_final(
     for p in whole.values():
         cast.setdefault((p.data_ptr(), p.shape), p.detach().to(dtype))
     state = {n: cast[p.data_ptr(), p.shape] for n, p in whole.items() if not n.startswith("training_heads")}
-    model.save_pretrained(folder, state_dict=state)
-    processor.save_pretrained(folder)
+    with whole_model(folder) as unfinished:
+        model.save_pretrained(unfinished, state_dict=state)
+        processor.save_pretrained(unfinished)
     return folder
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from segue.errors import ModelError
+from segue.files import write_atomic
 
 LOSSES = "losses.jsonl"
 
@@ -34,8 +34,8 @@ class LossLog:
         keep = [line for line in lines if line["step"] <= after]
         if self.path.exists():
             # The time of the dropped lines was spent too: it is noted before they go.
-            _write_whole(out / ".seconds", json.dumps(self.before))
-            _write_whole(self.path, "".join(json.dumps(line) + "\n" for line in keep))
+            write_atomic(out / ".seconds", json.dumps(self.before))
+            write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in keep))
         self.started = time.monotonic()
 
     @property
@@ -90,9 +90,3 @@ def forget_losses(out: Path) -> None:
     """Remove what an earlier run wrote here."""
     for path in (out / LOSSES, out / ".seconds"):
         path.unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name.lstrip('.')}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -8,7 +8,6 @@ the batch that it occurred in; a run that was killed finds the files of the imag
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from segue.errors import ImageError, InputError
+from segue.files import atomic_path
 from segue.models.processing_grounded import GroundedProcessor
 
 SEGMENTER = "segmenter_features"
@@ -101,12 +101,11 @@ class FeatureStore:
             InputError: The folder takes no more files.
         """
         path = self.folder / f"{key}.safetensors"
-        unfinished = path.with_name(f".{key}.{os.getpid()}.unfinished")
         noted = {"height": str(features.hw[0]), "width": str(features.hw[1])}
         tensors = {name: t.detach().cpu().contiguous() for name, t in features.tensors.items()}
         try:
-            save_file(tensors, unfinished, metadata=noted)
-            os.replace(unfinished, path)
+            with atomic_path(path) as unfinished:
+                save_file(tensors, unfinished, metadata=noted)
         except (SafetensorError, OSError) as error:
             raise InputError(
                 "The features of an image cannot be kept.",
@@ -115,8 +114,6 @@ class FeatureStore:
                 where=str(self.folder),
                 fix="free some space, or train without --cache-features",
             ) from None
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def assemble(self, pictures: list[dict[str, Any]]) -> dict[str, Any]:
         """Features of a batch's images, in order; those that are missing are computed and kept.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segue import masks
 from segue.errors import InputError, SegueError
+from segue.files import atomic_path
 from segue.images import load_image
 from segue.inference.answer import SessionAnswer
 from segue.inference.session import GroundingSession
@@ -222,7 +222,6 @@ def stack(rows: Sequence[Image.Image], heading: str) -> Image.Image:
 def save_sheet(sheet: Image.Image, path: Path) -> Path:
     """Write a PNG that appears complete or not at all; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    sheet.save(unfinished, format="PNG")
-    os.replace(unfinished, path)
+    with atomic_path(path) as unfinished:
+        sheet.save(unfinished, format="PNG")
     return path
