@@ -57,12 +57,6 @@ WITHOUT_README: set[str] = {
     "data/sources",
     "evaluation",
     "inference",
-    "mini",
-    "mini/evaluation",
-    "mini/photos",
-    "training",
-    "training/engine",
-    "training/finetune",
 }
 # Above the ground floor, these do without torch too: scenes are drawn in many worker processes.
 TORCH_FREE = ("segue.metrics", "segue.scenes")

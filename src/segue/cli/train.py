@@ -4,13 +4,104 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from segue.cli.option_groups import expand_groups
 
+OWN_DATA = "Own data"
+"""Heading in `--help` over what concerns training on own data."""
+
+
+@dataclass
+class OwnDataOptions:
+    """Options of training on own data; each becomes a field of the recipe."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="What to start from, a folder or a preset with weights.",
+            rich_help_panel=OWN_DATA,
+        ),
+    ] = None  # fmt: skip
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file or folder of annotations; may be repeated, with shares as PATH::0.3.",
+            metavar="PATH[::WEIGHT]", rich_help_panel=OWN_DATA,
+        ),
+    ] = None  # fmt: skip
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of the images: one for all --data, or one for each.", metavar="DIR",
+            rich_help_panel=OWN_DATA,
+        ),
+    ] = None  # fmt: skip
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Format of --data, when it is not recognised: one for all, or one for each.",
+            rich_help_panel=OWN_DATA,
+        ),
+    ] = None  # fmt: skip
+    val: Annotated[
+        Path | None, typer.Option(help="Annotations that picture sheets ask about.", rich_help_panel=OWN_DATA)
+    ] = None
+    val_images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the images of --val; the first --images by default.", rich_help_panel=OWN_DATA
+        ),
+    ] = None
+    cache_features: Annotated[
+        bool,
+        typer.Option(
+            "--cache-features", help="Run the frozen encoders once per image.", rich_help_panel=OWN_DATA
+        ),
+    ] = False
+
+    def changes(self) -> dict[str, Any]:
+        """Fields of the recipe that they change: dotted name to value."""
+        changed: dict[str, Any] = {}
+        if self.model is not None:
+            changed["model.start"] = self.model
+        if self.data:
+            changed["data.own"] = own_entries(self.data, self.images or [], self.format or [])
+        if self.val is not None:
+            folder = self.val_images or (self.images[0] if self.images else None)
+            changed["data.val"] = {"path": str(self.val), "images": str(folder) if folder else None}
+        if self.cache_features:
+            changed["finetune.cache_features"] = True
+        return changed
+
+    def check_paths(self) -> None:
+        """Refuse paths on the command line that are not there; those of a recipe may lie on another machine.
+
+        Raises:
+            InputError: Naming the first of them.
+        """
+        from segue.errors import InputError
+
+        files = [Path(split_weight(given)[0]) for given in self.data or []]
+        folders = [*(self.images or []), *([self.val_images] if self.val_images is not None else [])]
+        for path in (*files, *folders, *([self.val] if self.val is not None else [])):
+            if not path.exists():
+                raise InputError(
+                    "There is no such file or folder.",
+                    expected="annotations for --data and --val, a folder for --images",
+                    found="nothing",
+                    where=str(path),
+                    fix="mend the path; a recipe may name what is not there yet, the command may not",
+                )
+
+
+@expand_groups
 def train(
+    *,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder: resolved recipe, checkpoints, final model.")
     ],
@@ -18,39 +109,10 @@ def train(
         Path | None,
         typer.Argument(help="A YAML recipe, such as recipes/mini_joint.yaml; may be left out with --data."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", help="Own data: what to start from, a folder or a preset with weights."
-        ),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Own data: a file or folder of annotations; may be repeated, with shares as PATH::0.3.",
-            metavar="PATH[::WEIGHT]",
-        ),
-    ] = None,
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder of the images: one for all --data, or one for each.", metavar="DIR"),
-    ] = None,
-    format: Annotated[
-        list[str] | None,
-        typer.Option(help="Format of --data, when it is not recognised: one for all, or one for each."),
-    ] = None,
-    val: Annotated[
-        Path | None, typer.Option(help="Own data: annotations that picture sheets ask about.")
-    ] = None,
-    val_images: Annotated[
-        Path | None, typer.Option(help="Folder of the images of --val; the first --images by default.")
-    ] = None,
+    own: OwnDataOptions,
     steps: Annotated[
         int | None, typer.Option(help="Number of steps; by default three passes over the data.", min=1)
     ] = None,
-    cache_features: Annotated[
-        bool, typer.Option("--cache-features", help="Own data: run the frozen encoders once per image.")
-    ] = False,
     report_to: Annotated[
         list[str] | None, typer.Option(help="tensorboard or wandb; may be repeated.", metavar="NAME")
     ] = None,
@@ -59,8 +121,7 @@ def train(
         typer.Option("--set", help="Change a value of the recipe; may be repeated.", metavar="A.B=C"),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Write the resolved recipe, say what the run needs, and stop."),
+        bool, typer.Option("--dry-run", help="Write the resolved recipe, say what the run needs, and stop.")
     ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = True,
 ) -> None:
@@ -68,26 +129,35 @@ def train(
 
     segue train --model segue-mini --data my_coco.json --images DIR --out RUN
     """
-    from segue.errors import InputError
     from segue.files import make_folder
 
-    changes: dict[str, Any] = {}
-    if model is not None:
-        changes["model.start"] = model
-    if data:
-        changes["data.own"] = own_entries(data, images or [], format or [])
-    if val is not None:
-        folder = val_images or (images[0] if images else None)
-        changes["data.val"] = {"path": str(val), "images": str(folder) if folder else None}
-    if dry_run:
-        typed = [split_weight(given)[0] for given in data or []]
-        check_typed([*typed, *(images or []), *([val] if val is not None else [])])
+    changes = own.changes()
     if steps is not None:
         changes["optimiser.max_steps"] = steps
-    if cache_features:
-        changes["finetune.cache_features"] = True
     if report_to:
         changes["report_to"] = list(report_to)
+    if dry_run:
+        own.check_paths()
+    chosen = chosen_recipe(recipe, own.data or [])
+    make_folder(out)
+    # Lets recipes name the embedded model's stages, and own data teach it.
+    import segue.mini.stages  # noqa: F401
+    from segue.cli.console import show_paths
+    from segue.training.run import train as run
+
+    # JSON is YAML, which is what the values of overrides are; --set comes last and wins.
+    written = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
+    show_paths([run(chosen, out, overrides=[*written, *(overrides or [])], dry_run=dry_run, resume=resume)])
+
+
+def chosen_recipe(recipe: Path | None, data: Sequence[str]) -> Path:
+    """The recipe that is named, or the one for own data.
+
+    Raises:
+        InputError: Neither a recipe nor data are given, or there is no such recipe.
+    """
+    from segue.errors import InputError
+
     if recipe is None and not data:
         raise InputError(
             "There is nothing to train on.",
@@ -96,7 +166,11 @@ def train(
             where="segue train",
             fix="segue train --model segue-mini --data my_coco.json --images DIR --out RUN",
         )
-    if recipe is not None and not recipe.is_file():
+    if recipe is None:
+        from segue.training.finetune.defaults import DEFAULT_RECIPE
+
+        return DEFAULT_RECIPE
+    if not recipe.is_file():
         raise InputError(
             "There is no such recipe.",
             expected="a YAML file",
@@ -104,38 +178,7 @@ def train(
             where=str(recipe),
             fix="check the path; the recipes that come with Segue lie in recipes/",
         )
-    make_folder(out)
-    # Lets recipes name the embedded model's stages, and own data teach it.
-    import segue.mini.stages  # noqa: F401
-    from segue.cli.console import show_paths
-    from segue.training.run import train as run
-
-    if recipe is None:
-        from segue.training.finetune.defaults import DEFAULT_RECIPE
-
-        recipe = DEFAULT_RECIPE
-    # JSON is YAML, which is what the values of overrides are; --set comes last and wins.
-    written = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
-    show_paths([run(recipe, out, overrides=[*written, *(overrides or [])], dry_run=dry_run, resume=resume)])
-
-
-def check_typed(paths: Sequence[str | Path]) -> None:
-    """Refuse paths on the command line that are not there; those of a recipe may lie on another machine.
-
-    Raises:
-        InputError: Naming the first of them.
-    """
-    from segue.errors import InputError
-
-    for path in paths:
-        if not Path(path).exists():
-            raise InputError(
-                "There is no such file or folder.",
-                expected="annotations for --data and --val, a folder for --images",
-                found="nothing",
-                where=str(path),
-                fix="mend the path; a recipe may name what is not there yet, the command may not",
-            )
+    return recipe
 
 
 def own_entries(data: Sequence[str], images: Sequence[Path], formats: Sequence[str]) -> list[dict[str, Any]]:
