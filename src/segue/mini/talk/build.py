@@ -9,12 +9,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from segue import protocol
-from segue.colours import COLOUR_NAMES
 from segue.mini.talk.conversation import compose, frequent_names
 from segue.mini.talk.kinds import Kinds
 from segue.mini.talk.vocabulary import word_tokenizer
 from segue.mini.tokenizer import MAX_IMAGES
 from segue.models.mini.findings import MOST_FINDINGS, finding_vocabulary
+from segue.models.mini.presets_mini import MINI_COLOURS
 from segue.models.mini.question_words import read_question
 from segue.models.mini.spelled_findings import NOTHING
 from segue.models.mini.talking import TALKING_TEMPLATE, TalkingConfig, TalkingModel, TalkingProcessor
@@ -56,7 +56,7 @@ def talking_tokenizer(kinds: Kinds, conversations: int = 6000, seed: int = 5) ->
         texts.append(text)
     digits = [str(n) for n in range(1, MAX_IMAGES + 1)]
     return word_tokenizer(
-        texts, (*kinds.words(), *finding_vocabulary(), *COLOUR_NAMES, NOTHING, *digits), least=3
+        texts, (*kinds.words(), *finding_vocabulary(), *MINI_COLOURS, NOTHING, *digits), least=3
     )
 
 

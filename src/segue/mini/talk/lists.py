@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.colours import COLOUR_NAMES
 from segue.mini.talk.kinds import Kinds
 from segue.models.mini.findings import CELLS, MOST_FINDINGS, SIZE_WORDS, Finding, listed, size_area
+from segue.models.mini.presets_mini import MINI_COLOURS
 
 PRESENCES = (0.15, 0.4, 0.65, 0.9)
 """One for each presence word."""
@@ -101,7 +101,7 @@ class ListMaker:
         rng = self.rng
         word, size = int(rng.choice(4, p=shares)), int(rng.integers(len(SIZE_WORDS)))
         cell = rng.integers(CELLS, size=2)
-        colour = COLOUR_NAMES[int(rng.integers(len(COLOUR_NAMES)))] if self.coloured else None
+        colour = MINI_COLOURS[int(rng.integers(len(MINI_COLOURS)))] if self.coloured else None
         found = [_finding(name, word, cell, size, colour)]
         for part in self.kinds.parts.get(name, ()):
             if rng.random() < PART_SHARE:
