@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-import segue.mini.own_data  # noqa: F401  registers what own data teach
+import segue.mini.own_data
+import segue.mini.talk.stage  # noqa: F401  registers stage "talk"
 from segue.errors import InputError
 from segue.files import write_atomic
 from segue.mini.pools import PhotoPool, ScenePool, photo_pool, scene_pool

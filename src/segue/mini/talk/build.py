@@ -60,33 +60,43 @@ def talking_tokenizer(kinds: Kinds, conversations: int = 6000, seed: int = 5) ->
     )
 
 
-def build_talking(
-    tokenizer: Any, *, seed: int = 0, free_tokens: int = 2, **sizes: Any
-) -> tuple[TalkingModel, TalkingProcessor]:
+def talking_config(tokenizer: Any, vocab_size: int, *, free_tokens: int = 2, **sizes: Any) -> TalkingConfig:
+    """A configuration.
+
+    Args:
+        tokenizer: whose special tokens the model knows; None where only shapes are wanted.
+        vocab_size: V.
+        free_tokens: see `TalkingConfig.num_free_tokens`.
+        **sizes: fields of the language model in place of `SIZES`.
+    """
+    identifiers = [protocol.identifier(k) for k in range(MAX_IMAGES)]
+    special = (protocol.SEG_TOKEN, protocol.PHRASE_START, protocol.IMAGE_TOKEN, *identifiers)
+    ids = [-1] * len(special) if tokenizer is None else tokenizer.convert_tokens_to_ids(list(special))
+    return TalkingConfig(
+        text_config={"model_type": "llama", "vocab_size": vocab_size} | SIZES | sizes,
+        sam_config=_small_sam(),
+        num_free_tokens=free_tokens,
+        seg_token_id=ids[0],
+        phrase_token_id=ids[1],
+        image_token_id=ids[2],
+        identifier_token_ids=ids[3:],
+    )
+
+
+def build_talking(tokenizer: Any, *, seed: int = 0, **options: Any) -> tuple[TalkingModel, TalkingProcessor]:
     """A fresh model around a tokenizer of `talking_tokenizer`.
 
     Args:
         seed: of the random weights.
-        free_tokens: see `TalkingConfig.num_free_tokens`.
-        **sizes: fields of the language model in place of `SIZES`.
+        **options: see `talking_config`.
     """
-    config = TalkingConfig(
-        text_config={"model_type": "llama", "vocab_size": len(tokenizer)} | SIZES | sizes,
-        sam_config=_small_sam(),
-        num_free_tokens=free_tokens,
-        identifier_token_ids=[
-            tokenizer.convert_tokens_to_ids(protocol.identifier(k)) for k in range(MAX_IMAGES)
-        ],
-        seg_token_id=tokenizer.convert_tokens_to_ids(protocol.SEG_TOKEN),
-        phrase_token_id=tokenizer.convert_tokens_to_ids(protocol.PHRASE_START),
-        image_token_id=tokenizer.convert_tokens_to_ids(protocol.IMAGE_TOKEN),
-    )
+    config = talking_config(tokenizer, len(tokenizer), **options)
     torch.manual_seed(seed)
     model = TalkingModel(config).eval()
     processor = TalkingProcessor(
         tokenizer,
         image_streams={},
-        num_query_tokens=MOST_FINDINGS + free_tokens,
+        num_query_tokens=MOST_FINDINGS + config.num_free_tokens,
         template=dict(TALKING_TEMPLATE),
     )
     return model, processor
