@@ -15,6 +15,7 @@ from segue.models.build import build_prima
 from segue.models.mini.configuration_mini import MiniConfig
 from segue.models.mini.modeling_mini import MiniModel
 from segue.models.modeling_prima import PrimaModel
+from segue.training.engine.checkpoints import restore
 
 
 def rewrite(folder: Path, **fields: Any) -> Path:
@@ -61,3 +62,13 @@ def test_prima_stays_prima(prima: Path) -> None:
     assert type(load(prima, device="cpu").model) is PrimaModel
     off = {"content_queries": 0, "slot_classes": [], "label_reader_config": None, "label_reader_size": 320}
     assert type(load_model(rewrite(prima, **off), torch.float32)) is PrimaModel
+
+
+def test_a_run_goes_on_from_an_old_checkpoint(old: Path, tiny_model_folder: Path) -> None:
+    model = load(tiny_model_folder, device="cpu").model
+    wanted = {name: weight.clone() for name, weight in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    restore(model, old)
+    assert all(torch.equal(weight, wanted[name]) for name, weight in model.state_dict().items())
