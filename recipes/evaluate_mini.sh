@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY=PASSIVE
 data() { [ -f "$out/$1/conversations.jsonl" ] || "$segue" data "${@:2}" --out "$out/$1"; }
 run() { "$segue" eval --model "$model" --data "$out/$1/conversations.jsonl" --out "$out/$2" "${@:3}" --no-progress; }
 on_photos() { # name of the result, module, further flags
-    .venv/bin/python -m "segue.evaluation.$2" --model "$model" --coco "$photos/val.json" --images "$photos" "${@:3}" | tee "$out/$1.json"
+    .venv/bin/python -m "segue.mini.evaluation.$2" --model "$model" --coco "$photos/val.json" --images "$photos" "${@:3}" | tee "$out/$1.json"
 }
 data scenes300 scenes --seed 9001 --count 300
 data heldout120 scenes --seed 9002 --count 120 --split heldout

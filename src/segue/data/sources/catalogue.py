@@ -10,14 +10,15 @@ from typing import Any
 from segue.data.sources.source import ImageSource
 from segue.errors import InputError
 
+# By name, because a class is imported when it is asked for, and scenes stand on a floor above this one.
 _CLASSES = {
     "ade20k_part": "segue.data.sources.ade20k_part:Ade20kPart",
     "pascal_part": "segue.data.sources.pascal_part:PascalPart",
     "pascal_part116": "segue.data.sources.pascal_part116:PascalPart116",
     "paco_lvis": "segue.data.sources.paco_lvis:PacoLvis",
     "coco": "segue.data.sources.coco_file:CocoFile",
-    "labelme": "segue.data.sources.generic:LabelMeFolder",
-    "scenes": "segue.data.sources.generic:SceneFolder",
+    "labelme": "segue.data.sources.labelme_folder:LabelMeFolder",
+    "scenes": "segue.scenes.source:SceneFolder",
 }
 SOURCES = tuple(_CLASSES)
 """Names that `open_source` knows."""
