@@ -36,7 +36,7 @@ def check(
 
     from segue.cli.console import err, show_paths
     from segue.cli.console import out as stdout
-    from segue.data.sources import open_source, source_class
+    from segue.datasets.sources import open_source, source_class
 
     options = _options(option or [])
     if report is not None:

@@ -139,8 +139,8 @@ class SamplingOptions:
 
 def _splits(name: str, root: Path, options: Sequence[tuple[str, object]] = ()) -> list[SourceSpec]:
     """A source in each of its splits; one that the download lacks is passed over and told."""
-    from segue.data.sources import source_class
     from segue.datasets.m4seg.images import SourceSpec
+    from segue.datasets.sources import source_class
     from segue.errors import InputError
 
     found, first = [], None

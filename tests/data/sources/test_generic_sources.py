@@ -1,4 +1,4 @@
-"""Own annotations and scenes through `open_source`; taxonomies; merging."""
+"""Own annotations through `open_source`; taxonomies; merging."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ from segue.data.sources.merging import merge_parts
 from segue.data.sources.taxonomy import NumberedClasses, paco_vocabulary, pascal_classes
 from segue.errors import InputError
 from segue.masks import union_rle
-from segue.records import read_jsonl
-from segue.scenes.build import build
-from segue.scenes.kinds import KINDS
 from source_layouts import H, W, annotation, block, dump, photo
 
 
@@ -90,30 +87,6 @@ def test_labelme_folders(tmp_path: Path) -> None:
     assert len(source) == 3
     with pytest.raises(InputError, match="no LabelMe file"):
         open_source("labelme", tmp_path / "nowhere")
-
-
-def test_scenes_give_kinds_and_every_region_of_the_records(tmp_path: Path) -> None:
-    file = build(tmp_path, seed=3, count=3, split="test", size=96, progress=False)
-    source = open_source("scenes", tmp_path, split="test")
-    images = list(source)
-    regions = [region for record in read_jsonl(file) for region in record.regions]
-    assert sum(len(image.regions) for image in images) == len(regions)
-    for image in images:
-        assert image.path.is_file()
-        for thing in image.objects:
-            assert thing.name in KINDS
-            assert {part.name for part in image.parts_of(thing.rid)} <= set(KINDS[thing.name].parts)
-            assert thing.source_label.endswith(thing.name)
-    with_colours = open_source("scenes", tmp_path, split="test", attributes=True)
-    assert {o.name for image in with_colours for o in image.objects} == {
-        r.name for r in regions if r.kind == "object"
-    }
-    assert list(open_source("scenes", tmp_path, split="train")) == []
-    images[0].path.unlink()
-    assert len(list(source)) == len(images) - 1
-    assert source.report.dropped == {"image file not found": 1}
-    with pytest.raises(InputError, match="did you mean"):
-        open_source("scenes", tmp_path / "images")
 
 
 def test_every_source_can_be_asked_for_its_splits() -> None:

@@ -1,68 +1,77 @@
-"""One entrance for every source of annotated images."""
+"""Catalogues of sources of annotated images: one entrance for all of them, by name."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segue.data.sources.source import ImageSource
 from segue.errors import InputError
 
-# By name, because a class is imported when it is asked for, and scenes stand on a floor above this one.
-_CLASSES = {
-    "ade20k_part": "segue.data.sources.ade20k_part:Ade20kPart",
-    "pascal_part": "segue.data.sources.pascal_part:PascalPart",
-    "pascal_part116": "segue.data.sources.pascal_part116:PascalPart116",
-    "paco_lvis": "segue.data.sources.paco_lvis:PacoLvis",
-    "coco": "segue.data.sources.coco_file:CocoFile",
-    "labelme": "segue.data.sources.labelme_folder:LabelMeFolder",
-    "scenes": "segue.scenes.source:SceneFolder",
-}
-SOURCES = tuple(_CLASSES)
-"""Names that `open_source` knows."""
 
+@dataclass(frozen=True)
+class SourceCatalogue:
+    """Sources by name; the module of a source is imported when it is first asked for.
 
-def source_class(name: str) -> type[ImageSource]:
-    """The class of a source, to ask for its `splits` before anything is opened.
-
-    Raises:
-        InputError: There is no such source.
+    Attributes:
+        classes: Name to "module:class".
     """
-    if name not in _CLASSES:
-        raise InputError(
-            "There is no such source.",
-            expected=", ".join(SOURCES),
-            found=repr(name),
-            where="name",
-            fix="choose one of these",
-        )
-    module, _, kind = _CLASSES[name].partition(":")
-    found: type[ImageSource] = getattr(importlib.import_module(module), kind)
-    return found
+
+    classes: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that `open` knows."""
+        return tuple(self.classes)
+
+    def source_class(self, name: str) -> type[ImageSource]:
+        """The class of a source, to ask for its `splits` before anything is opened.
+
+        Raises:
+            InputError: There is no such source.
+        """
+        if name not in self.classes:
+            raise InputError(
+                "There is no such source.",
+                expected=", ".join(self.names),
+                found=repr(name),
+                where="name",
+                fix="choose one of these",
+            )
+        module, _, kind = self.classes[name].partition(":")
+        found: type[ImageSource] = getattr(importlib.import_module(module), kind)
+        return found
+
+    def open(self, name: str, root: str | Path, *, split: str = "train", **options: Any) -> ImageSource:
+        """Open a source; nothing but its layout and its lists is read before it is iterated over.
+
+        Example:
+            `open("pascal_part", "/data/pascal", split="val", vocabulary="116", split_lr=True)`
+
+        Args:
+            name: One of `names`.
+            root: The folder (for COCO and LabelMe also the file) as it was downloaded.
+            split: One of the source's own splits; where the data is not divided, what it is to be called.
+            options: Of the source; see its class.
+
+        Returns:
+            The source; iterate over it, then look at its `report`.
+
+        Raises:
+            InputError: An unknown name, split or option, or a root that is not what the source expects.
+        """
+        kind = self.source_class(name)
+        _check_options(name, kind, options)
+        return kind(Path(root).expanduser(), split, **options)
 
 
-def open_source(name: str, root: str | Path, *, split: str = "train", **options: Any) -> ImageSource:
-    """Open a source; nothing but its layout and its lists is read before it is iterated over.
-
-    Example:
-        `open_source("pascal_part", "/data/pascal", split="val", vocabulary="116", split_lr=True)`
-
-    Args:
-        name: One of `SOURCES`.
-        root: The folder (for COCO and LabelMe also the file) as it was downloaded.
-        split: One of the source's own splits; where the data is not divided, what it is to be called.
-        options: Of the source; see its class.
-
-    Returns:
-        The source; iterate over it, then look at its `report`.
-
-    Raises:
-        InputError: An unknown name, split or option, or a root that is not what the source expects.
-    """
-    kind = source_class(name)
+def _check_options(name: str, kind: type[ImageSource], options: Mapping[str, Any]) -> None:
     parameters = inspect.signature(kind).parameters
+    # The first two are `root` and `split`, which every source has.
     known = list(parameters)[2:]
     unknown = [option for option in options if option not in known]
     unclear = [
@@ -86,4 +95,20 @@ def open_source(name: str, root: str | Path, *, split: str = "train", **options:
             where=unclear[0],
             fix="write true or false",
         )
-    return kind(Path(root).expanduser(), split, **options)
+
+
+CATALOGUE = SourceCatalogue(
+    {
+        "ade20k_part": "segue.data.sources.ade20k_part:Ade20kPart",
+        "pascal_part": "segue.data.sources.pascal_part:PascalPart",
+        "pascal_part116": "segue.data.sources.pascal_part116:PascalPart116",
+        "paco_lvis": "segue.data.sources.paco_lvis:PacoLvis",
+        "coco": "segue.data.sources.coco_file:CocoFile",
+        "labelme": "segue.data.sources.labelme_folder:LabelMeFolder",
+    }
+)
+"""The data sets that people bring; `segue.datasets.sources` adds drawn scenes."""
+
+SOURCES = CATALOGUE.names
+open_source = CATALOGUE.open
+source_class = CATALOGUE.source_class

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from segue.data.sources import ImageSource, open_source
+from segue.data.sources import ImageSource
 from segue.data.sources.source import Unusable
 from segue.datasets.m4seg.image_store import ImageStore, ImageTable
 from segue.datasets.m4seg.stored_image import (
@@ -24,6 +24,7 @@ from segue.datasets.m4seg.stored_image import (
     part_name,
     stored_image,
 )
+from segue.datasets.sources import open_source
 from segue.datasets.stages.stages import MapFn, ShardWriter, StageOutput, batches, run_stage
 from segue.errors import InputError
 
@@ -50,7 +51,7 @@ class SourceSpec:
     """How to open a source again in another process.
 
     Attributes:
-        name: One of `segue.data.sources.SOURCES`.
+        name: One of `segue.datasets.sources.SOURCES`.
         root: Folder or file of the download.
         split: One of the source's splits.
         options: For `open_source`, as sorted pairs so that the spec can be a key.
