@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+import segue.mini.stages
+import segue.training.run  # noqa: F401  both register stages
 from segue.errors import InputError
 from segue.training.engine.engines import read_config
 from segue.training.recipe import RENAMED, Recipe, apply_override, load_recipe

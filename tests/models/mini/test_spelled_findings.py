@@ -7,6 +7,7 @@ from torch import nn
 
 from segue.models.mini.findings import MOST_FINDINGS, Finding
 from segue.models.mini.spelled_findings import (
+    NAME_WEIGHT,
     NOTHING,
     PADDING,
     SAID,
@@ -40,9 +41,12 @@ def test_a_token_is_the_sum_of_its_words() -> None:
     tokens, there = embed_findings(embedding, ids)
     rows = [embedding.weight[[VOCABULARY[w] for w in f.words[1:]]].sum(0) for f in (DOG, GLASS)]
     names = [[VOCABULARY[w] for w in f.name.split()] for f in (DOG, GLASS)]
-    expected = [row + embedding.weight[n].sum(0) / len(n) ** 0.5 for row, n in zip(rows, names, strict=True)]
+    expected = [
+        row + NAME_WEIGHT * embedding.weight[n].sum(0) / len(n) ** 0.5
+        for row, n in zip(rows, names, strict=True)
+    ]
     torch.testing.assert_close(tokens[0, :2], torch.stack(expected))
-    torch.testing.assert_close(tokens[0, 2], embedding.weight[VOCABULARY[NOTHING]])
+    torch.testing.assert_close(tokens[0, 2], NAME_WEIGHT * embedding.weight[VOCABULARY[NOTHING]])
     assert there.all()
     tokens.sum().backward()
     assert bool(embedding.weight.grad.any())  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from segue import protocol
+from segue.mini.starts import alike_queries
 from segue.mini.talk.conversation import compose, frequent_names
 from segue.mini.talk.kinds import Kinds
 from segue.mini.talk.vocabulary import word_tokenizer
@@ -93,6 +94,7 @@ def build_talking(tokenizer: Any, *, seed: int = 0, **options: Any) -> tuple[Tal
     config = talking_config(tokenizer, len(tokenizer), **options)
     torch.manual_seed(seed)
     model = TalkingModel(config).eval()
+    start_alike(model)
     processor = TalkingProcessor(
         tokenizer,
         image_streams={},
@@ -100,6 +102,22 @@ def build_talking(tokenizer: Any, *, seed: int = 0, **options: Any) -> tuple[Tal
         template=dict(TALKING_TEMPLATE),
     )
     return model, processor
+
+
+@torch.no_grad()
+def start_alike(model: TalkingModel, layers: int = 2) -> None:
+    """Let the first layers attend to what is like what they read: a name in a question to findings of it.
+
+    A language model from nothing first learns to speak, and looks things up much later; with queries that
+    equal keys it begins with looking.
+
+    Source: ours, after mimetic initialisation (Trockman and Kolter 2023).
+    """
+    text = model.config.text_config
+    for layer in model.language_model.model.layers[:layers]:
+        start = alike_queries(text.hidden_size, text.num_attention_heads)
+        layer.self_attn.q_proj.weight.copy_(start)
+        layer.self_attn.k_proj.weight.copy_(start)
 
 
 def _small_sam() -> dict[str, Any]:

@@ -37,7 +37,7 @@ class TalkObjective:
     Source: ours.
     """
 
-    trainable = ("language_model", "seg_projection")
+    trainable: tuple[str, ...] = ("language_model", "seg_projection")
 
     def __init__(
         self,

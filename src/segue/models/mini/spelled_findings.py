@@ -24,6 +24,9 @@ NOTHING = "nothing"
 
 PADDING = -1
 
+NAME_WEIGHT = 2.0
+"""How much louder a name is than each word that is said of it: names are what findings are looked up by."""
+
 
 class FindingSpeller:
     """Findings to the ids of their words; each word is looked up once.
@@ -80,11 +83,12 @@ def stack_finding_ids(images: Sequence[Tensor]) -> Tensor:
 def embed_findings(embedding: nn.Embedding, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Ids `[N, F, W]` of a `FindingSpeller` to visual tokens `[N, F, D]`, and which there are, `[N, F]`.
 
-    The words are added; those of a name are divided by the root of their number, so that a name of two words
-    is as loud as one of one word.
+    The words are added; those of a name, `NAME_WEIGHT` times as loud, are divided by the root of their
+    number, so that a name of two words is as loud as one of one word.
     """
     known = (ids >= 0).to(embedding.weight.dtype)
-    name = known[..., SAID:] / known[..., SAID:].sum(-1, keepdim=True).clamp(min=1).sqrt()
+    count = known[..., SAID:].sum(-1, keepdim=True).clamp(min=1)
+    name = NAME_WEIGHT * known[..., SAID:] / count.sqrt()
     weights = torch.cat([known[..., :SAID], name], dim=-1)
     flat = F.embedding_bag(
         ids.clamp(min=0).flatten(0, 1), embedding.weight, per_sample_weights=weights.flatten(0, 1), mode="sum"
