@@ -113,7 +113,8 @@ def test_documented_make_targets_exist(document: str, makefile: str) -> None:
 def test_ci_runs_the_tests_of_the_readme() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert {"step make lint", "step make demo", "step make test"} <= set(script.read_text(encoding="utf-8").splitlines())
+    steps = set(script.read_text(encoding="utf-8").splitlines())
+    assert {"step make lint", "step make demo", "step make test"} <= steps
 
 
 def test_files_hold_nothing_of_one_machine() -> None:
