@@ -62,8 +62,8 @@ def test_installed_wheel_answers(wheel: Path, tmp_path: Path) -> None:
         return done.stdout
 
     run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel)
-    # The libraries are those of the tests. A line of a .pth adds their folder last and does not follow the .pth
-    # files in it, so that an editable Segue there stays out of sight.
+    # The libraries are those of the tests. A line of a .pth adds their folder last and follows no .pth file
+    # in it, so that an editable Segue there stays out of sight.
     own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     libraries = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
     (own / "libraries.pth").write_text("\n".join(sorted(libraries)) + "\n")
