@@ -34,7 +34,6 @@ _HEIC = FileKind(
 )
 # First bytes -> what they begin. Archives are named because people pass a download before unpacking it.
 _BEGINNINGS: tuple[tuple[bytes, FileKind], ...] = (
-    (b"version https://git-lfs", _LFS),
     (b"PK\x03\x04", FileKind("a ZIP archive", "unpack it, and name what was in it")),
     (b"\x1f\x8b", FileKind("a gzip file", "unpack it: gunzip FILE (or tar xzf FILE)")),
     (b"7z\xbc\xaf\x27\x1c", FileKind("a 7-Zip archive", "unpack it, and name what was in it")),
@@ -49,6 +48,8 @@ def disguised(head: bytes) -> FileKind | None:
     Args:
         head: Its first `HEAD_BYTES` bytes, or all of it.
     """
+    if head.startswith(b"version ") and b"\noid sha256:" in head:
+        return _LFS
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind

@@ -90,16 +90,21 @@ def own(
     ] = "val",
     seed: Seed = 0,
     count: Count = 100,
+    keep_crowds: Annotated[
+        bool, typer.Option("--keep-crowds", help="COCO: keep what is marked iscrowd 1, each as one object.")
+    ] = False,
 ) -> None:
     """Write fixed conversations about your own annotations, for `segue eval`."""
     from segue.data.own import read_own_data
     from segue.records import write_jsonl
 
     make_way(out)
-    read = read_own_data(path, images=images, format=format, split=split)
+    read = read_own_data(path, images=images, format=format, split=split, keep_crowds=keep_crowds)
     tell(read.report.lines())
+    drawn = (_moved(c, read.source.root, out.parent) for c in read.source.fixed(count, seed))
+    # The note keeps a folder of annotations from being taken for finished conversations afterwards.
     written = write_jsonl(
-        out, (_moved(c, read.source.root, out.parent) for c in read.source.fixed(count, seed))
+        out, (c.model_copy(update={"meta": {**c.meta, "drawn_from": path.name}}) for c in drawn)
     )
     tell([f"{written} conversations"])
     show_paths([out])

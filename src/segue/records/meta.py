@@ -46,6 +46,10 @@ class Meta(TurnMeta, total=False):
     generator: str
     """Who wrote the text: `template`, `rules`, `chat model`, or a model's name."""
 
+    # Own data.
+    drawn_from: str
+    """Name of the annotations that `segue data own` asked about."""
+
     # Scenes.
     wording: str
     """Ways of asking: `seen`, `unseen` or `all`."""

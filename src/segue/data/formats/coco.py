@@ -23,15 +23,14 @@ from segue.data.formats.coco_lists import (
     stated_name,
     unique_images,
 )
-from segue.data.formats.coco_masks import SHORT_POLYGON, Outline, agreeing_rle, read_outline
+from segue.data.formats.coco_masks import SHORT_POLYGON, Outline, read_outline, upright_rle
 from segue.data.formats.coco_regions import Drawn, linked_regions, region_ids
 from segue.data.formats.coco_report import CocoReport, UnusableRecord
 from segue.data.formats.frames import HW, Frame, FrameVotes, UnclearFrame, UnusableFrame, choose_frame
 from segue.data.formats.identifiers import identifier
 from segue.data.formats.image_folder import ImageFolder
-from segue.data.formats.image_header import ImageHeader, read_header, turned_upright
+from segue.data.formats.image_header import ImageHeader, read_header
 from segue.errors import ImageError
-from segue.masks import RLE
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def read_image(
         assert label is not None
         record = f"annotation {rid}"
         try:
-            rle, repair = agreeing_rle(outline, annotation, frame.hw)
+            rle, repair = upright_rle(outline, annotation, frame)
         except UnusableRecord as problem:
             report.drop(record, *problem.args)
             lost.add(categories.names.key(label))
@@ -180,7 +179,7 @@ def read_image(
                 report.repair(record, wording, label)
         if is_crowd(annotation) and reading.crowds.are_uncertain:
             lost.add(categories.names.key(label))
-        drawn.append(Drawn(rid, annotation, label, _upright(rle, frame)))
+        drawn.append(Drawn(rid, annotation, label, rle))
     regions, orphans = linked_regions(drawn, categories.names, report)
     if not regions:
         raise UnusableRecord("image without usable annotation", name)
@@ -272,12 +271,6 @@ def _outlined(
             report.drop(f"annotation {rid}", *problem.args)
             lost |= categories.possible_keys(category)
     return found
-
-
-def _upright(rle: RLE, frame: Frame) -> RLE:
-    if frame.orientation == 1:
-        return rle
-    return masks.encode(turned_upright(masks.decode(rle), frame.orientation))
 
 
 def _listed(entry: Entry, field_name: str, categories: Categories) -> frozenset[str]:

@@ -11,7 +11,8 @@ from pycocotools import mask as coco_mask
 
 from segue import masks
 from segue.data.formats.coco_report import UnusableRecord
-from segue.data.formats.frames import HW, Reach
+from segue.data.formats.frames import HW, Frame, Reach
+from segue.data.formats.image_header import turned_upright
 from segue.errors import InputError, RecordError
 from segue.masks import RLE
 
@@ -166,6 +167,14 @@ def agreeing_rle(outline: Outline, record: Mapping[str, Any], hw: HW) -> tuple[R
         return _not_empty(standard[0]), standard[1]
     drawn = [round(float(value), 1) for value in coco_mask.toBbox(_not_empty(standard[0]))]
     raise UnusableRecord("mask contradicts its bbox", f"mask within {drawn}, bbox {record.get('bbox')}")
+
+
+def upright_rle(outline: Outline, record: Mapping[str, Any], frame: Frame) -> tuple[RLE, str]:
+    """As `agreeing_rle`, read on a frame and turned as the picture is looked at."""
+    rle, repair = agreeing_rle(outline, record, frame.hw)
+    if frame.orientation == 1:
+        return rle, repair
+    return masks.encode(turned_upright(masks.decode(rle), frame.orientation)), repair
 
 
 def _readings(outline: Outline, hw: HW) -> Iterator[tuple[RLE, str]]:

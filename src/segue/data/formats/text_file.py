@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _MARKS = (
 _DECLARED = re.compile(rb'"(?:encoding|charset)"\s*:\s*"([A-Za-z0-9_.:-]{2,20})"')
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _DECLARED_WITHIN = 4096  # bytes
+_CHUNK = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,30 @@ def load_text(path: Path) -> Decoded:
             "The file is not text.", expected="a text file", found=kind.name, where=str(path), fix=kind.fix
         )
     return decode(content)
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a file of any size is text in UTF-8, read once and not kept."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        if b"\0" in head[:4] or disguised(head) is not None:
+            return False
+        try:
+            decoder.decode(head)
+            while chunk := file.read(_CHUNK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def decode_beginning(content: bytes) -> str:
+    """The text of the first bytes of a file, which may end within a character; never fails."""
+    with suppress(UnicodeDecodeError):
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(content)
+    return decode(content).text
 
 
 def parse_json(path: Path) -> tuple[Any, Decoded]:

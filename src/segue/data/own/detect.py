@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from segue.data.formats.splits import json_files
+from segue.data.formats.text_file import decode, decode_beginning
 from segue.errors import InputError
+from segue.file_kind import disguised
 
 FORMATS: tuple[str, ...] = ("coco", "labelme", "reasonseg", "refcoco", "grand", "gconv")
 
@@ -15,7 +17,7 @@ LOOKED_FOR: dict[str, str] = {
     "labelme": "JSON per image with `shapes` and `imagePath`",
     "reasonseg": "JSON per image with `text` and `shapes`",
     "refcoco": "refs(...).p or grefs(...).json beside instances.json",
-    "grand": "JSON list of `caption` with `groundings` or `refs`",
+    "grand": "JSON list of `caption` with `groundings`, `refs` or `tokens_positive`",
     "gconv": '.jsonl with "schema": "gconv/1"',
 }
 _HEAD = 1 << 20
@@ -62,12 +64,27 @@ def _of_folder(folder: Path) -> set[str | None]:
     names = [entry.name for entry in folder.iterdir() if entry.is_file()]
     if any(re.fullmatch(r"g?refs\(.*\)\.(p|json)", name) for name in names):
         return {"refcoco"}
-    lines = {_of_file(folder / name) for name in names if name.endswith(".jsonl")}
-    if "gconv" in lines:
-        return {"gconv"}
     found = json_files(folder, "train")
     step = max(1, len(found) // _SAMPLED)
-    return {_of_file(file) for file in found[::step]}
+    conversations = conversation_files(folder)
+    if not conversations:
+        return {_of_file(file) for file in found[::step]}
+    if not all(is_drawn(file) for file in conversations):
+        return {"gconv"}
+    # Conversations drawn from annotations that lie here too are not the data, unless they are all there is.
+    return {_of_file(file) for file in found[::step]} - {None, "gconv"} or {"gconv"}
+
+
+def conversation_files(folder: Path) -> list[Path]:
+    """The files of conversations at the top of a folder."""
+    lines = sorted(path for path in folder.glob("*.jsonl") if path.is_file())
+    return [path for path in lines if _of_file(path) == "gconv"]
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether `segue data own` wrote a file: its first record says what it was drawn from."""
+    with path.open("rb") as file:
+        return b'"drawn_from"' in file.readline()
 
 
 def _of_file(path: Path) -> str | None:
@@ -79,12 +96,21 @@ def _of_file(path: Path) -> str | None:
         head = file.read(_HEAD)
     if head[:1] == b"\x80":
         return "refcoco"
-    text = head.decode("utf-8-sig", errors="replace")
+    kind = disguised(head)
+    if kind is not None:
+        raise InputError(
+            "The file holds no annotations.",
+            expected="; ".join(LOOKED_FOR.values()),
+            found=kind.name,
+            where=str(path),
+            fix=kind.fix,
+        )
+    text = decode_beginning(head)
     if (path.suffix.lower() == ".jsonl" or "\n{" in text.lstrip()) and '"gconv/1"' in text.split("\n", 1)[0]:
         return "gconv"
     found = _of_keys(*_outline(text))
     if found is None and len(head) == _HEAD:  # a long list or an embedded image may come first
-        found = _of_keys(*_outline(path.read_text(encoding="utf-8-sig", errors="replace")))
+        found = _of_keys(*_outline(decode(path.read_bytes()).text))
     return found
 
 
@@ -93,7 +119,7 @@ def _of_keys(keys: set[str], inner: set[str]) -> str | None:
     every = keys | inner
     if '"gconv/1"' in every or ("schema" in keys and "turns" in keys):
         return "gconv"
-    if "caption" in every and every & {"groundings", "refs"}:
+    if "caption" in every and every & {"groundings", "refs", "tokens_positive"}:
         return "grand"
     if "text" in keys and "shapes" in keys:
         return "reasonseg"

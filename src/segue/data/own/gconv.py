@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import numpy as np
 
 from segue.data.formats.image_folder import ImageFolder
 from segue.data.formats.report import ReadReport
-from segue.data.own.sources import OwnData, RecordSource, relative_path
+from segue.data.formats.splits import names_split, words_of
+from segue.data.formats.text_file import is_utf8, load_text
+from segue.data.own.detect import conversation_files, is_drawn
+from segue.data.own.sources import OwnData, RecordSource, TextRecord, relative_path
 from segue.errors import InputError, RecordError, SegueError
 from segue.records import Conversation, Turn, grounded_markup
 from segue.records.conversation import Split
@@ -37,16 +41,34 @@ class LineRecord:
         with self.file.open("rb") as opened:
             opened.seek(self.offset)
             line = opened.read(self.length)
-        try:
-            text = line.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = ""
+        text = line.decode("utf-8-sig", errors="replace")  # every line was checked when the file was read
         written = Conversation.from_json(text.rstrip("\r\n"), where=f"{self.file}, byte {self.offset}")
-        turns = [_reworded(turn, rng) for turn in written.turns]
-        images = written.images
-        if self.paths is not None:
-            images = [image.model_copy(update={"path": path}) for image, path in zip(images, self.paths)]
-        return written.model_copy(update={"turns": turns, "images": images})
+        return _drawn(written, self.paths, rng)
+
+
+@dataclass(frozen=True)
+class HeldRecord:
+    """A line of a file in another encoding than UTF-8, which cannot be read by its bytes.
+
+    Attributes:
+        written: The conversation.
+        paths: As in `LineRecord`.
+    """
+
+    written: Conversation
+    paths: tuple[str, ...] | None = None
+
+    def conversation(self, rng: np.random.Generator) -> Conversation:
+        """The conversation, each question in one of its wordings."""
+        return _drawn(self.written, self.paths, rng)
+
+
+def _drawn(written: Conversation, paths: tuple[str, ...] | None, rng: np.random.Generator) -> Conversation:
+    turns = [_reworded(turn, rng) for turn in written.turns]
+    images = written.images
+    if paths is not None:
+        images = [image.model_copy(update={"path": path}) for image, path in zip(images, paths, strict=True)]
+    return written.model_copy(update={"turns": turns, "images": images})
 
 
 def _reworded(turn: Turn, rng: np.random.Generator) -> Turn:
@@ -68,31 +90,31 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     Raises:
         InputError: No file, or nothing usable.
     """
-    file = path if path.is_file() else _choose(path)
+    file = path if path.is_file() else choose_file(path, split)
     root = images or file.parent
-    folder, report, records = ImageFolder(root), ReadReport("gconv", file), []
+    folder, report = ImageFolder(root), ReadReport("gconv", file)
+    records: list[TextRecord] = []
     paths: set[str] = set()
     others: Counter[str] = Counter()
-    with file.open("rb") as opened:
-        offset = 0
-        for number, line in enumerate(opened, start=1):
-            start, offset = offset, offset + len(line)
-            if not line.strip():
-                continue
-            try:
-                conversation = _checked(line, f"{file.name}:{number}")
-                found = _paths(conversation, folder)
-            except SegueError as error:
-                _drop(report, number, error, file)
-                continue
-            if conversation.split != split:
-                others[conversation.split] += 1
-                continue
-            written = tuple(image.path for image in conversation.images)
-            records.append(LineRecord(file, start, len(line), None if found == written else found))
-            paths.update(found)
-            report.regions += len(conversation.regions)
-            report.names.update(region.name for region in conversation.regions)
+    for number, start, line, is_held in _lines(file, report):
+        if not line.strip():
+            continue
+        try:
+            conversation = _checked(line, f"{file.name}:{number}")
+            found = _paths(conversation, folder)
+        except SegueError as error:
+            _drop(report, number, error, file)
+            continue
+        if conversation.split != split:
+            others[conversation.split] += 1
+            continue
+        written = tuple(image.path for image in conversation.images)
+        changed = None if found == written else found
+        held = HeldRecord(conversation, changed) if is_held else LineRecord(file, start, len(line), changed)
+        records.append(held)
+        paths.update(found)
+        report.regions += len(conversation.regions)
+        report.names.update(region.name for region in conversation.regions)
     report.images, report.conversations = len(paths), len(records)
     _note_splits(report, others, split, empty=not records)
     if not records:
@@ -100,16 +122,42 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     return OwnData("gconv", RecordSource(records, root), report, [file])
 
 
-def _choose(folder: Path) -> Path:
-    found = sorted(folder.glob("*.jsonl"))
-    if len(found) == 1:
-        return found[0]
+def _lines(file: Path, report: ReadReport) -> Iterator[tuple[int, int, bytes, bool]]:
+    """(number, first byte, line, whether it must be held) of a file, as UTF-8."""
+    if is_utf8(file):
+        offset = 0
+        with file.open("rb") as opened:
+            for number, line in enumerate(opened, start=1):
+                yield number, offset, line, False
+                offset += len(line)
+        return
+    decoded = load_text(file)
+    if decoded.is_guess:
+        report.repaired[decoded.wording] += 1
+    for number, text in enumerate(decoded.text.split("\n"), start=1):
+        yield number, 0, text.encode("utf-8"), True
+
+
+def choose_file(folder: Path, split: str) -> Path:
+    """The file of conversations in a folder: the one of a build's files that is named like the split.
+
+    What a build rejected, and what `segue data own` drew from annotations, is taken for nothing else.
+
+    Raises:
+        InputError: There is none, or several fit.
+    """
+    found = [file for file in conversation_files(folder) if "rejected" not in words_of(file.stem)]
+    first_hand = [file for file in found if not is_drawn(file)] or found
+    named = [file for file in first_hand if names_split(file.stem, split)]
+    chosen = first_hand if len(first_hand) == 1 else named
+    if len(chosen) == 1:
+        return chosen[0]
     raise InputError(
         "It is not clear which file holds the conversations.",
-        expected="one .jsonl file",
+        expected=f"one .jsonl file, or one with {split!r} in its name",
         found=", ".join(file.name for file in found[:8]) or "none",
         where=str(folder),
-        fix="name the file itself",
+        fix="name the file itself, or the part of the data with --split",
     )
 
 
@@ -177,4 +225,10 @@ def _note_splits(report: ReadReport, others: Counter[str], split: str, *, empty:
     listed = ", ".join(f"{name} {count}" for name, count in sorted(others.items()))
     report.notes.append(f"records of other splits, not asked for: {listed}")
     if empty:
-        report.drop("all records", "another split", expected=split, found=listed, fix="name the split")
+        report.drop(
+            "all records",
+            "another split",
+            expected=split,
+            found=listed,
+            fix="name the part of the data with --split",
+        )

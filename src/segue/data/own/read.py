@@ -13,7 +13,7 @@ from segue.errors import InputError
 from segue.records import SPLITS
 from segue.records.conversation import Split
 
-_READERS: dict[str, Callable[[Path, Path | None, Split], OwnData]] = {
+_READERS: dict[str, Callable[..., OwnData]] = {
     "coco": coco_instances.read,
     "labelme": labelme.read,
     "reasonseg": reasonseg.read,
@@ -24,7 +24,12 @@ _READERS: dict[str, Callable[[Path, Path | None, Split], OwnData]] = {
 
 
 def read_own_data(
-    path: str | Path, images: str | Path | None = None, format: str | None = None, *, split: str = "train"
+    path: str | Path,
+    images: str | Path | None = None,
+    format: str | None = None,
+    *,
+    split: str = "train",
+    keep_crowds: bool = False,
 ) -> OwnData:
     """Read a user's annotated data; no image is decoded.
 
@@ -33,6 +38,7 @@ def read_own_data(
         images: Folder of the images; by default where the annotations say, or beside them.
         format: One of `FORMATS`; recognised by content when not given.
         split: Which part of the data to take where the data is divided, and what the records are marked as.
+        keep_crowds: COCO: keep what is marked `iscrowd` 1, each as one object.
 
     Returns:
         Where conversations are drawn, what was kept and dropped, and the files that were read.
@@ -56,7 +62,8 @@ def read_own_data(
         recognised = detect_format(path) if format is None else format
         if not path.exists():
             raise FileNotFoundError("nothing")
-        return _READERS[recognised](path, folder, cast(Split, split))
+        options = {"keep_crowds": True} if keep_crowds and recognised == "coco" else {}
+        return _READERS[recognised](path, folder, cast(Split, split), **options)
     except OSError as error:
         raise InputError(
             "The data cannot be read.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from segue import masks
+from segue.data.formats.coco_advice import ADVICE as IMAGE_ADVICE
+from segue.data.formats.coco_masks import FRACTIONS
+from segue.data.formats.frames import Frame, FrameVotes, UnusableFrame, choose_frame
 from segue.data.formats.image_folder import IMAGE_SUFFIXES, ImageFolder
-from segue.data.formats.image_header import upright_hw
+from segue.data.formats.image_header import read_header, turned_upright
 from segue.data.formats.report import ReadReport
-from segue.data.formats.shapes import UnusableShape, shape_area, shape_mask
+from segue.data.formats.shapes import Shape, UnusableShape, read_shape, shape_area
 from segue.data.formats.splits import json_files
-from segue.data.formats.text_file import load_json
+from segue.data.formats.text_file import parse_json
 from segue.data.own import requests
 from segue.data.own.sources import OwnData, RecordSource, relative_path
 from segue.data.own.usable import is_writable
@@ -29,8 +32,8 @@ _IGNORED = "ignore"
 # reason -> (what is expected, what to do)
 _ADVICE: dict[str, tuple[str, str]] = {
     "not a ReasonSeg file": ("a JSON object with `text` and `shapes`", "keep other JSON files elsewhere"),
+    **IMAGE_ADVICE,
     "image file not found": ("an image named like the JSON", "pass the folder of the images with --images"),
-    "image without size": ("a readable image", "save or download the image again"),
     "no question": ("`text`: one or more sentences or phrases", "write the question"),
     "text contains a tag": ("text without tags such as [SEG]", "take the tag out"),
     "no target": ("a shape with the label `target` that covers a pixel", "outline the answer"),
@@ -93,11 +96,13 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     files = [path] if path.is_file() else json_files(path, split)
     report = ReadReport("reasonseg", path)
     root = images or (path.parent if path.is_file() else path)
-    folder = ImageFolder(images) if images is not None else None
+    given = [ImageFolder(images)] if images is not None else []
+    beside: dict[Path, ImageFolder] = {}  # one look-up for each folder of files: it lists what lies there
     records = []
     for file in files:
         try:
-            record = _read_file(file, root, folder, split, report)
+            own = beside.setdefault(file.parent, ImageFolder.beside(file))
+            record = _read_file(file, root, [own, *given], split, report)
         except _Unusable as problem:
             reason, found = problem.args
             _drop(report, file.name, reason, found, file)
@@ -118,21 +123,30 @@ def _drop(report: ReadReport, record: str, reason: str, found: str, file: Path) 
 
 
 def _read_file(
-    file: Path, root: Path, folder: ImageFolder | None, split: Split, report: ReadReport
+    file: Path, root: Path, look_ups: Sequence[ImageFolder], split: Split, report: ReadReport
 ) -> ReasonRecord:
     try:
-        data = load_json(file)
+        data, decoded = parse_json(file)
     except InputError as error:
         raise _Unusable("not a ReasonSeg file", error.found) from None
     if not isinstance(data, Mapping) or "text" not in data or not isinstance(data.get("shapes"), list):
         raise _Unusable("not a ReasonSeg file", f"{type(data).__name__} without `text` or `shapes`")
+    if decoded.is_guess:
+        report.repaired[decoded.wording] += 1
     texts = _texts(data["text"])
-    image = _image(file, folder)
+    image = _image(file, look_ups)
     try:
-        hw = upright_hw(image)
+        header = read_header(image)
     except ImageError as error:
-        raise _Unusable("image without size", error.found) from None
-    target, ignored = _paint(data["shapes"], hw, file, report)
+        raise _Unusable("image cannot be read", error.found) from None
+    outlines = _outlines(data["shapes"], file, report)
+    reaches = [reach for _, outline in outlines if (reach := outline.reach()) is not None]
+    try:
+        frame = choose_frame(None, header, reaches, FrameVotes())
+    except UnusableFrame as problem:
+        raise _Unusable(*problem.args) from None
+    target, ignored = _paint(outlines, frame, file, report)
+    hw = header.hw
     written = relative_path(image, root)
     return ReasonRecord(
         ImageRef(image_id=f"reasonseg:{file.stem}", path=written, height=hw[0], width=hw[1]),
@@ -155,38 +169,53 @@ def _texts(text: Any) -> tuple[str, ...]:
     return sound
 
 
-def _image(file: Path, folder: ImageFolder | None) -> Path:
-    for suffix in IMAGE_SUFFIXES:
-        for candidate in (suffix, suffix.upper()):
-            beside = file.with_suffix(candidate)
-            if beside.is_file():
-                return beside
-            if folder is not None and (found := folder.find(beside.name)):
-                return found
+def _image(file: Path, look_ups: Sequence[ImageFolder]) -> Path:
+    """The image named like the JSON, in the first of these places that has it."""
+    for place in look_ups:
+        found = place.look(file.stem)
+        if found.path is not None:
+            return found.path
+        if found.candidates:
+            raise _Unusable(found.reason, found.found(file.stem, place.folder))
     raise _Unusable("image file not found", f"{file.stem}{{{', '.join(IMAGE_SUFFIXES)}}}")
 
 
-def _paint(shapes: list[Any], hw: tuple[int, int], file: Path, report: ReadReport) -> tuple[RLE, RLE | None]:
-    """Paint the polygons, the largest first, so that a small one on a large one counts.
-
-    Source: LISA's own reading of the data set.
-    """
-    painted = np.zeros(hw, dtype=np.uint8)
-    numbered = [(n, shape) for n, shape in enumerate(shapes) if isinstance(shape, Mapping)]
-    for number, shape in sorted(numbered, key=lambda pair: -shape_area(pair[1].get("points"))):
-        record, label = f"{file.name}, shape {number}", str(shape.get("label")).lower()
+def _outlines(shapes: list[Any], file: Path, report: ReadReport) -> list[tuple[int, Shape]]:
+    """What each sound shape paints (1 target, 2 ignored), the largest first: small ones lie on top."""
+    found = []
+    for number, shape in enumerate(shapes):
+        record = f"{file.name}, shape {number}"
+        label = str(shape.get("label")).lower() if isinstance(shape, Mapping) else ""
         if label == "flag":  # a mark of the annotators, no area
             continue
         if label not in (TARGET, _IGNORED):
-            _drop(report, record, "shape with unknown label", repr(shape.get("label")), file)
+            _drop(report, record, "shape with unknown label", repr(shape)[:80], file)
             continue
         try:
-            mask = shape_mask(shape, hw)
+            found.append((1 if label == TARGET else 2, read_shape(shape)))
         except UnusableShape as problem:
             _drop(report, record, "unusable shape", f"{problem.args[0]}: {problem.args[1]}", file)
+    return sorted(found, key=lambda pair: -shape_area(pair[1].points))
+
+
+def _paint(
+    outlines: Sequence[tuple[int, Shape]], frame: Frame, file: Path, report: ReadReport
+) -> tuple[RLE, RLE | None]:
+    """The target, and what is ignored.
+
+    Source: LISA's own reading of the data set.
+    """
+    painted = np.zeros(frame.hw, dtype=np.uint8)
+    for value, outline in outlines:
+        try:
+            painted[outline.draw(frame.hw)] = value
+        except UnusableShape as problem:
+            found = f"{problem.args[0]}: {problem.args[1]}"
+            _drop(report, f"{file.name}, a {outline.kind}", "unusable shape", found, file)
             continue
-        painted[mask] = 1 if label == TARGET else 2
+        if outline.is_fractions:
+            report.repaired[FRACTIONS] += 1
     if not (painted == 1).any():
-        raise _Unusable("no target", f"{len(shapes)} shapes")
-    ignored = masks.encode(painted == 2) if (painted == 2).any() else None
-    return masks.encode(painted == 1), ignored
+        raise _Unusable("no target", f"{len(outlines)} sound shapes")
+    target, ignored = (turned_upright(painted == value, frame.orientation) for value in (1, 2))
+    return masks.encode(target), masks.encode(ignored) if ignored.any() else None

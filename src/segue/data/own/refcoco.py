@@ -12,8 +12,10 @@ import numpy as np
 
 from segue.data.formats.annotations import AnnotatedImage
 from segue.data.formats.coco import CocoReport, read_coco
+from segue.data.formats.identifiers import identifier
 from segue.data.formats.report import ReadReport
 from segue.data.formats.safe_pickle import load_plain
+from segue.data.formats.splits import SPLIT_NAMES
 from segue.data.formats.text_file import load_json
 from segue.data.own import requests
 from segue.data.own.sources import OwnData, RecordSource, relative_path
@@ -120,7 +122,7 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
             where=str(instances),
             fix="put both files of the data set into one folder",
         )
-    references = load_json(file) if file.suffix == ".json" else load_plain(file)
+    references = load_json(file) if file.suffix.lower() == ".json" else load_plain(file)
     if not isinstance(references, list):
         raise InputError(
             "These are no references.",
@@ -168,7 +170,7 @@ def _records(
     for number, entry in enumerate(references):
         record = f"reference {entry.get('ref_id', number) if isinstance(entry, Mapping) else number}"
         problem, found = _problem(entry, images)
-        if isinstance(entry, Mapping) and entry.get("split") != split:
+        if isinstance(entry, Mapping) and not _is_of(entry.get("split"), split):
             other_splits[str(entry.get("split"))] += 1
             continue
         texts = () if problem else _texts(entry["sentences"])
@@ -178,7 +180,7 @@ def _records(
             expected, fix = _ADVICE[problem]
             report.drop(record, problem, expected=expected, found=found, fix=fix)
             continue
-        by_image[str(entry["image_id"])].append(Reference(texts, _rids(entry["ann_id"])))
+        by_image[identifier(entry["image_id"]) or ""].append(Reference(texts, _rids(entry["ann_id"])))
     if other_splits:
         listed = ", ".join(f"{name} {count}" for name, count in sorted(other_splits.items()))
         report.notes.append(f"references of other splits, not asked for: {listed}")
@@ -203,7 +205,7 @@ def _problem(entry: Any, images: Mapping[str, AnnotatedImage]) -> tuple[str, str
         return "not a reference", repr(entry)[:80]
     if "image_id" not in entry or "ann_id" not in entry:
         return "not a reference", f"fields {', '.join(sorted(map(str, entry)))}"
-    image = images.get(str(entry["image_id"]))
+    image = images.get(identifier(entry["image_id"]) or "")
     if image is None:
         return "image or instance missing", f"image {entry['image_id']}, file {entry.get('file_name')}"
     known = {region.rid for region in image.regions}
@@ -211,10 +213,15 @@ def _problem(entry: Any, images: Mapping[str, AnnotatedImage]) -> tuple[str, str
     return ("image or instance missing", f"annotation {', '.join(lost)}") if lost else ("", "")
 
 
+def _is_of(stated: Any, split: str) -> bool:
+    """Whether a reference is of a split, also where that is called "valid" and the like."""
+    return str(stated) == split or str(stated).lower() in SPLIT_NAMES.get(split, ())
+
+
 def _rids(ann_id: Any) -> tuple[str, ...]:
     """One annotation id, or a list of them, in which gRefCOCO writes -1 for none."""
     ids = ann_id if isinstance(ann_id, (list, tuple)) else [ann_id]
-    return tuple(str(number) for number in ids if number != -1)
+    return tuple(identifier(number) or repr(number) for number in ids if identifier(number) != "-1")
 
 
 def _texts(sentences: list[Any]) -> tuple[str, ...]:

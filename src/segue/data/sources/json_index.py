@@ -6,7 +6,6 @@ a file takes 20 bytes an annotation; the records of an image are read again when
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import tempfile
@@ -20,12 +19,9 @@ import numpy as np
 from segue.data.formats.coco_crowds import CrowdMarks
 from segue.data.formats.coco_lists import REPEATED_IMAGE, check_lists, entry_key, stated_name
 from segue.data.formats.identifiers import identifier
-from segue.data.formats.text_file import load_text
+from segue.data.formats.text_file import is_utf8, load_text
 from segue.data.sources.json_scan import LIST_BEGINS, scan
 from segue.errors import RecordError
-from segue.file_kind import HEAD_BYTES, disguised
-
-_CHUNK = 1 << 16  # bytes
 
 
 class CocoIndex:
@@ -171,7 +167,7 @@ class _Ranges:
 
 def _as_utf8(path: Path, notes: list[str]) -> tuple[Any, Path]:
     """The file if it is UTF-8, else a copy that is, and what keeps the copy."""
-    if not path.is_file() or _is_utf8(path):
+    if not path.is_file() or is_utf8(path):
         return None, path
     decoded = load_text(path)
     if decoded.is_guess:
@@ -180,21 +176,6 @@ def _as_utf8(path: Path, notes: list[str]) -> tuple[Any, Path]:
     held.write(decoded.text.encode("utf-8"))
     held.flush()
     return held, Path(held.name)
-
-
-def _is_utf8(path: Path) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        if b"\0" in head[:4] or disguised(head) is not None:
-            return False
-        try:
-            decoder.decode(head)
-            while chunk := file.read(_CHUNK):
-                decoder.decode(chunk)
-        except UnicodeDecodeError:
-            return False
-    return True
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:
