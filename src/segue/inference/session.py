@@ -68,7 +68,7 @@ class GroundingSession:
         self.images, self.names = load_images(images, names)
         self._keys = [content_hash(image) for image in self.images]
         self._encoded: dict[str, EncodedImage] = {}
-        self._read = ConversationCache(bundle.model.config.text_config)
+        self._read: ConversationCache | None = None
         self._answers: list[SessionAnswer] = []
 
     @property
@@ -115,7 +115,7 @@ class GroundingSession:
             max_new_tokens=budget,
             streamer=streamer,
             generation_options=generation_options,
-            cache=self._read,
+            cache=self._conversation_cache(),
             images=self._images_read(inputs),
         )
         answer = self._understand(question, generation)
@@ -189,6 +189,12 @@ class GroundingSession:
         item["num_images"] = len(self.images)
         batch = self.bundle.processor.collate([item]).to(self.bundle.model.device)
         return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
+
+    def _conversation_cache(self) -> ConversationCache:
+        """Of this session; made with its first question, because an agent's session has no language model."""
+        if self._read is None:
+            self._read = ConversationCache(self.bundle.model.config.text_config)
+        return self._read
 
     def _images_read(self, inputs: dict[str, Any]) -> Hashable:
         """All that the visual tokens depend on: the pictures, and the instruction that they are read with."""
