@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from segue.errors import InputError
 from segue.mini.tokenizer import train_tokenizer
+from segue.models.build import build_miras, build_prima
 from segue.models.mini.build import build_from_tokenizer
 from segue.models.mini.modeling_mini import MiniModel
+from segue.models.modeling_grounded import GroundedModel
 from segue.models.presets import preset
 from segue.training.adapters import (
+    FAMILIES,
     add_lora,
     has_adapters,
     merge_lora,
@@ -26,31 +32,59 @@ def tiny(visual_module: str = "fusion") -> MiniModel:
     return build_from_tokenizer("tiny", tokenizer, visual_module=visual_module)[0]
 
 
-def test_prima_trains_exactly_its_table() -> None:
-    model = tiny()
-    lora = add_lora(model)
-    trains = set(prepare_for_training(model, "prima"))
-    layers = model.config.text_config.num_hidden_layers
-    assert len(lora) == layers * 2 * 2  # q and k, A and B
-    assert set(lora) <= trains
-    frozen = {n for n, _ in model.named_parameters()} - trains
-    assert any(n.startswith("sam.mask_decoder") for n in trains)
-    assert not any(
-        n.startswith(("sam.vision_encoder", "sam.prompt_encoder", "vision_model", "aux_vision_model"))
-        for n in trains
-    )
-    assert "reader.query_tokens" in trains
-    assert all(n in frozen for n, _ in model.named_parameters() if n.startswith("reader.qformer"))
-    assert all("lora_" in n for n in trains if n.startswith("language_model.model.layers"))
+TABLES = {"language_model.model.embed_tokens", "language_model.lm_head"}
+SEG = {"seg_projection", "sam.mask_decoder"}
+FUSED = {"fusion", "reader.query_tokens", "image_projection"}
+EXPECTED = {
+    "prima": SEG | FUSED | TABLES,
+    "prima-tokens": SEG | FUSED,
+    "prima-square": SEG | {"reader.relational", "image_projection"} | TABLES,
+    "lisa": SEG | TABLES,
+    "glamm": SEG | TABLES,
+    "miras": SEG | {"fusion", "region_alignment"} | TABLES,
+    "miras-frozen": SEG | {"fusion", "image_projection", "region_alignment"},
+}
+"""Parts that train beside the adapters, by hand from PRIMA section 3.2, MIRAS's paper, and their codes."""
+LORA = {"prima": "qk", "prima-tokens": "qk", "prima-square": "qk", "lisa": "qv", "glamm": "qv", "miras": "qv"}
+
+
+def model_of(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) -> GroundedModel:
+    """A small model of a family, its head not tied to its embeddings, as in the published ones."""
+    if family in ("lisa", "glamm"):
+        model: GroundedModel = tiny_lisa()[0]
+        return model
+    text = preset("tiny-miras").config().text_config.to_dict() | {"tie_word_embeddings": False}
+    if family.startswith("miras"):
+        return build_miras(tiny_tokenizer, text_config=text)[0]
+    square = {"visual_module": "square"} if family == "prima-square" else {}
+    return build_prima(tiny_tokenizer, text_config=text, **square)[0]
+
+
+@pytest.mark.parametrize("family", EXPECTED)
+def test_exactly_the_table_trains(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) -> None:
+    model = model_of(family, tiny_tokenizer, tiny_lisa)
+    row = FAMILIES[family]
+    ids = special_token_ids(tiny_tokenizer, family) if row.token_rows else ()
+    adapters = set(add_lora(model, targets=row.lora, token_ids=ids))
+    names = {name for name, _ in model.named_parameters()}
+    by_hand = {name for name in names if name.startswith(tuple(EXPECTED[family]))} | adapters
+    assert set(prepare_for_training(model, family)) == by_hand
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == by_hand
+    for prefix in EXPECTED[family] - ({"language_model.lm_head"} if family in ("lisa", "glamm") else set()):
+        assert any(name.startswith(prefix) for name in by_hand), f"{prefix} is no part of it"
+    adapted = {name.split("self_attn.")[1][0] for name in adapters if "lora_" in name}
+    assert adapted == set(LORA.get(family, ""))
+    assert any("trainable_tokens" in name for name in adapters) == bool(row.token_rows)
+
+
+def test_every_family_of_the_papers_is_in_that_test() -> None:
+    assert {name for name in FAMILIES if not name.startswith("prima_mini")} == set(EXPECTED)
 
 
 def test_square_freezes_the_global_queries() -> None:
     model = tiny("square")
     add_lora(model)
-    trains = prepare_for_training(model, "prima-square")
-    assert "reader.query_tokens" not in trains
-    assert not any(n.startswith("fusion") for n in trains)
-    assert any(n.startswith("reader.relational") for n in trains)
+    prepare_for_training(model, "prima-square")
     assert set(trained_parts(model)) == {
         "reader",
         "image_projection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainingArguments
 
+from segue.training.engine.accumulation import WHOLE, Share
+from segue.training.engine.engines import join_processes
 from segue.training.engine.trainer import Batches, StageTrainer, set_trainable
+from segue.training.recipe import EngineRecipe
 
 
 class Toy:
@@ -104,3 +108,67 @@ def test_batches_are_not_batched_again(tmp_path: Path, workers: int) -> None:
     trainer.args.dataloader_num_workers = workers
     shapes = [tuple(b["x"].shape) for b in trainer.get_train_dataloader()]
     assert shapes == [(2, 3)] * 4
+
+
+class Sums:
+    """Squares over the examples of a batch, divided by the count of the whole step: shares add up."""
+
+    trainable = ("",)
+    batch_size = 4
+    loss_terms = frozenset({"squares"})
+
+    def batch(self, step: int) -> dict[str, Any]:
+        return self.share(step, WHOLE)
+
+    def share(self, step: int, share: Share) -> dict[str, Any]:
+        rows = share.of(range(self.batch_size))
+        return {"x": torch.tensor([[float(step + 1), float(row), 1.0] for row in rows])}
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, float]:
+        return {"rows": float(len(batch["x"]))}
+
+    def loss(
+        self, model: nn.Module, batch: dict[str, Any], totals: dict[str, float] | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        summed = (model(batch["x"]) - 1).pow(2).sum() / (totals or self.counts(batch))["rows"]
+        return summed, {"squares": float(summed.detach())}
+
+
+def descend(out: Path, accumulation_steps: int) -> None:
+    """Three steps of plain gradient descent without clipping: the weights are the sums of the gradients."""
+    processes = join_processes(EngineRecipe())
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    arguments = TrainingArguments(
+        str(out), max_steps=3, max_grad_norm=0, lr_scheduler_type="constant", save_strategy="no",
+        per_device_train_batch_size=1, gradient_accumulation_steps=accumulation_steps, report_to="none",
+        use_cpu=True, remove_unused_columns=False, disable_tqdm=True, dataloader_pin_memory=False,
+    )  # fmt: skip
+    objective = Sums()
+    trainer = StageTrainer(
+        objective,
+        model=model,
+        args=arguments,
+        train_dataset=Batches(objective, 3, processes, accumulation_steps),
+        processes=processes,
+        optimizers=(torch.optim.SGD(model.parameters(), lr=0.01), None),
+    )
+    trainer.train()
+    if processes.first:
+        weights = {name: value.tolist() for name, value in model.state_dict().items()}
+        (out / "weights.json").write_text(json.dumps(weights))
+
+
+@pytest.mark.parametrize(("count", "accumulation_steps"), [(2, 1), (1, 2), (2, 2)])
+def test_gradients_of_processes_are_added(
+    started: Any, tmp_path: Path, count: int, accumulation_steps: int
+) -> None:
+    """Under AdamW a gradient of half the size makes the same step, and under clipping too: hence SGD."""
+    found = []
+    for name, processes, steps in (("one", 1, 1), ("parts", count, accumulation_steps)):
+        (tmp_path / name).mkdir()
+        started(descend, tmp_path / name, steps, count=processes)
+        found.append(json.loads((tmp_path / name / "weights.json").read_text()))
+    assert found[0].keys() == found[1].keys()
+    for key, values in found[0].items():
+        torch.testing.assert_close(torch.tensor(found[1][key]), torch.tensor(values), rtol=1e-5, atol=1e-6)
