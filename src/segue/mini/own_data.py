@@ -1,4 +1,4 @@
-"""How the embedded model learns from own data: what trains, its defaults, and three losses of its own.
+"""The embedded model on own data: what trains, its defaults, and three losses of its own.
 
 Its decoder was made with the codes of phrases, so the decoder goes on learning the masks of codes and the
 `[SEG]` state the codes (`CodeDistillation`, `CodePromptLoss`), and its object slots learn the names of the

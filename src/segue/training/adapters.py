@@ -1,4 +1,4 @@
-"""What trains in each family: the frozen/trainable table as data, and LoRA on the language model."""
+"""The frozen/trainable table of the families as data, and LoRA on the language model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ADAPTER_PARTS = (".lora_", ".trainable_tokens_")
 
 @dataclass(frozen=True)
 class FinetuneFamily:
-    """How models of one `model_type` learn from own data: a row of the frozen/trainable table.
+    """A row of the frozen/trainable table: how models of one `model_type` learn from own data.
 
     Attributes:
         trainable: Parameter prefixes that train beside the LoRA weights; everything else is frozen.
@@ -169,7 +169,7 @@ def add_lora(
 
 
 def is_adapter(name: str) -> bool:
-    """Whether a parameter belongs to LoRA or to the trainable rows of the embeddings."""
+    """Tell whether a parameter belongs to LoRA or to the trainable rows of the embeddings."""
     return any(part in name for part in _ADAPTER_PARTS)
 
 
@@ -184,7 +184,7 @@ def merge_lora(model: GroundedModel) -> int:
 
 
 def has_adapters(model: nn.Module) -> bool:
-    """Whether LoRA layers or trainable tokens have been put into a model."""
+    """Tell whether LoRA layers or trainable tokens have been put into a model."""
     return any(isinstance(module, BaseTunerLayer) for module in model.modules())
 
 
@@ -198,6 +198,7 @@ def merged_state(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
     merged = {n: v for n, v in state.items() if not any(part in n for part in _ADAPTER_PARTS)}
     for name, layer in model.named_modules():
         if isinstance(layer, LoraLayer) and f"{name}.base_layer.weight" in state:
+            # W + scaling * B A, added in float32: half precision would lose small changes of large weights.
             a, b = (state[f"{name}.lora_{x}.{ADAPTER}.weight"] for x in "AB")
             base = state[f"{name}.base_layer.weight"]
             change = (b.float() @ a.float()) * layer.scaling[ADAPTER]

@@ -43,7 +43,7 @@ def describe(recipe: Recipe, stage: Stage, out: Path) -> Path:
 
 
 def engine_lines(engine: EngineRecipe) -> list[str]:
-    """What the run has to be started with."""
+    """Say how the run has to be started."""
     if engine.kind == "none" or (engine.kind == "ddp" and (engine.processes or 1) == 1):
         return ["one process"] if engine.processes == 1 else []
     count = engine.processes or 1

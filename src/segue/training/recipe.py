@@ -34,7 +34,7 @@ class InitRecipe(_Strict):
 
 
 class ModelRecipe(_Strict):
-    """Which model is trained and what it starts from."""
+    """The model that is trained and what it starts from."""
 
     preset: str = "segue-mini"
     start: str | None = None
@@ -78,7 +78,7 @@ class OwnDataRecipe(_Strict):
 
 
 class DataRecipe(_Strict):
-    """What the batches are drawn from."""
+    """Data that the batches are drawn from."""
 
     own: list[OwnDataRecipe] = Field(default_factory=list)
     """Stage "finetune": the mixture."""
@@ -92,14 +92,14 @@ class DataRecipe(_Strict):
 
 
 class EngineRecipe(_Strict):
-    """How processes work together and what saves memory; the loss curve depends on none of it."""
+    """Processes and what saves memory; the loss curve depends on none of it."""
 
     kind: Literal["none", "ddp", "deepspeed", "fsdp2"] = "ddp"
-    """What several processes do; one process alone needs none of them (DeepSpeed runs there too)."""
+    """Engine of several processes; one alone needs none (DeepSpeed runs there too)."""
     config: str | None = None
     """Configuration file of DeepSpeed or FSDP2, see recipes/engines/."""
     processes: int | None = Field(default=None, ge=1)
-    """How many there must be; None accepts any number."""
+    """Number of processes that there must be; None accepts any."""
     accumulation_steps: int = Field(default=1, ge=1)
     """Forward and backward passes in which a process takes its share of a step's batch."""
     gradient_checkpointing: bool = False
@@ -129,7 +129,7 @@ class OptimiserRecipe(_Strict):
 
 
 class FinetuneRecipe(_Strict):
-    """What only stage "finetune" reads."""
+    """Fields that only stage "finetune" reads."""
 
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the data, unless `optimiser.max_steps` is given."""

@@ -241,6 +241,6 @@ def test_auxiliary_losses_are_added_and_their_shares_add_up(records_objective: M
     alone, _ = plain.loss(model, plain.batch(1))
     assert float((loss - alone).detach()) == pytest.approx(0.5 * masks_each, rel=1e-5)
     parts = [objective.loss(model, objective.share(1, Share(k, 3)), totals) for k in range(3)]
-    assert float(sum(part for part, _ in parts)) == pytest.approx(float(loss), rel=1e-4)
+    assert float(sum(part.detach() for part, _ in parts)) == pytest.approx(float(loss.detach()), rel=1e-4)
     assert sum(read["counted"] for _, read in parts) == pytest.approx(masks_each)
     assert objective.loss_terms == {"text", "dice", "pixel", "counted"}

@@ -58,7 +58,7 @@ class Divisible(Protocol):
         """The share of a step's batch; `share(step, WHOLE)` is `batch(step)`."""
 
     def counts(self, batch: dict[str, Any]) -> dict[str, float]:
-        """What the terms divide by, for one share; the same names for every batch."""
+        """Counts that the terms divide by, for one share; the same names for every batch."""
 
     def loss(
         self, model: Any, batch: dict[str, Any], totals: dict[str, float] | None = None

@@ -121,7 +121,7 @@ def restore_trained(model: nn.Module, folder: Path, frozen: str | None, fingerpr
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes: parameters that train, and buffers. All that a LoRA run needs to keep."""
+    """Parameters that train, and buffers: all that training changes and that a LoRA run needs to keep."""
     frozen = {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
     kept: dict[int, tuple[str, Tensor]] = {}
     # Under keep_vars the state holds the parameters themselves, tied ones under each of their names.
@@ -148,7 +148,7 @@ def frozen_fingerprint(model: nn.Module) -> str:
 
 
 def partial_folder(out: Path, step: int) -> Path:
-    """Where the checkpoint of a step is written before it has its name."""
+    """The folder that the checkpoint of a step is written into before it has its name."""
     return out / f".checkpoint-{step}.partial"
 
 
@@ -217,7 +217,7 @@ def rotate(out: Path, keep: int) -> None:
 
 
 def problem_with(folder: Path) -> str | None:
-    """Why a checkpoint cannot be used; None when it is whole."""
+    """The reason why a checkpoint cannot be used; None when it is whole."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         expected = {name: (int(f["bytes"]), str(f["sha256"])) for name, f in files.items()}

@@ -1,4 +1,4 @@
-"""How processes work together: one alone, DDP, DeepSpeed ZeRO or FSDP2, and what each of them refuses.
+"""Engines of several processes: one alone, DDP, DeepSpeed ZeRO or FSDP2, and what each of them refuses.
 
 The loss curve does not depend on the engine or on the number of processes
 (`segue.training.engine.accumulation`); memory and speed do.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from segue.training.recipe import EngineRecipe, Recipe
 
 TIMEOUT = timedelta(hours=12)
-"""How long processes wait for the first one, which renders scenes and computes features for all."""
+"""Longest wait for the first process, which renders scenes and computes features for all."""
 
 EXPECTED = {
     "ddp": ("MULTI_GPU", "MULTI_CPU"),
@@ -50,12 +50,12 @@ class Processes:
 
     @classmethod
     def launched(cls) -> Processes:
-        """What `torchrun` or `accelerate launch` says in the environment; one process without them."""
+        """The place that `torchrun` or `accelerate launch` tells in the environment; one process else."""
         return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
     @property
     def first(self) -> bool:
-        """Whether this process writes the run's files."""
+        """True for the process that writes the run's files."""
         return self.rank == 0
 
     @contextmanager

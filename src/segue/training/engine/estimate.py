@@ -1,4 +1,4 @@
-"""What a run will take, measured by its own first steps: memory by part, and time."""
+"""Memory by part and time of a run, measured on its own first steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ADAM_STATES = 2
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the probe found; bytes and seconds.
+    """Findings of the probe, in bytes and seconds.
 
     Attributes:
         weights: All parameters and buffers.

@@ -78,7 +78,7 @@ def read_losses(out: Path) -> list[dict[str, Any]]:
 
 
 def spent_seconds(out: Path) -> float:
-    """How long a run has trained so far, as far as its files know."""
+    """Seconds that a run has trained so far, as far as its files know."""
     noted = out / ".seconds"
     times = [float(line.get("seconds", 0.0)) for line in read_losses(out)]
     with suppress(OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What a run takes, by arithmetic alone: for machines that have neither its weights nor its accelerators.
+"""Memory of a run by arithmetic alone, for machines that have neither its weights nor its accelerators.
 
 `segue.training.engine.estimate` measures the same on the machine that trains.
 """

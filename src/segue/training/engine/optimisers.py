@@ -14,7 +14,7 @@ NOT_MATRICES = ("embed", "heads", "lm_head", "query_tokens", "position", "mask_t
 
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic Newton-Schulz step. Source: Jordan et al. 2024."""
+"""Coefficients of the quintic Newton-Schulz step. Source: Jordan et al. 2024."""
 
 
 def orthogonalise(matrices: Tensor, steps: int = 4) -> Tensor:
@@ -31,6 +31,8 @@ def orthogonalise(matrices: Tensor, steps: int = 4) -> Tensor:
     x = matrices.transpose(1, 2) if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
+    # Each step maps every singular value s to a s + b s^3 + c s^5 and leaves the singular vectors alone; the
+    # division above brought all of them into [0, 1], where four steps take them close to 1.
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -59,6 +61,7 @@ class Muon(torch.optim.Optimizer):
                     shapes[parameter.shape].append(parameter)
             for shape, parameters in shapes.items():
                 updates = torch.stack([self.momentum(p, group["momentum"]) for p in parameters])
+                # An orthogonal update of a tall matrix moves each of its rows less; this makes up for it.
                 scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for parameter, update in zip(parameters, orthogonalise(updates), strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
@@ -93,6 +96,7 @@ class MuonAdamW(torch.optim.Optimizer):
         super().__init__([p for group in (*matrices, *others) for p in group["params"]], {})
         self.muon = Muon(matrices)
         self.adamw = torch.optim.AdamW(others, betas=betas)
+        # The very dictionaries of both: a scheduler that writes their learning rates reaches the optimisers.
         self.param_groups = self.muon.param_groups + self.adamw.param_groups
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -115,7 +119,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
 
 def is_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether Muon may update it."""
+    """Tell whether Muon may update a parameter."""
     return parameter.ndim == 2 and min(parameter.shape) > 8 and not any(part in name for part in NOT_MATRICES)
 
 

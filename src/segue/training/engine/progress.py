@@ -1,4 +1,4 @@
-"""What a run says of itself on a terminal: a bar with losses and time left; silence elsewhere."""
+"""Progress of a run on a terminal: a bar with losses and time left; silence elsewhere."""
 
 from __future__ import annotations
 

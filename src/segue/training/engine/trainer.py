@@ -22,9 +22,12 @@ from segue.training.engine.optimisers import MuonAdamW, parameter_groups
 
 
 class Objective(Protocol):
-    """What a stage trains on. See `segue.training.engine.accumulation.Divisible` for several processes."""
+    """Batches and loss of a stage. For several processes see `Divisible` in `accumulation`."""
 
-    trainable: tuple[str, ...]
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Prefixes of the parameters that train."""
+        ...
 
     def batch(self, step: int) -> dict[str, Any]:
         """The batch of a step; the same for the same step, whoever asks and whenever."""
@@ -51,7 +54,10 @@ class Batches(Dataset):
         return (self.steps - self.start) * self.rounds
 
     def share(self, round_: int) -> Share:
-        """What this process takes in one round of a step."""
+        """The share of a step that this process takes in one round.
+
+        With two processes, (process, round) to share: (0, 0) 0, (1, 0) 1, (0, 1) 2, (1, 1) 3, ...
+        """
         count = self.processes.count
         return Share(round_ * count + self.processes.rank, count * self.rounds)
 
@@ -176,7 +182,8 @@ class StageTrainer(Trainer):
     ) -> Tensor:
         loss, readings = model(inputs, self.totals) if self.totals else model(inputs)
         self.shares.append({"loss": float(loss.detach())} | readings)
-        # The engines average gradients over processes where the losses of shares must be added.
+        # The engines average gradients over processes where the losses of shares must be added: shares of 2.0
+        # and 1.0 make a step's loss of 3.0, and the mean of 4.0 and 2.0 is that.
         return loss * self.processes.count
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
@@ -226,7 +233,7 @@ class StageTrainer(Trainer):
         return facts
 
     def fingerprint(self) -> str:
-        """Of the frozen weights, computed once."""
+        """Fingerprint of the frozen weights, computed once."""
         if self._fingerprint is None:
             self._fingerprint = checkpoints.frozen_fingerprint(self.stage_model)
         return self._fingerprint

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 1 << 30
-"""Of pixels in one process: 500 photographs for segue-mini, 60 for PRIMA."""
+"""Bytes of pixels in one process: 500 photographs for segue-mini, 60 for PRIMA."""
 
 
 class ImageCache:
@@ -66,7 +66,7 @@ def picture_bytes(picture: dict[str, Any]) -> int:
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is written anew; None when there is no file."""
+    """Time and length of a file, which change when it is written anew; None when there is none."""
     try:
         status = path.stat()
     except OSError:

@@ -14,7 +14,7 @@ from segue.records import Conversation
 
 
 class Source(Protocol):
-    """Where conversations come from, such as `segue.data.own.ConversationSource`."""
+    """A source of conversations, such as `segue.data.own.ConversationSource`."""
 
     @property
     def root(self) -> Path:
@@ -22,7 +22,7 @@ class Source(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many draws make one epoch."""
+        """Number of draws that make one epoch."""
         ...
 
     def draw(self, rng: np.random.Generator) -> Conversation:

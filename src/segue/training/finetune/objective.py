@@ -117,8 +117,11 @@ class RecordsObjective:
             for step in range(BUCKET)
             for place in range(self.batch_size)
         ]
+        # Neighbours in length share a batch, so little is padded; the sort is stable, so the same draws are
+        # always the same batches.
         drawn.sort(key=lambda example: example.length)
         batches = [drawn[i : i + self.batch_size] for i in range(0, len(drawn), self.batch_size)]
+        # Five numbers: no draw of the mixture, which takes four, has this generator.
         order = np.random.default_rng([self.mixture.seed, number, 0, 0, 1]).permutation(len(batches))
         return [batches[i] for i in order]
 

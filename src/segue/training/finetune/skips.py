@@ -1,4 +1,4 @@
-"""What a run could not use: every skipped draw is written down, and too many of them end the run."""
+"""Skipped draws: each is written down, and too many of them end the run."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Sources:
 
     @cached_property
     def hash(self) -> DataHash:
-        """Of the training data; reading them takes a while."""
+        """Hash of the training data; reading them takes a while."""
         return hash_data(self.files, without=self.out)
 
     def fixed_questions(self, count: int) -> list[tuple[Conversation, Path]]:
@@ -48,7 +48,7 @@ class Sources:
         return [(c, self.questions.root) for c in self.questions.fixed(count, self.mixture.seed)]
 
     def show_all_regions(self, wanted: bool) -> None:
-        """Whether conversations that are made from annotations carry also what they do not name."""
+        """Let conversations that are made from annotations carry also what they do not name, or not."""
         for own in self.read:
             if hasattr(own.source, "all_regions"):
                 own.source.all_regions = wanted
