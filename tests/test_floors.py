@@ -20,7 +20,7 @@ import segue
 SOURCE = Path(segue.__file__).parent
 GROUND = "ground"
 GROUND_MODULES = frozenset(
-    {"errors", "file_kind", "files", "masks", "images", "records", "protocol", "chat_model"}
+    {"errors", "file_kind", "files", "masks", "mask_outlines", "images", "records", "protocol", "chat_model"}
 )
 # A floor may import itself and whatever has a smaller number. Equal numbers are siblings that stay apart.
 # A dotted name is a folder with a floor of its own: `models.mini` is the embedded model's, not the papers'.

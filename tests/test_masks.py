@@ -260,3 +260,23 @@ def test_several_polygons_are_united_and_cut_at_the_border() -> None:
 def test_polygons_that_cannot_be_filled(polygon: list[float]) -> None:
     with pytest.raises(InputError, match="polygon 0"):
         masks.from_polygons([polygon], (4, 4))
+
+
+# ---- sizes -------------------------------------------------------------------------------------------------
+
+
+def test_a_smaller_mask_takes_the_upper_left_pixel_of_those_it_covers() -> None:
+    np.testing.assert_array_equal(
+        masks.resize_mask(drawn("#...", "....", "..#."), (3, 2)), drawn("#.", "..", ".#")
+    )
+
+
+@given(
+    hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+)
+def test_resized_masks_have_the_size_and_keep_full_and_empty(mask: np.ndarray, hw: tuple[int, int]) -> None:
+    resized = masks.resize_mask(mask, hw)
+    assert resized.shape == hw
+    assert not (mask.all() and not resized.all())
+    assert not (resized.any() and not mask.any())

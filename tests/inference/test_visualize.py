@@ -23,7 +23,6 @@ from segue.inference.visualize import (
     outline,
     overlay_hw,
     printable,
-    resize_mask,
 )
 
 # Linear-RGB simulations of full dichromacy (Machado, Oliveira and Fernandes 2009, severity 1).
@@ -96,17 +95,6 @@ def test_an_outline_lies_in_the_mask_and_touches_every_border(mask: np.ndarray, 
     padded = np.pad(mask, 1)
     border = mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
     assert not (border & ~line).any()
-
-
-@given(
-    arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)),
-    st.tuples(st.integers(1, 20), st.integers(1, 20)),
-)
-def test_resized_masks_have_the_size_and_keep_full_and_empty(mask: np.ndarray, hw: tuple[int, int]) -> None:
-    resized = resize_mask(mask, hw)
-    assert resized.shape == hw
-    assert not (mask.all() and not resized.all())
-    assert not (resized.any() and not mask.any())
 
 
 def test_large_pictures_are_drawn_smaller() -> None:

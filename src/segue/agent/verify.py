@@ -13,7 +13,8 @@ from segue.agent.prompts import prompt
 from segue.chat_model import ChatModel, Message
 from segue.chat_model.json_reply import find_object
 from segue.errors import ModelError
-from segue.inference.visualize import Layer, colour, draw_overlay, resize_mask
+from segue.inference.visualize import Layer, colour, draw_overlay
+from segue.masks import resize_mask
 
 MOST_VERIFIED = 20
 """Masks of one answer that are shown back; each costs a request."""

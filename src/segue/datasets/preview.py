@@ -27,8 +27,8 @@ from segue.errors import InputError, RecordError, SegueError
 from segue.files import atomic_writer
 from segue.images import load_image
 from segue.inference.report import css_colour, data_url, mask_url, ratio_style
-from segue.inference.visualize import colour, ink_on, resize_mask
-from segue.masks import Mask
+from segue.inference.visualize import colour, ink_on
+from segue.masks import Mask, resize_mask
 from segue.records import Conversation, Region, Span, Turn
 
 LONGEST_SIDE = 640

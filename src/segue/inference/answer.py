@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from segue.inference.report import write_answer
-from segue.inference.visualize import Layer, colour, colour_numbers, draw_overlay, overlay_hw, resize_mask
+from segue.inference.visualize import Layer, colour, colour_numbers, draw_overlay, overlay_hw
+from segue.masks import resize_mask
 from segue.records import GroundedAnswer
 
 if TYPE_CHECKING:

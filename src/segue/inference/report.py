@@ -25,8 +25,8 @@ from segue.inference.visualize import (
     line_width,
     outline,
     overlay_hw,
-    resize_mask,
 )
+from segue.masks import resize_mask
 from segue.protocol import Unplaced
 from segue.records import Grounding
 

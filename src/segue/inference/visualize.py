@@ -116,20 +116,6 @@ def overlay_hw(hw: tuple[int, int]) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def resize_mask(mask: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
-    """Bring a mask to another size by taking the nearest pixel.
-
-    Args:
-        mask: bool `[height, width]`.
-        hw: Wanted height and width.
-    """
-    if mask.shape == hw:
-        return mask
-    rows = (np.arange(hw[0]) * mask.shape[0]) // hw[0]
-    columns = (np.arange(hw[1]) * mask.shape[1]) // hw[1]
-    return mask[rows][:, columns]
-
-
 def line_width(hw: tuple[int, int]) -> int:
     """Width of outlines in pixels: 1 up to about 300 pixels, 4 at 1000."""
     return max(1, min(6, round(max(hw) / 250)))

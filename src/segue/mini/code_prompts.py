@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from segue import masks
-from segue.inference.visualize import resize_mask
+from segue.masks import resize_mask
 from segue.mini.phrase_codes import phrase_code
 from segue.records import Conversation, Region
 

@@ -11,7 +11,7 @@ from m4seg_images import VOCABULARY, Box, lexicon, stored
 from segue.datasets.m4seg.filters import QAPair, judge
 from segue.datasets.m4seg.images import ImageStore, StoredImage
 from segue.datasets.m4seg.listing import list_images
-from segue.datasets.m4seg.template import makers, template_pairs
+from segue.datasets.m4seg.template import numerical, open_ended, spatial, template_pairs
 from segue.datasets.m4seg.template.facts import SetFacts
 from segue.datasets.stages.stages import read_stage
 
@@ -57,7 +57,7 @@ def two(*things: list[str], **options: object) -> SetFacts:
 
 
 def test_numbers_are_counted() -> None:
-    made = makers.count(two(["cat", "cat", "cat"], ["cat"]), np.random.default_rng(0))
+    made = numerical.count(two(["cat", "cat", "cat"], ["cat"]), np.random.default_rng(0))
     assert made is not None
     assert "three cats 101, 102 and 103" in made.answer
     assert "one cat 201" in made.answer
@@ -66,16 +66,16 @@ def test_numbers_are_counted() -> None:
 
 def test_uncertain_numbers_are_not() -> None:
     facts = two(["cat", "cat"], ["cat"], unsure=["cat"])
-    assert makers.count(facts, np.random.default_rng(0)) is None
-    assert makers.count(two(["cat"], ["cat"], counted=False), np.random.default_rng(0)) is None
+    assert numerical.count(facts, np.random.default_rng(0)) is None
+    assert numerical.count(two(["cat"], ["cat"], counted=False), np.random.default_rng(0)) is None
 
 
 def test_only_one_needs_certain_absence() -> None:
-    made = makers.only_one(two(["cat", "dog"], ["cat"]), np.random.default_rng(0))
+    made = open_ended.only_one(two(["cat", "dog"], ["cat"]), np.random.default_rng(0))
     assert made is not None
     assert "dog 102" in made.answer
-    assert makers.only_one(two(["cat", "dog"], ["cat"], absent=["bus"]), np.random.default_rng(0)) is None
-    assert makers.only_one(two(["cat", "dog"], ["cat"], unsure=["dog"]), np.random.default_rng(0)) is None
+    assert open_ended.only_one(two(["cat", "dog"], ["cat"], absent=["bus"]), np.random.default_rng(0)) is None
+    assert open_ended.only_one(two(["cat", "dog"], ["cat"], unsure=["dog"]), np.random.default_rng(0)) is None
 
 
 def test_sides_are_those_of_the_picture() -> None:
@@ -83,7 +83,7 @@ def test_sides_are_those_of_the_picture() -> None:
     cat, dog = facts.entries("cat", 0)[0], facts.entries("dog", 0)[0]
     assert facts.relation(cat, dog) == "to the left of"
     assert facts.relation(dog, cat) == "to the right of"
-    made = makers.relations(facts, np.random.default_rng(1))
+    made = spatial.relations(facts, np.random.default_rng(1))
     assert made is not None
     assert "to the left of" in made.answer
     assert "to the right of" in made.answer

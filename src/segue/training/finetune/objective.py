@@ -13,7 +13,7 @@ from torch import Tensor
 from segue import masks
 from segue.errors import ImageError, InputError, RecordError
 from segue.images import load_image
-from segue.inference.visualize import resize_mask
+from segue.masks import resize_mask
 from segue.models.losses import target_weight
 from segue.models.processing_grounded import GroundedProcessor
 from segue.records import Conversation, grounded_markup

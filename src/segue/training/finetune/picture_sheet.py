@@ -18,7 +18,8 @@ from segue.files import atomic_path
 from segue.images import load_image
 from segue.inference.answer import SessionAnswer
 from segue.inference.session import GroundingSession
-from segue.inference.visualize import Layer, colour, draw_overlay, printable, resize_mask
+from segue.inference.visualize import Layer, colour, draw_overlay, printable
+from segue.masks import resize_mask
 from segue.metrics.text import normalise_phrase
 from segue.models.auto import ModelBundle
 from segue.protocol import parse
