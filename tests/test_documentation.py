@@ -182,6 +182,22 @@ def test_files_named_in_documents_exist() -> None:
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.parametrize("folder", ["docs", "recipes", "tests"])
+def test_readmes_name_the_files_beside_them(folder: str) -> None:
+    text = read(f"{folder}/README.md")
+    named = {
+        name.removeprefix("./")
+        for name in re.findall(r"`([\w./]+\.(?:md|png|py|sh|yaml))`|\]\(([\w.]+)\)", text)
+        for name in name
+    }
+    there = {path.name for path in (ROOT / folder).iterdir() if path.is_file()} - {"README.md"}
+    assert there <= named, f"not named: {sorted(there - named)}"
+    gone = {
+        name for name in named - {""} if not (ROOT / folder / name).exists() and not (ROOT / name).exists()
+    }
+    assert not gone, f"named, but not there: {sorted(gone)}"
+
+
 def test_shell_scripts_name_modules_and_recipes_that_exist() -> None:
     faults = []
     for script in sorted((ROOT / "recipes").glob("*.sh")):
