@@ -43,7 +43,7 @@ $(DEVELOPMENT): $(RUNTIME)
 
 # Not an error where it cannot be had: the tests that need it say so and skip.
 browser:  ## install Chromium, in which the tests open pages (Debian and Ubuntu, as root)
-	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	@if { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		.ci/step $(LOG) "Chromium, from the system's packages" sh -c 'apt-get update -q && \
 			DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fonts-dejavu-core' \
