@@ -85,3 +85,20 @@ def test_the_prompt_of_each_seg_has_the_code_of_its_region() -> None:
     expected = np.stack([phrase_code(p, 8) for p in ("car's hood", "car", "car's wheel")])
     assert torch.equal(codes, torch.from_numpy(expected))
     assert seg_codes(CONVERSATION, [], 8).shape == (0, 8)
+
+
+def test_masks_that_share_a_phrase_are_asked_for_by_no_code() -> None:
+    """Three cups with a mask each: one code for all would pull their prompts together, Dice apart."""
+    cups = [
+        CONVERSATION.regions[0].model_copy(
+            update={"rid": rid, "name": "cup", "image_index": 0, "parent": None}
+        )
+        for rid in ("x", "y", "z")
+    ]
+    several = CONVERSATION.model_copy(update={"regions": [*CONVERSATION.regions, *cups]})
+    codes = seg_codes(several, [(0, ["x"]), (0, ["y"]), (0, ["z"]), (1, ["e"])], 8)
+    assert codes[:3].isnan().all()
+    assert not codes[3].isnan().any()
+    # The same cup twice, or all of them as one mask, is one thing.
+    assert not seg_codes(several, [(0, ["x"]), (0, ["x"])], 8).isnan().any()
+    assert not seg_codes(several, [(0, ["x", "y", "z"])], 8).isnan().any()

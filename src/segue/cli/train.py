@@ -48,6 +48,20 @@ class OwnDataOptions:
             rich_help_panel=OWN_DATA,
         ),
     ] = None  # fmt: skip
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Part of --data to train on, where the data are divided; train by default.",
+            rich_help_panel=OWN_DATA,
+        ),
+    ] = None  # fmt: skip
+    keep_crowds: Annotated[
+        bool,
+        typer.Option(
+            "--keep-crowds", help="COCO: keep what is marked iscrowd 1, each as one object.",
+            rich_help_panel=OWN_DATA,
+        ),
+    ] = False  # fmt: skip
     val: Annotated[
         Path | None, typer.Option(help="Annotations that picture sheets ask about.", rich_help_panel=OWN_DATA)
     ] = None
@@ -70,13 +84,20 @@ class OwnDataOptions:
         if self.model is not None:
             changed["model.start"] = self.model
         if self.data:
-            changed["data.own"] = own_entries(self.data, self.images or [], self.format or [])
+            entries = own_entries(self.data, self.images or [], self.format or [])
+            changed["data.own"] = [entry | self.reading() for entry in entries]
         if self.val is not None:
             folder = self.val_images or (self.images[0] if self.images else None)
-            changed["data.val"] = {"path": str(self.val), "images": str(folder) if folder else None}
+            entry = {"path": str(self.val), "images": str(folder) if folder else None}
+            changed["data.val"] = entry | ({"keep_crowds": True} if self.keep_crowds else {})
         if self.cache_features:
             changed["finetune.cache_features"] = True
         return changed
+
+    def reading(self) -> dict[str, Any]:
+        """How each data set is read, as fields of its entry."""
+        split = {} if self.split is None else {"split": self.split}
+        return split | ({"keep_crowds": True} if self.keep_crowds else {})
 
     def check_paths(self) -> None:
         """Refuse paths on the command line that are not there; those of a recipe may lie on another machine.

@@ -7,7 +7,7 @@ image is encoded once and asked for many regions, also for those that the conver
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,9 +54,20 @@ def region_phrase(region: Region, by_rid: dict[str, Region]) -> str:
 
 
 def seg_codes(conversation: Conversation, targets: Sequence[tuple[int, list[str]]], width: int) -> Tensor:
-    """`[K, D]`: what the prompt of each `[SEG]` shall be; targets are `(image, rids)` in text order."""
+    """`[K, D]`: what the prompt of each `[SEG]` shall be; targets are `(image, rids)` in text order.
+
+    Where one phrase names several masks of an image (three cups, a mask each), their prompts must differ
+    while their codes would not: such rows are NaN, which asks for nothing.
+    """
     by_rid = {region.rid: region for region in conversation.regions}
-    codes = [phrase_code(region_phrase(by_rid[rids[0]], by_rid), width) for _, rids in targets]
+    phrases = [region_phrase(by_rid[rids[0]], by_rid) for _, rids in targets]
+    meant: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
+    for (image, rids), phrase in zip(targets, phrases, strict=True):
+        meant[image, phrase].add(tuple(sorted(rids)))
+    codes = [
+        phrase_code(phrase, width) if len(meant[image, phrase]) == 1 else np.full(width, np.nan, np.float32)
+        for (image, _), phrase in zip(targets, phrases, strict=True)
+    ]
     return torch.from_numpy(np.stack(codes)) if codes else torch.zeros((0, width))
 
 

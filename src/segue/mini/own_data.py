@@ -51,7 +51,7 @@ class CodeDistillation:
         self.width, self.weight = width, weight
 
     def target(self, example: Example, hws: Sizes, source: Any, draw: list[int]) -> Tensor:
-        """`[K, D]` codes, in text order."""
+        """`[K, D]` codes, in text order; NaN where a phrase names several masks, see `seg_codes`."""
         return seg_codes(example.drawn.conversation, example.targets, self.width)
 
     def join(self, targets: Sequence[Tensor]) -> Tensor:
@@ -65,7 +65,9 @@ class CodeDistillation:
     def loss(self, model: Any, batch: dict[str, Any], output: Any, targets: Tensor, totals: Totals) -> Loss:
         """Mean over the masks of the step and the width of the prompts."""
         masks = totals["masks"] if totals else len(targets)
-        distance = (output.seg_prompts - targets.to(output.seg_prompts)).square().sum()
+        asked = ~targets.isnan().any(dim=1)
+        wanted = targets[asked].to(output.seg_prompts)
+        distance = (output.seg_prompts[asked.to(output.seg_prompts.device)] - wanted).square().sum()
         distance = distance / max(masks * targets.shape[1], 1)
         return self.weight * distance, {"seg": float(distance.detach())}
 

@@ -73,6 +73,8 @@ class OwnDataRecipe(_Strict):
     """Name of the format; recognised by its contents when None."""
     split: str | None = None
     """Part of data that are divided (records, refCOCO); "train" when None, "val" for `data.val`."""
+    keep_crowds: bool = False
+    """COCO: keep what is marked `iscrowd` 1, each as one object; see `segue.data.formats.coco_crowds`."""
     weight: float | None = Field(default=None, gt=0)
     """Share of the mixture, relative to the others; in proportion to their sizes when none has one."""
 

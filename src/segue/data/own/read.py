@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from segue.data.own import coco_instances, gconv, grand, labelme, reasonseg, refcoco
 from segue.data.own.detect import FORMATS, LOOKED_FOR, detect_format
 from segue.data.own.sources import OwnData
-from segue.errors import InputError
+from segue.errors import InputError, SegueError
 from segue.records import SPLITS
 from segue.records.conversation import Split
 
@@ -30,6 +32,7 @@ def read_own_data(
     *,
     split: str = "train",
     keep_crowds: bool = False,
+    images_option: str = "--images",
 ) -> OwnData:
     """Read a user's annotated data; no image is decoded.
 
@@ -38,6 +41,7 @@ def read_own_data(
         images: Folder of the images; by default where the annotations say, or beside them.
         format: One of `FORMATS`; recognised by content when not given.
         split: Which part of the data to take where the data is divided, and what the records are marked as.
+        images_option: What errors and the report call the option for the folder of the images.
         keep_crowds: COCO: keep what is marked `iscrowd` 1, each as one object.
 
     Returns:
@@ -56,14 +60,17 @@ def read_own_data(
             expected="a folder",
             found="a file" if folder.exists() else "nothing",
             where=str(folder),
-            fix="check --images",
+            fix=f"check {images_option}",
         )
     try:
         recognised = detect_format(path) if format is None else format
         if not path.exists():
             raise FileNotFoundError("nothing")
         options = {"keep_crowds": True} if keep_crowds and recognised == "coco" else {}
-        return _READERS[recognised](path, folder, cast(Split, split), **options)
+        data = _READERS[recognised](path, folder, cast(Split, split), **options)
+    except SegueError as error:
+        error.fix = _called(error.fix, images_option)
+        raise
     except OSError as error:
         raise InputError(
             "The data cannot be read.",
@@ -72,6 +79,15 @@ def read_own_data(
             where=str(path),
             fix="check the path and its permissions",
         ) from None
+    data.report.examples = [
+        replace(example, fix=_called(example.fix, images_option)) for example in data.report.examples
+    ]
+    return data
+
+
+def _called(advice: str, images_option: str) -> str:
+    """Advice of the readers with the name of the option that is meant: they know of `--images` alone."""
+    return re.sub(r"(?<![\w-])--images\b", images_option, advice)
 
 
 def _check(right: bool, what: str, expected: str, found: str | None) -> None:

@@ -126,6 +126,8 @@ def open_sources(recipe: Recipe, out: Path | None = None) -> Sources:
             images=Path(entry.images) if entry.images else None,
             format=entry.format,
             split=entry.split or ("train" if place < len(given) else "val"),
+            keep_crowds=entry.keep_crowds,
+            images_option="--images" if place < len(given) else "--val-images",
         )
         for place, entry in enumerate(entries)
     ]
