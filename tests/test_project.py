@@ -23,7 +23,6 @@ PUBLIC_HOSTS = {
     *("github.com", "huggingface.co", "docs.python.org"),
     *("arxiv.org", "doi.org", "openaccess.thecvf.com", "openreview.net", "aclanthology.org"),
     *("www.apache.org", "opensource.org", "creativecommons.org", "keepachangelog.com", "semver.org"),
-    "download.pytorch.org",  # the CPU builds of torch
     "git-lfs",  # the first words of a pointer of Git LFS
     *("cocodataset.org", "json-schema.org", "www.w3.org", "plan-lab.github.io"),
     *("example.com", "example.org", "localhost", "127.0.0.1"),

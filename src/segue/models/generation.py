@@ -85,11 +85,7 @@ def generate(
         )[0]
     ids = new_ids.tolist()
     spoken = caught.generated(embeds.shape[1] - kept, len(ids))
-    segs = [place for place, token in enumerate(ids) if token == model.config.seg_token_id]
-    if model.prompt_state.position == "before":
-        states = spoken[segs]
-    else:
-        states = _states_at(model, segs, spoken, cache, new_ids)
+    states = _prompt_states(model, spoken, cache, new_ids)
     cache.end([*text.input_ids[0].tolist(), *ids])
     prompts = model.seg_projection(states)
     places = phrases_of(ids, *model.phrase_tokens)
@@ -153,17 +149,17 @@ def _unread(
     return 0, model.embed(text, counts, **streams)[0]
 
 
-def _states_at(
-    model: GroundedModel, segs: list[int], spoken: Tensor, cache: ConversationCache, new_ids: Tensor
-) -> Tensor:
-    """States `[K, D]` at each `[SEG]`, that is, of the step that followed it.
+def _prompt_states(model: GroundedModel, spoken: Tensor, cache: ConversationCache, new_ids: Tensor) -> Tensor:
+    """States `[K, D]` that the prompts of the generated `[SEG]` are read from.
 
     Args:
-        segs: K places among the new ids.
-        spoken: `[T, D]`; row i predicts new id i, so it is the state of id i - 1.
+        spoken: `[T, D]`; row i predicts new id i, so it is the state at id i - 1.
         cache: holds all but the last new id.
         new_ids: `[T]`.
     """
+    segs = [place for place, token in enumerate(new_ids.tolist()) if token == model.config.seg_token_id]
+    if model.prompt_state.position == "before":
+        return spoken[segs]
     if segs and segs[-1] + 1 == len(spoken):
         # The budget ended the answer at a `[SEG]`, which was therefore never fed: it is fed now.
         with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:

@@ -9,7 +9,7 @@ from torch import Tensor
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.losses import bce_loss, dice_loss, focal_loss, resize_logits, shrink_masks
 from segue.models.segmenter import Segmenter
-from segue.models.splice import check_image_masks
+from segue.models.splice import check_image_indices, check_image_masks, check_seg_count
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,33 @@ class MaskLabels:
     """Masks that a batch is compared with.
 
     Attributes:
-        masks: N tensors `[K_i, H_i, W_i]`, masks of image i in text order.
+        masks: N tensors `[K_i, H_i, W_i]`, masks of image i in text order; None where nothing is compared.
         image_index: `[K]` image of every `[SEG]`, in text order.
         original_hw: `[N, 2]` sizes of the photographs; those of the masks when None.
         resized_hw: `[N, 2]` their sizes inside the segmenter's square; all of it when None.
         total: number of masks to divide by, when the batch is a part of a larger one.
     """
 
-    masks: list[Tensor]
+    masks: list[Tensor] | None
     image_index: Tensor
     original_hw: Tensor | None = None
     resized_hw: Tensor | None = None
     total: float | None = None
+
+    def check(self, num_segs: int, num_images: int) -> None:
+        """Refuse masks that are not those of the text.
+
+        Args:
+            num_segs: labelled `[SEG]` of the batch.
+            num_images: N.
+
+        Raises:
+            AlignmentError: The masks are not as many as the `[SEG]`, or name an image that is not there.
+        """
+        indices = len(self.image_index)
+        num_masks = indices if self.masks is None else sum(len(masks) for masks in self.masks)
+        check_seg_count(num_segs, num_masks, indices)
+        check_image_indices(self.image_index, num_images)
 
 
 def mask_terms(
@@ -52,7 +67,7 @@ def mask_terms(
     """
     side, centred = segmenter.input_size, segmenter.centred
     dice, pixel, count = zero, zero, 0
-    for index, masks in enumerate(labels.masks):
+    for index, masks in enumerate(labels.masks or []):
         chosen = mask_logits[labels.image_index == index]
         check_image_masks(index, len(chosen), len(masks))
         if len(masks) == 0:

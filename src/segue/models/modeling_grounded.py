@@ -23,8 +23,6 @@ from segue.models.segmenter import MaskPrompts, Segmenter, SegmenterFeatures
 from segue.models.segmenter_sam import SamSegmenter
 from segue.models.splice import (
     TextInputs,
-    check_image_indices,
-    check_seg_count,
     expand_placeholders,
     seg_state_positions,
     splice_visual_tokens,
@@ -319,16 +317,12 @@ class GroundedModel(PreTrainedModel):
         if segmenter_features is None and pixel_values_sam is not None and seg_image_index is not None:
             segmenter_features = self.segmenter.encode(pixel_values_sam)
         if seg_image_index is not None and segmenter_features is not None:
-            num_masks = sum(len(m) for m in mask_labels) if mask_labels is not None else len(seg_image_index)
-            check_seg_count(len(output.seg_prompts), num_masks, len(seg_image_index))
-            check_image_indices(seg_image_index, sum(counts))
+            wanted = MaskLabels(mask_labels, seg_image_index, original_hw, resized_hw, totals.get("masks"))
+            wanted.check(len(output.seg_prompts), sum(counts))
             output.mask_logits = self.draw_masks(
                 segmenter_features, output.seg_prompts, seg_image_index, phrases
             )
             if mask_labels is not None:
-                wanted = MaskLabels(
-                    mask_labels, seg_image_index, original_hw, resized_hw, totals.get("masks")
-                )
                 terms |= self.mask_terms(output.mask_logits, wanted)
         output.loss = self.weigh(terms)
         output.loss_terms = {name: term.detach() for name, term in terms.items()}
