@@ -130,7 +130,8 @@ def test_the_prompt_holds_images_identifiers_and_boxes(built: Path) -> None:
 def test_replies_are_checked_for_what_no_filter_sees() -> None:
     good = WrittenPair(question="q", answer="the cat 101", kind="spatial")
     assert len(usable(WrittenPairs(qa=[good] * 7))) == 5
-    for wrong in ([good], [good, good, good.model_copy(update={"answer": " "})]):
+    assert len(usable(WrittenPairs(qa=[good] * 3))) == 3
+    for wrong in ([good] * 2, [good, good, good.model_copy(update={"answer": " "})]):
         with pytest.raises(UnusableReplyError):
             usable(WrittenPairs(qa=wrong))
 

@@ -232,3 +232,17 @@ def test_both_kinds_of_answers_occur() -> None:
     images = list_images([living_room(), kitchen()])
     assert check_kept("The chair 101 and the knife 201.", images)
     assert not check_kept("The chair 101 and the knife 301.", images)
+
+
+@pytest.mark.parametrize(("words", "letter"), [(7, "a"), (8, "")])
+def test_a_list_is_an_answer_from_eight_words_besides_the_names_on(words: int, letter: str) -> None:
+    answer = f"{'they ' * words}chair 101, chair 202."
+    verdict = judge(QAPair("List the objects in the images.", answer), two_rooms(), LEXICON)
+    assert verdict.letter == letter, verdict.detail
+
+
+def test_ninety_nine_objects_of_an_image_are_listed() -> None:
+    cans = [("can", (8 * (n % 20), 8 * (n // 20), 8, 8), {}) for n in range(100)]
+    listing = list_images([stored(1, cans), stored(2, cans[:1])])
+    assert [entry.code for entry in listing.entries][-2:] == ["199", "201"]
+    assert listing.unlisted == 1

@@ -97,3 +97,16 @@ def test_nothing_to_read_is_an_error(tmp_path: Path, specs: list[SourceSpec]) ->
         read_images(tmp_path / "images", [], progress=False)
     with pytest.raises(InputError, match="given twice"):
         read_images(tmp_path / "images", [*specs, *specs], progress=False)
+
+
+@pytest.mark.parametrize(
+    ("hw", "pixels", "kept"),
+    # 64 pixels at least; from 320,000 pixels on, 0.02 % of the image: 200 of a million.
+    [((100, 200), 64, True), ((100, 200), 63, False), ((1000, 1000), 200, True), ((1000, 1000), 199, False)],
+)
+def test_the_smallest_region_that_is_kept(hw: tuple[int, int], pixels: int, kept: bool) -> None:
+    mask = np.zeros(hw, bool)
+    mask.reshape(-1)[:pixels] = True
+    tiny = AnnotatedRegion("1", "object", "chair", None, masks.encode(mask), "chair")
+    stored = stored_image(AnnotatedImage("7", Path("7.jpg"), *hw, (tiny,)), "made", "train", sha256="0")
+    assert (stored is not None) == kept

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m4seg_images import VOCABULARY, Box, lexicon, stored
+from m4seg_images import VOCABULARY, Box, lexicon, stored, two_rooms
 from segue.datasets.m4seg.filters import QAPair, judge
 from segue.datasets.m4seg.images import ImageStore, StoredImage
 from segue.datasets.m4seg.listing import list_images
@@ -105,3 +105,8 @@ def test_a_build_asks_in_many_ways(built: Path) -> None:
     assert set(kinds) == {"functional", "spatial", "numerical", "open_ended"}
     assert len(questions) > 40
     assert max(questions.values()) < 0.1 * questions.total()
+
+
+def test_three_to_five_questions_are_asked_of_a_rich_set() -> None:
+    numbers = [len(template_pairs(two_rooms(), np.random.default_rng(seed))) for seed in range(40)]
+    assert set(numbers) == {3, 4, 5}

@@ -197,3 +197,15 @@ def test_final_turns_differ_and_name_the_focus_once() -> None:
 
 def _text(name: str) -> str:
     return (resources.files("segue") / "prompts" / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_the_longest_texts_and_the_numbers_of_rounds() -> None:
+    assert check(tree(focus="cup " * 12))
+    assert rule(check, tree(focus="cup " * 13)) == "too long"
+    assert check(tree(question="what " * 80))
+    assert rule(check, tree(question="what " * 81)) == "too long"
+    talk = [(f"Which one, number {n}?", "Some other thing.") for n in range(8)] + [GOOD[-1]]
+    assert len(check_dialogue(dialogue(*talk[-8:]), "blue cup")) == 8
+    assert len(check_dialogue(dialogue(*talk[-2:]), "blue cup")) == 2
+    for wrong in (talk, talk[-1:]):
+        assert rule(check_dialogue, dialogue(*wrong), "blue cup") == "wrong number of turns"
