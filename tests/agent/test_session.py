@@ -186,6 +186,53 @@ def test_badly_wrapped_replies_give_the_whole_answer(chat_server: ChatServer, st
 
 
 @pytest.mark.parametrize(
+    "step",
+    [
+        says(None, reasoning_content=json.dumps(GOOD)),
+        says("", reasoning="So the user wants JSON. " + json.dumps(GOOD)),
+        says(None, tool_calls=[{"function": {"name": "answer", "arguments": json.dumps(GOOD)}}]),
+        says("I call the tool.", tool_calls=[{"function": {"name": "answer", "arguments": GOOD}}]),
+        says({"type": "object", "properties": GOOD}),
+        says({"result": {"grounded_answer": GOOD}}),
+        says(json.dumps(json.dumps(GOOD))),
+        says({"answer": json.dumps(GOOD)}),
+        says(str(GOOD)),
+        says(json.dumps(GOOD).replace('{"answer"', "{ // the answer\n answer").replace("}]", "},]")),
+        says({"Answer": GOOD["answer"], "Objects": json.dumps(GOOD["objects"])}),
+        Step({"choices": [{"message": {"content": [{"type": "thinking", "text": "hm"},
+                                                   {"type": "text", "text": json.dumps(GOOD)}]}}]}),
+    ],
+)  # fmt: skip
+def test_answers_in_other_places_and_wrappers_have_their_masks(chat_server: ChatServer, step: Step) -> None:
+    answer = ask(chat_server, step)
+    assert (answer.text, answer.markup, len(answer.groundings)) == (TEXT, MARKUP, 3)
+    assert len(chat_server.requests) == 1
+
+
+def test_words_that_stand_in_the_reasoning_alone_are_better_than_none(chat_server: ChatServer) -> None:
+    thought = says(None, reasoning_content="There is a mug.")
+    answer = ask(chat_server, thought, thought)
+    assert (answer.text, answer.groundings) == ("There is a mug.", [])
+    assert any("reasoning" in note for note in answer.notes)
+    with pytest.raises(ModelError, match="after 3 characters of reasoning"):
+        ask(chat_server, *[says(None, reasoning_content="hmm", finish="length")] * 2)
+
+
+def test_why_there_is_no_choice_is_said(chat_server: ChatServer) -> None:
+    empty = Step({"choices": [], "prompt_feedback": {"blockReason": "SAFETY"}})
+    with pytest.raises(ModelError, match="SAFETY"):
+        ask(chat_server, empty, empty)
+
+
+def test_boxes_in_pixels_of_images_that_had_to_be_sent_smaller(chat_server: ChatServer) -> None:
+    too_long = fails(400, "the prompt exceeds the context size")
+    answer = ask(chat_server, too_long, says(one([25, 25, 75, 50])), images=[picture(100, 200)], boxes="sent")
+    assert chat_server.images()[0].size == (100, 50)
+    assert answer.groundings[0].box == [50.0, 50.0, 100.0, 50.0]
+    assert any("too long" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize(
     ("reply", "noted", "reason"),
     [
         (one(image=7), "", "identifier_out_of_range"),

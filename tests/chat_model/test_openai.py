@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from chat_server import ChatServer, Step, fails, says
-from segue.chat_model import Budget, Format, Message, OpenAIChatModel, RetryPolicy
+from segue.chat_model import Budget, Format, Message, OpenAIChatModel, RefusedError, RetryPolicy
 from segue.chat_model.limits import read_retry_after
 from segue.errors import InputError, ModelError, SegueError
 
@@ -183,6 +183,54 @@ def test_a_500_about_the_format_is_not_repeated(chat_server: ChatServer) -> None
     model, clock = client(chat_server)
     assert model.complete(HELLO, schema=SCHEMA).format is Format.JSON_OBJECT
     assert clock.waits == []
+
+
+def test_a_request_that_is_too_long_is_asked_again_once_with_what_is_left(chat_server: ChatServer) -> None:
+    too_long = "maximum context length is 4096 tokens, your prompt contains at least 3000 input tokens"
+    chat_server.script = [fails(400, too_long), says("short")]
+    reply = client(chat_server)[0].complete(HELLO, max_tokens=2000)
+    assert (reply.text, reply.attempts, reply.image_scale) == ("short", 2, 1.0)
+    assert [request["max_tokens"] for request in chat_server.requests] == [2000, 4096 - 3000 - 64]
+    assert "too long" in reply.notes[0]
+    chat_server.requests.clear()
+    chat_server.script = [fails(400, too_long), fails(400, too_long), says("never")]
+    with pytest.raises(ModelError, match="tokens=") as caught:
+        client(chat_server)[0].complete(HELLO, max_tokens=2000)
+    assert too_long in caught.value.found
+    assert len(chat_server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "step",
+    [fails(500, "the request exceeds the available context size"), fails(413, "request entity too large"),
+     Step({"error": {"message": "too long", "type": "exceed_context_size_error",
+                     "n_ctx": 100, "n_prompt_tokens": 900}}, 400)],
+)  # fmt: skip
+def test_images_are_sent_smaller_where_the_prompt_is_too_long(chat_server: ChatServer, step: Step) -> None:
+    chat_server.script = [step, says("ok")]
+    message = Message("user", ("look:", Image.new("RGB", (80, 60))))
+    reply = client(chat_server)[0].complete([message], max_tokens=1000)
+    assert [chat_server.images(k)[0].size for k in (0, 1)] == [(80, 60), (40, 30)]
+    assert (reply.image_scale, chat_server.texts()) == (0.5, ["look:"])
+
+
+def test_a_model_without_eyes_is_asked_once(chat_server: ChatServer) -> None:
+    for status in (400, 404, 500):
+        chat_server.requests.clear()
+        error = refused(chat_server, fails(status, "image input is not supported"))
+        assert isinstance(error, RefusedError)
+        assert not error.concerns_request, "the next request would fare no better"
+        assert "mmproj" in error.fix
+        assert len(chat_server.requests) == 1
+
+
+def test_an_error_inside_a_choice_is_tried_again(chat_server: ChatServer) -> None:
+    broken = Step({"choices": [{"error": {"code": 503, "message": "full house"}, "message": {}}]})
+    chat_server.script = [broken, says("there")]
+    assert client(chat_server)[0].complete(HELLO).attempts == 2
+    error = refused(chat_server, *[broken] * 2, retries=1)
+    assert "HTTP 503: full house" in error.found
+    assert "cannot be reached" not in error.summary
 
 
 def test_options_that_a_server_refuses_are_left_out(chat_server: ChatServer) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chat_server import ChatServer, says
 from prist_endpoint import PristEndpoint
 from segue.cli import main
 from segue.cli.prist import BoxMasks
@@ -70,6 +71,27 @@ def test_build_says_what_it_will_cost_and_then_builds(
     page = (out / "stats.html").read_text()
     assert page.count("<article>") == page.count('<img src="data:image/jpeg') == 3
     assert 'class="phrase"' in page
+
+
+def test_a_dry_run_needs_no_server(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Nobody listens at port 9, and no model is named.
+    command = ["data", "prist", "build", str(images), "-o", str(tmp_path / "out")]
+    assert main([*command, "--url", "http://127.0.0.1:9/v1", "--dry-run"]) == 0
+    assert "about 5 requests" in capsys.readouterr().err
+    assert main([*command, "--url", "http://127.0.0.1:9/v1"]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_nothing_made_is_a_failure(
+    images: Path, chat_server: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat_server.script = [says("Lovely picture.") for _ in range(2)]
+    command = ["data", "prist", "build", str(images), "-o", str(tmp_path / "out"), "--url", chat_server.url]
+    assert main([*command, "--attempts", "2", "--prices", "1,2"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "not_json 1" in said
+    assert "quarantine.jsonl" in said
+    assert "spent in all runs: 2 requests, 240 tokens, 0.00" in said
 
 
 @pytest.mark.slow  # loads torch

@@ -21,12 +21,12 @@ DEEPEST = 20
 _CLOSERS = {'"': '"”“', "'": "'", "“": '”“"', "”": '”"', "„": '“”"', "‘": "’'", "’": "’'", "‚": "‘’'",
             "«": "»", "`": "`"}  # fmt: skip
 """Opening quote -> what may close it."""
-_QUOTES = "".join(_CLOSERS)
 _BLANK = re.compile(r"[\s\ufeff\u200b]+")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)|#[^\n]*", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_$][\w$.-]{0,79}")
 _NEXT_KEY = re.compile(
-    rf"\s*\\?(?:[{_QUOTES}][^{_QUOTES}\n]{{0,80}}[{_QUOTES}]|[A-Za-z_$][\w$-]{{0,79}})\s*(?:[:：](?!//)|=>)"
+    r"""\s*(?:\\?"(?:[^"\\\n]|\\[^"\n]){0,80}\\?"|\\?'[^'\n]{0,80}'|[“”„][^“”"\n]{0,80}[“”"]|[‘’‚][^‘’'\n]{0,80}[‘’']"""
+    r"""|[«`][^»`\n]{0,80}[»`]|[A-Za-z_$][\w$-]{0,79})\s*(?:[:：](?!//)|=>)"""
 )
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,4})?")
 _DELIMITER = re.compile(r"[\s,，;:\]})/#]")
@@ -237,6 +237,10 @@ class _Reader:
         words = found[0]
         if not any(c.isalnum() for c in words):
             return None
+        if found.end() == len(self.text):
+            self.cut = True
+            if not self.keep_partial or any(word.startswith(words) for word in _WORDS):
+                return _CUT, found.end()
         self.repairs.append("words without quotes")
         return words.strip(), k + len(words.rstrip())
 

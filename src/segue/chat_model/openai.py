@@ -148,7 +148,7 @@ class OpenAIChatModel:
 
     def _ask_for_less(self, answer: ServerAnswer, content: Mapping[str, Any]) -> bool:
         """Remember what the server refused; False when its answer is about something else."""
-        if not refusals.may_be_about_options(answer.status, answer.said.lower()):
+        if not refusals.may_be_about_options(answer.status, answer.words):
             return False
         for option in ("max_completion_tokens", "max_tokens", "temperature", "top_p", "seed"):
             if option in content and option in answer.body:
@@ -191,7 +191,7 @@ class OpenAIChatModel:
                 continue
             self._reached, nobody_there = True, False
             answer = read_answer(response)
-            if not refusals.passes(answer.status, answer.said.lower(), answer.problem):
+            if not refusals.passes(answer.status, answer.words, answer.problem):
                 return answer, attempt + 1
             failure = f"HTTP {answer.status}: {self._said(answer)}"
             retry_after = _retry_after(answer.headers)
@@ -242,7 +242,7 @@ class OpenAIChatModel:
         return error
 
     def _refusal(self, answer: ServerAnswer) -> ModelError:
-        said = answer.said.lower()
+        said = answer.words
         fix = refusals.advice(answer.status, said, API_KEY_VARIABLES, answer.headers.get("location", ""))
         error = RefusedError(
             "The server refused the request.",
@@ -269,7 +269,7 @@ class _Request:
 
     def shorter(self, answer: ServerAnswer) -> _Request | None:
         """The request for a server that found it too long, once; None where that is not what is wrong."""
-        said = answer.said.lower()
+        said = answer.words
         if self.notes or not refusals.is_too_long(answer.status, said):
             return None
         room = refusals.room_in(said, answer.problem)

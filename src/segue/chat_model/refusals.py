@@ -78,7 +78,7 @@ _CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_acti
            "insufficient balance", "insufficient credit", "insufficient funds", "out of credits")  # fmt: skip
 
 _CONTEXT = (
-    re.compile(r"(?:context[\w -]*|model length|max_model_len|n_ctx)[^\d\n]{0,40}?(\d{3,8})"),
+    re.compile(r"(?:context[a-z -]{0,30}?|model length|max_model_len|n_ctx)[^\d\n]{0,40}?(\d{3,8})"),
     re.compile(r"(?:maximum|limit)\b[^\d\n]{0,60}?(\d{3,8})"),
 )
 _PROMPT = (

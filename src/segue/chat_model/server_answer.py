@@ -46,6 +46,12 @@ class ServerAnswer:
     body: str
     problem: Mapping[str, Any]
 
+    @property
+    def words(self) -> str:
+        """Everything by which an error can be told, in lower case: message, type and code."""
+        named = (self.problem.get(name) for name in ("type", "code"))
+        return " ".join([self.said, *(name for name in named if isinstance(name, str))]).lower()
+
 
 def read_answer(response: Response) -> ServerAnswer:
     """Read a response; never raises."""
@@ -71,7 +77,7 @@ def listed_models(content: Any) -> list[str]:
             listed = [content]
     if isinstance(listed, Mapping):
         listed = [v if isinstance(v, Mapping) and _name(v) else k for k, v in listed.items()]
-    names = [_name(entry) for entry in listed or [] if isinstance(listed, list)]
+    names = [_name(entry) for entry in listed] if isinstance(listed, list) else []
     found = list(dict.fromkeys(name for name in names if name))
     # One chat model beside models that only embed is what local servers usually list.
     return [name for name in found if not _NOT_FOR_CHAT.search(name)] or found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -151,6 +153,59 @@ def test_a_bad_reply_is_asked_for_again_with_the_reason(bad: ChatReply, told: st
 def test_json_in_prose_is_read(text: str, tmp_path: Path) -> None:
     model = Scripted(lambda asked, attempt: text)
     assert run(tmp_path, model, job(1)).replies == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "noted"),
+    [
+        (ChatReply("{number: 4, /* even */}"), "comments"),
+        (ChatReply('{"result": {"number": 4}}'), ""),
+        (ChatReply('{"number": 4, "number": 4', finish_reason="length"), "ends early"),
+        (ChatReply("", reasoning='so {"number": 4}'), ""),
+        (ChatReply("I call it.", arguments=('{"number": 4}',)), ""),
+    ],
+)
+def test_replies_that_are_not_quite_as_asked_for_are_used_and_counted(
+    reply: ChatReply, noted: str, tmp_path: Path
+) -> None:
+    report = run(tmp_path, Scripted(lambda asked, attempt: reply), job(1))
+    assert (report.made, report.replies) == (1, 2)
+    assert (sum(report.notes.values()) == 2) is bool(noted)
+    assert all(noted in note for note in report.notes)
+    assert json.loads((tmp_path / "report.json").read_text())["notes"] == report.notes
+    assert all(note in " ".join(report.lines()) for note in report.notes)
+
+
+def test_a_run_that_made_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:
+    report = run(tmp_path, Scripted(lambda asked, attempt: "I cannot."), job(2))
+    with pytest.raises(ModelError, match="not_json 2") as caught:
+        report.check()
+    assert caught.value.where == str(tmp_path / "quarantine.jsonl")
+    run(tmp_path / "other", Scripted(well)).check()
+
+
+def test_ctrl_c_is_answered_within_a_second(tmp_path: Path) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def slow(text: str, attempt: int) -> str:
+        asked.set()
+        release.wait(20)
+        return well(text, attempt)  # type: ignore[return-value]
+
+    def press() -> None:
+        asked.wait(10)
+        pressed.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
+
+    pressed: list[float] = []
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Scripted(slow))
+    assert time.monotonic() - pressed[0] < 1.0
+    release.set()
+    # What was under way is asked again, and the result is that of a run that nothing disturbed.
+    assert run(tmp_path / "calm", Scripted(well)).made == run(tmp_path, Scripted(well)).made == 4
+    assert outputs(tmp_path) == outputs(tmp_path / "calm")
 
 
 def test_what_stays_bad_goes_to_quarantine(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ import pytest
 
 from m4seg_images import Thumbnails
 from prist_endpoint import ON_THE_WAY, PristEndpoint
-from segue.chat_model import OpenAIChatModel, RetryPolicy
+from segue.chat_model import Budget, OpenAIChatModel, Prices, RetryPolicy
 from segue.datasets.generation import GenerationSettings, UnusableReplyError
 from segue.datasets.m4seg.asking import SetItems, WrittenPair, WrittenPairs, messages_for, usable
 from segue.datasets.m4seg.build import Asking, Build, BuildConfig
 from segue.datasets.m4seg.images import ImageStore, SourceSpec
 from segue.datasets.m4seg.sampling import ImageSet, SamplingConfig
 from segue.datasets.stages.stages import StoredLines, read_stage
+from segue.errors import ModelError
 
 USELESS = ("empty", "refused", "truncated", "wrong_schema", "too_few", "no_ids")
 SAMPLING = SamplingConfig(test_share=0.0, per_class=0, max_sets=8)
@@ -148,6 +149,47 @@ def test_pairs_of_a_chat_model_are_filtered_and_kept(
     assert {line["filter"] for line in rejected} == {"b"}
     build_with(endpoint.url, specs[0].root, str(tmp_path))
     assert endpoint.received == 8, "nothing is paid for twice"
+
+
+class Chatter(PairsEndpoint):
+    """Says the same to everything."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def _serve(self, handler: Any, request: dict[str, Any], key: str | None) -> None:
+        _say(handler, (self.text, "stop"))
+
+
+NO_PLACE = {"question": "What?", "answer": "The unicorn 999.", "kind": "spatial"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "left"),
+    [
+        # Nothing of it is a pair; or there are pairs, and the filters keep none.
+        ("I would rather not.", "not_json 8", "stages/asked/quarantine.jsonl"),
+        (json.dumps({"qa": [NO_PLACE] * 3}), "24 pairs left out", "rejected.jsonl"),
+    ],
+)
+def test_a_build_without_a_usable_reply_fails_and_says_why(
+    text: str, said: str, left: str, specs: list[SourceSpec], tmp_path: Path
+) -> None:
+    server, lines = Chatter(text), []
+    model = OpenAIChatModel(server.url, "scripted", api_key="")
+    asking = Asking(model, budget=Budget(prices=Prices(10, 20)), tell=lines.extend)
+    config = BuildConfig([SourceSpec("scenes", specs[0].root)], Thumbnails(), SAMPLING)
+    try:
+        with pytest.raises(ModelError) as caught:
+            Build(tmp_path, config, asking=asking, progress=False).run()
+    finally:
+        server.close()
+    assert said in caught.value.found
+    assert caught.value.where == str(tmp_path / left)
+    assert (tmp_path / left).stat().st_size
+    spent = next(line for line in lines if line.startswith("spent"))
+    assert re.search(r"\d+ requests, \d+ tokens, \d+\.\d\d", spent), spent
 
 
 def test_an_estimate_may_stop_it(
