@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from segue.errors import ModelError
+from segue.models.folder_kind import foreign, unfinished
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.presets import PRESETS
 from segue.models.processing_grounded import GroundedProcessor
@@ -97,6 +98,9 @@ def weights_folder(name_or_path: str | Path) -> Path:
     folder = Path(name)
     # os.path answers False where pathlib raises: names too long, with a NUL, in unreadable folders.
     if name and os.path.isdir(folder):
+        kind = unfinished(folder)
+        if kind is not None:
+            raise _damaged(folder, "a folder that save_pretrained wrote", kind.name, kind.fix)
         return _checked(folder)
     if name in PRESETS:
         embedded = WEIGHTS_FOLDER / name
@@ -110,8 +114,17 @@ def weights_folder(name_or_path: str | Path) -> Path:
         + ") or a folder",
         found=repr(name) + (", which is a file" if os.path.isfile(folder) else ""),
         where="model name",
-        fix="run `segue models` for the presets, or give a folder that save_pretrained wrote",
+        fix=_way_to(name),
     )
+
+
+def _way_to(name: str) -> str:
+    """What to do about a name that is neither a preset nor a folder."""
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return (
+            f"a hub repository is converted first: `hf download {name}`, `segue convert {name} --to FOLDER`"
+        )
+    return "run `segue models` for the presets, or give a folder that save_pretrained wrote"
 
 
 def presets_with_weights() -> list[str]:
@@ -180,12 +193,18 @@ def _checked(folder: Path) -> Path:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        other = foreign(folder)
+        if other is not None:
+            raise _damaged(folder, "a config.json", other.name, other.fix) from None
         raise _damaged(folder, "a config.json", error.strerror or str(error)) from None
     except ValueError as error:
         raise _damaged(folder, "config.json with a JSON object", str(error)) from None
     kind = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(kind, str) or kind not in FAMILIES:
-        raise _damaged(folder, f"model_type {' or '.join(sorted(FAMILIES))} in config.json", repr(kind))
+        other = foreign(folder)
+        found = f"{kind!r}: {other.name}" if other is not None else repr(kind)
+        expected = f"model_type {' or '.join(sorted(FAMILIES))} in config.json"
+        raise _damaged(folder, expected, found, other.fix if other is not None else "")
     if not weight_files(folder):
         raise _damaged(folder, "weights (*.safetensors)", "none")
     if not (folder / "processor_config.json").is_file():
@@ -246,13 +265,13 @@ def _load_part(what: str, loader: Any, folder: Path, **options: Any) -> Any:
         raise _damaged(folder, f"a readable {what}", f"{type(error).__name__}: {error}") from error
 
 
-def _damaged(folder: Path, expected: str, found: str) -> ModelError:
+def _damaged(folder: Path, expected: str, found: str, fix: str = "") -> ModelError:
     return ModelError(
         "The folder does not hold a model that Segue can load.",
         expected=expected,
         found=found,
         where=str(folder),
-        fix="give a folder that save_pretrained wrote for the model and for its processor",
+        fix=fix or "give a folder that save_pretrained wrote for the model and for its processor",
     )
 
 

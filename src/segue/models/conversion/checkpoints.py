@@ -17,6 +17,7 @@ from torch import Tensor
 
 from segue.errors import ModelError
 from segue.models.conversion.plan import Shape
+from segue.models.folder_kind import unfinished
 
 _WRAPPERS = ("state_dict", "module", "model_state_dict")
 _PREFIXES = ("base_model.model.", "module.")
@@ -97,6 +98,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         ModelError: nothing there, a damaged file, or one that only arbitrary pickle could read.
     """
     path = Path(path)
+    kind = unfinished(path)
+    if kind is not None:
+        raise _unreadable(path, "weights of a whole model", kind.name, kind.fix)
     files = _files(path)
     checkpoint = Checkpoint(path, _config(path))
     for file in files:
@@ -190,11 +194,11 @@ def _without_prefix(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def _unreadable(path: Path, expected: str, found: str) -> ModelError:
+def _unreadable(path: Path, expected: str, found: str, fix: str = "") -> ModelError:
     return ModelError(
         "The checkpoint cannot be read.",
         expected=expected,
         found=found,
         where=str(path),
-        fix="download the repository again, whole, and give its folder",
+        fix=fix or "download the repository again, whole, and give its folder",
     )
