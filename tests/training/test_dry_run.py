@@ -70,7 +70,7 @@ def test_every_engine(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_paths_come_first(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prima = REPOSITORY / "recipes" / "prima_7b.yaml"
-    with pytest.raises(InputError, match=r"datasets/m4seg/train\.jsonl"):
+    with pytest.raises(InputError, match=r"models/prima-7b-start, datasets/m4seg/train\.jsonl"):
         train(prima, "run", ["engine={kind: none}"])
     assert files_below(bare_machine) == []
     with pytest.raises(InputError, match="configuration cannot be read"):

@@ -49,4 +49,8 @@ def engine_lines(engine: EngineRecipe) -> list[str]:
     count = engine.processes or 1
     needs = {"deepspeed": "the package deepspeed", "fsdp2": "GPUs"}.get(engine.kind)
     start = f"torchrun --nproc_per_node={count} -m segue.cli train ..."
-    return [f"engine {engine.kind}{f', which needs {needs}' if needs else ''}: {count} processes, {start}"]
+    return [f"engine {engine.kind}{f', which needs {needs}' if needs else ''}: {_processes(count)}, {start}"]
+
+
+def _processes(count: int) -> str:
+    return "one process" if count == 1 else f"{count} processes"

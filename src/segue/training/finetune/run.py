@@ -33,6 +33,7 @@ from segue.training.finetune.start import (
     choose_trainable,
     model_without_weights,
     open_model,
+    start_of,
 )
 from segue.training.recipe import Recipe, options_of, refuse_unknown, written_recipe
 from segue.training.stages import Plan, missing_paths
@@ -54,12 +55,16 @@ class FinetuneStage:
             family_named(recipe.finetune.family)
 
     def paths(self, recipe: Recipe) -> dict[str, str]:
-        """The data; what `model.start` names is found by itself, since it may be a preset."""
+        """The data, and `model.start` where it is no name of a preset."""
         entries = {f"data.own.{k}": own for k, own in enumerate(recipe.data.own)}
         if recipe.data.val is not None:
             entries["data.val"] = recipe.data.val
         found = {f"{name}.path": entry.path for name, entry in entries.items()}
-        return found | {f"{n}.images": e.images for n, e in entries.items() if e.images is not None}
+        found |= {f"{n}.images": e.images for n, e in entries.items() if e.images is not None}
+        start = recipe.model.start
+        if start is not None and Path(start).name != start:
+            found = {"model.start": start} | found
+        return found
 
     def plan(self, recipe: Recipe) -> Plan:
         """The model without its weights, the family's defaults, and what trains."""
@@ -68,7 +73,7 @@ class FinetuneStage:
         check_prefixes(recipe, model)
         trains = choose_trainable(model, recipe)
         remarks: list[str] = []
-        if not missing_paths(self, recipe):
+        if not {name for name in missing_paths(self, recipe) if name != "model.start"}:
             # Reading them is quick beside training, and says how many steps there will be.
             sources = open_sources(recipe)
             recipe = with_steps(recipe, sources.mixture)
@@ -99,6 +104,7 @@ def finetune(recipe: Recipe, out: Path, *, resume: bool = True) -> Path:
         InputError: Anything of the recipe or the data that cannot be used, before anything is trained.
     """
     check_reporters(recipe.report_to)
+    start_of(recipe)
     processes = join_processes(recipe.engine)
     sources = open_sources(recipe, out)
     bundle = open_model(recipe)

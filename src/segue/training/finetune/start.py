@@ -28,13 +28,24 @@ def open_model(recipe: Recipe) -> ModelBundle:
     Raises:
         InputError: None is named. ModelError: it cannot be loaded.
     """
-    if recipe.model.start is None:
-        raise _no_start()
     rank = os.environ.get("LOCAL_RANK")
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
-    bundle = auto.load(recipe.model.start, device)
+    bundle = auto.load(start_of(recipe), device)
     switch_options(bundle, recipe.model.overrides)
     return bundle
+
+
+def start_of(recipe: Recipe) -> str:
+    """Name or folder of the model that a run starts from, looked for before any data are read.
+
+    Raises:
+        InputError: None is named. ModelError: there is no such model.
+    """
+    start = recipe.model.start
+    if start is None:
+        raise _no_start()
+    auto.weights_folder(start)
+    return start
 
 
 def check_options(options: Mapping[str, Any]) -> None:
