@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from segue.errors import InputError
-from segue.files import atomic_path, atomic_writer, make_folder, remove_unfinished, write_atomic
+from segue.files import (
+    atomic_path,
+    atomic_writer,
+    make_folder,
+    relative_path,
+    remove_unfinished,
+    write_atomic,
+)
 
 
 def test_text_and_bytes_are_written_as_given(tmp_path: Path) -> None:
@@ -51,3 +58,8 @@ def test_a_folder_that_is_a_file_is_refused_before_the_work(tmp_path: Path) -> N
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="The output folder cannot be written"):
         make_folder(tmp_path / "out")
+
+
+def test_paths_are_written_relative_to_the_folder_of_a_file(tmp_path: Path) -> None:
+    assert relative_path(tmp_path / "images" / "a.png", tmp_path) == "images/a.png"
+    assert relative_path(tmp_path / "a.png", tmp_path / "out" / "deep") == "../../a.png"

@@ -14,6 +14,7 @@ __all__ = [
     "atomic_path",
     "atomic_writer",
     "make_folder",
+    "relative_path",
     "remove_unfinished",
     "unwritable",
     "write_atomic",
@@ -71,6 +72,18 @@ def remove_unfinished(folder: Path) -> None:
     """
     for path in folder.glob(".*.unfinished*"):
         path.unlink(missing_ok=True)
+
+
+def relative_path(path: str | Path, folder: str | Path) -> str:
+    """Write a path relative to a folder, with slashes, as records name their images.
+
+    Absolute where there is no relative one: on another drive of Windows.
+    """
+    path, folder = Path(path).resolve(), Path(folder).resolve()
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return path.as_posix()
 
 
 def make_folder(folder: Path) -> None:

@@ -6,7 +6,6 @@ Source: PRIMA sec. A.3 ("identifiers are later used to extract the corresponding
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from segue.datasets.m4seg.lexicon import Lexicon
 from segue.datasets.m4seg.listing import ListedRegion, Listing, list_images
 from segue.datasets.m4seg.sampling import ImageSet
 from segue.datasets.stages.stages import MapFn, ShardWriter, StageOutput, StoredLines, ranges, run_stage
+from segue.files import relative_path
 from segue.records import Conversation, ImageRef, Meta, Region, Span, Turn
 from segue.records.conversation import Split
 
@@ -84,10 +84,7 @@ def rid_of(entry: ListedRegion) -> str:
 
 
 def _image(image: StoredImage, folder: Path) -> ImageRef:
-    try:
-        path = Path(os.path.relpath(image.path, folder)).as_posix()
-    except ValueError:  # another drive
-        path = image.path
+    path = relative_path(image.path, folder)
     return ImageRef(image_id=image.image_id, path=path, height=image.height, width=image.width)
 
 

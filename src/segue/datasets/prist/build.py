@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +47,7 @@ from segue.datasets.prist.rules import (
 )
 from segue.datasets.prist.steps import BoxReply, Dialogue, Elements, ReasoningTree, Round, TreePath
 from segue.errors import InputError
+from segue.files import relative_path
 from segue.images import load_image
 from segue.masks import RLE, area
 from segue.records import ImageRef, Meta
@@ -281,7 +281,7 @@ class _Maker:
         seed = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big")
         image = ImageRef(
             image_id=f"prist:{item.id}",
-            path=_relative(item.payload, self.source.out),
+            path=relative_path(item.payload, self.source.out),
             height=picture.height,
             width=picture.width,
         )
@@ -337,10 +337,3 @@ def _fitted(picture: Image.Image, side: int) -> Image.Image:
         return picture
     width, height = (max(1, round(scale * length)) for length in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # another drive
-        return path.resolve().as_posix()

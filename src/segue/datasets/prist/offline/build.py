@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -271,11 +270,3 @@ def _write(out: Path, ledger: Ledger, keys: Sequence[str]) -> OfflineReport:
     path = out / "conversations.jsonl"
     count = write_jsonl(path, conversations())
     return OfflineReport(path, len(keys), count, without, dict(steps.most_common()))
-
-
-def image_path(path: Path, out: Path) -> str:
-    """The path of an image as records in a folder write it."""
-    try:
-        return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
-    except ValueError:  # another drive
-        return path.resolve().as_posix()

@@ -10,10 +10,10 @@ from PIL import Image
 
 from segue import masks
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
-from segue.datasets.prist.offline.build import Picture, image_path
+from segue.datasets.prist.offline.build import Picture
 from segue.datasets.prist.outlines import digest_of
 from segue.errors import InputError
-from segue.files import atomic_path
+from segue.files import atomic_path, relative_path
 from segue.scenes.kinds import KINDS, Scene
 from segue.scenes.render import SPLITS, render_scene
 
@@ -78,8 +78,8 @@ def annotated_pictures(images: Sequence[AnnotatedImage], out: Path) -> Iterator[
         there = {region.name for region in image.regions} | image.unsure
         known = names if image.absent is None else [name for name in names if name in image.absent]
         missing = [name for name in known if name not in there]
-        return Picture(image, image_path(image.path, out), tuple(missing[: _MOST_ABSENT * 4]))
+        return Picture(image, relative_path(image.path, out), tuple(missing[: _MOST_ABSENT * 4]))
 
     for image in images:
-        key = f"{image.image_id} {image_path(image.path, out)} {digest_of(image)}"
+        key = f"{image.image_id} {relative_path(image.path, out)} {digest_of(image)}"
         yield key, lambda image=image: open_(image)  # type: ignore[misc]
