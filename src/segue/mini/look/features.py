@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from segue.files import make_folder, write_atomic
 from segue.images import load_image
+from segue.models.mini.heat import fold_kinds, fold_matrix
+from segue.models.mini.names import name_table
 from segue.models.mini.picture import SIDE, square_picture
 from segue.models.mini.trunk import WIDTHS, Trunk, normalise_pixels
 
@@ -37,11 +39,13 @@ class StoredFeatures:
 
     Attributes:
         strides: stride -> `[N, C, S / stride, S / stride]` float16.
+        folded: `[N, F, S / 32, S / 32]` float16, probabilities of the folded names.
         colours: `[N, 3, S / 4, S / 4]` uint8, the picture in small.
         inside: `[N, 2]` height and width of the picture in its square of `SIDE` pixels.
     """
 
     strides: dict[int, NDArray[np.float16]]
+    folded: NDArray[np.float16]
     colours: NDArray[np.uint8]
     inside: NDArray[np.int32]
 
@@ -70,7 +74,7 @@ def store_features(trunk: Trunk, paths: Sequence[Path], folder: Path, *, bf16: b
         stop = min(len(paths), start + _BATCH)
         _look(trunk, paths[start:stop], stored, slice(start, stop), bf16)
         if number % _SAVE_EVERY == 0 or stop == len(paths):
-            for array in (*stored.strides.values(), stored.colours, stored.inside):
+            for array in (*stored.strides.values(), stored.folded, stored.colours, stored.inside):
                 array.flush()  # type: ignore[attr-defined]
             write_atomic(progress, json.dumps({"done": stop}))
     return stored
@@ -83,6 +87,8 @@ def _look(trunk: Trunk, paths: Sequence[Path], stored: StoredFeatures, rows: sli
     pixels = normalise_pixels(pictures).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         seen = trunk(pixels)
+        kinds = trunk.kinds(seen.stride32)
+    stored.folded[rows] = fold_kinds(kinds.float(), fold_matrix(name_table())).half().numpy()
     for stride, features in ((8, seen.stride8), (16, seen.stride16), (32, seen.stride32)):
         stored.strides[stride][rows] = features.half().numpy()
     small = F.avg_pool2d(pictures.permute(0, 3, 1, 2).float(), COLOUR_STRIDE)
@@ -103,9 +109,10 @@ def _open(home: Path, count: int) -> StoredFeatures:
         stride: file(f"stride{stride}", np.float16, width, SIDE // stride, SIDE // stride)
         for stride, width in WIDTHS.items()
     }
-    small = SIDE // COLOUR_STRIDE
+    small, cells = SIDE // COLOUR_STRIDE, SIDE // 32
     return StoredFeatures(
         strides,  # type: ignore[arg-type]
+        file("folded", np.float16, len(name_table().folded()), cells, cells),  # type: ignore[arg-type]
         file("colours", np.uint8, 3, small, small),  # type: ignore[arg-type]
         file("inside", np.int32, 2),  # type: ignore[arg-type]
     )
@@ -118,7 +125,7 @@ def features_of(stored: StoredFeatures, rows: Sequence[int], flips: Sequence[boo
     right of its square, so everything that goes with it (masks, validity) is mirrored in the square too.
     """
     arrays: dict[str, NDArray[Any]] = {f"stride{stride}": array for stride, array in stored.strides.items()}
-    arrays["colours"] = stored.colours
+    arrays |= {"folded": stored.folded, "colours": stored.colours}
     batch: dict[str, Tensor] = {}
     for name, array in arrays.items():
         seen = [array[row][..., ::-1] if flip else array[row] for row, flip in zip(rows, flips, strict=True)]

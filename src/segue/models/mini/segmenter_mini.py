@@ -1,0 +1,146 @@
+"""The embedded model's segmenter: pictures are seen once, masks are drawn where a name is hot.
+
+Legend: N pictures, K masks, S side of the square, g cells at stride 8, A all names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segue.errors import InputError
+from segue.models.mini.eyes import Eyes, Sight
+from segue.models.mini.findings import Finding
+from segue.models.mini.heat import fold_kinds, fold_matrix
+from segue.models.mini.heat_decoder import PROMPT_WIDTH
+from segue.models.mini.names import NameTable
+from segue.models.mini.picture import SIDE
+from segue.models.mini.readout import Readings, cell_places
+from segue.models.mini.trunk import PIXEL_MEAN, PIXEL_STD, Trunk
+from segue.models.segmenter import MaskPrompts, SegmenterFeatures
+
+COLOUR_STRIDE = 4
+"""Masks follow the edges of the picture made this much smaller."""
+
+
+class MiniSegmenter(nn.Module):
+    """Sees names everywhere in a picture, finds things, draws masks.
+
+    The trunk is not among its parameters: it is installed, never saved with the weights.
+
+    Args:
+        trunk: frozen.
+        table: names.
+
+    Source: paper silent; ours. The protocol is `segue.models.segmenter.Segmenter`.
+    """
+
+    name = "heat of a name, drawn by SAM's mask decoder"
+    input_size = SIDE
+    centred = False
+    prompt_width = PROMPT_WIDTH
+
+    def __init__(self, trunk: Trunk, table: NameTable) -> None:
+        super().__init__()
+        self.eyes = Eyes(table)
+        self.outside: tuple[Trunk, Tensor] = (trunk, fold_matrix(table))
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MiniSegmenter:
+        """Move the trunk along with the rest."""
+        super()._apply(fn, recurse)
+        trunk, matrix = self.outside
+        self.outside = (trunk._apply(fn), fn(matrix))
+        return self
+
+    def encode(self, pixels: Tensor) -> SegmenterFeatures:
+        """Pictures `[N, 3, S, S]`, normalised as the trunk wants it, grey beside the picture, to features."""
+        trunk, matrix = self.outside
+        with torch.no_grad():
+            seen = trunk(pixels)
+            folded = fold_kinds(trunk.kinds(seen.stride32), matrix)
+            places = cell_places(inside_hw(pixels), seen.stride8.shape[-1], pixels.shape[-1])
+        readings = self.eyes.readout(seen.stride8, seen.stride16, seen.stride32)
+        sight = self.eyes.judge(readings, folded, places)
+        colours = F.avg_pool2d(pixels, COLOUR_STRIDE) * (PIXEL_STD / 127.5) + (PIXEL_MEAN / 127.5 - 1)
+        return vars(readings) | {
+            "embeddings": self.eyes.decoder.image_embeddings(readings.cells, colours),
+            "folded": folded,
+            "places": places,
+            "evidence": sight.evidence,
+            "presence": sight.presence,
+        }
+
+    def decode(self, features: SegmenterFeatures, prompts: MaskPrompts) -> Tensor:
+        """Logits `[K, S / 2, S / 2]`; dense prompts are those of `heat_prompts`.
+
+        Raises:
+            InputError: there are no dense prompts, or they are no pairs of heats.
+        """
+        rows, dense = prompts.image_index, prompts.dense
+        cells, places = features["cells"], features["places"]
+        if dense is None or dense.ndim != 4 or dense.shape[1] != 2:
+            raise InputError(
+                "This segmenter draws from the heat of a name.",
+                expected="dense prompts [K, 2, g, g] of heat_prompts",
+                found="none" if dense is None else str(list(dense.shape)),
+                where="MiniSegmenter.decode",
+                fix="give the heat of each phrase's name",
+            )
+        if len(prompts) == 0:
+            return cells.new_zeros((0, 4 * cells.shape[-2], 4 * cells.shape[-1]))
+        logits, _ = self.eyes.decoder(
+            cells[rows], features["embeddings"][rows], places[rows], prompts.sparse, dense
+        )
+        beside = F.interpolate((places.amax(1, keepdim=True) >= 1).float(), size=logits.shape[-2:])
+        return logits.masked_fill(beside[rows, 0] > 0, torch.finfo(logits.dtype).min)
+
+    def heat_prompts(self, features: SegmenterFeatures, names: list[str], image_index: Tensor) -> Tensor:
+        """Dense prompts `[K, 2, g, g]` of names, each in the picture that it is asked for in.
+
+        Raises:
+            InputError: a name that the table lacks.
+        """
+        sight = sight_of(features)
+        for name in names:
+            if name not in self.eyes.table.names:
+                raise InputError(
+                    "a name without heat",
+                    expected="a name of the table; NameTable.find leads to one",
+                    found=repr(name),
+                    where="MiniSegmenter.heat_prompts",
+                    fix="look the word up first",
+                )
+        grid = features["cells"].shape[-2:]
+        heats = [
+            self.eyes.heat_prompt(name, sight, row)
+            for name, row in zip(names, image_index.tolist(), strict=True)
+        ]
+        return torch.stack(heats) if heats else features["cells"].new_zeros((0, 2, *grid))
+
+    @torch.no_grad()
+    def find(self, features: SegmenterFeatures) -> list[list[Finding]]:
+        """Findings of each picture, the surest first."""
+        return self.eyes.find(sight_of(features))
+
+
+def sight_of(features: SegmenterFeatures) -> Sight:
+    """Features as what was seen."""
+    readings = Readings(*(features[name] for name in ("cells", "names", "centres", "log_areas")))
+    return Sight(readings, *(features[name] for name in ("folded", "places", "evidence", "presence")))
+
+
+def inside_hw(pixels: Tensor) -> Tensor:
+    """`[N, 2]` height and width of each picture in its square `[N, 3, S, S]`: where grey begins.
+
+    A picture that ends in rows of exactly the padding's grey is taken for so much smaller; nothing is there.
+    """
+    lit = (pixels != 0).any(1)
+    side = pixels.shape[-1]
+    ends = torch.arange(1, side + 1, device=pixels.device)
+    heights = (lit.any(2) * ends).amax(1)
+    widths = (lit.any(1) * ends).amax(1)
+    found = torch.stack([heights, widths], dim=1)
+    return torch.where(found == 0, side, found)
