@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
+import segue.mini.look.stage
 import segue.mini.own_data
 import segue.mini.talk.stage  # noqa: F401  registers stage "talk"
 from segue.errors import InputError

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from tests.models.mini.test_heat import TABLE
 
 from segue.models.mini.find import FAINTEST, Maps, find, joined_heat, things
 from segue.models.mini.findings import MOST_FINDINGS
 from segue.models.mini.readout import cell_places
-from tests.models.mini.test_heat import TABLE
 
 GRID = 20
 ROWS = {name: row for row, name in enumerate(TABLE.names)}

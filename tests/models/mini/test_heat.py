@@ -43,6 +43,9 @@ def test_parts_wholes_and_broader_kinds_do_not_compete():
     assert not are_kin(names["dog"], names["cat"])
     assert is_part(name_table().names["shoes"])
     assert rivals(TABLE, ["dog", "cat", "owl", "bird"])[2].tolist() == [True, True, False, False]
+    some = list(name_table().names)[::7]
+    kin = [[are_kin(name_table().names[a], name_table().names[b]) for b in some] for a in some]
+    assert torch.equal(rivals(name_table(), some), ~torch.tensor(kin))
 
 
 def test_a_pair_is_over_the_names_own_maximum():

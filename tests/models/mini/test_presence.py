@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.models.mini.test_heat import TABLE
 
 from segue.models.mini.presence import BEYOND, GROUPS, TAILS, Presence, loudest, quantiles, tails
-from tests.models.mini.test_heat import TABLE
 
 
 def test_a_tail_is_the_share_of_photographs_that_reach_a_score():

@@ -29,6 +29,9 @@ from segue.models.mini.readout import Readings, cell_places
 LOUDEST = 4
 """Cells of stride 8 that answer for the picture when presence is learned."""
 
+HELD_BACK = 12
+"""Of so many photographs one is kept from learning."""
+
 FEW = 100
 """With fewer examples than this, what the trunk knows of a name is worth more than what was learned."""
 
@@ -53,13 +56,14 @@ class LookObjective:
         pictures, masks: of a step.
         folded_share: how often, at least, a mask's heat comes from the trunk where both sources know the
             name; names with few examples get theirs mostly from it, names never trained always.
-        left_out: names of which no mask, cell or presence is learned.
+        left_out: names of which nothing is learned: photographs that show them are not drawn.
+        held_back: every so many-th photograph is not drawn either, and calibrates presence.
         seed: batch i depends on (seed, i) alone.
 
     Source: paper silent; ours.
     """
 
-    trainable = ("readout", "decoder")
+    trainable = ("seeing",)
 
     def __init__(
         self,
@@ -70,10 +74,12 @@ class LookObjective:
         masks: int = 12,
         folded_share: float = 0.4,
         left_out: Sequence[str] = (),
+        held_back: int = HELD_BACK,
         seed: int = 0,
     ) -> None:
         self.shelves, self.table, self.seed = list(shelves), table, seed
         self.pictures, self.masks, self.folded_share = pictures, masks, folded_share
+        self.held_back = held_back
         self.left_out = frozenset(left_out) | {p for name in left_out for p in table.parts_of(name)}
         self.trained, self.folded = table.trained(), table.folded()
         self.rivals = {"trained": rivals(table, self.trained), "folded": rivals(table, self.folded)}
@@ -99,6 +105,7 @@ class LookObjective:
             chance = min(3.0, math.sqrt(len(photographs) / rarest) / 3) if shown else 0.2
             chance *= 3.0 if _several(photograph) else 1.0
             chances.append(0.0 if shown & self.left_out else max(chance, 0.3))
+        chances[:: self.held_back] = [0.0] * len(chances[:: self.held_back])
         return np.asarray(chances) / sum(chances)
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -157,8 +164,9 @@ class LookObjective:
             "noise": torch.from_numpy(rng.random(len(targets))).float(),
         }
 
-    def loss(self, eyes: Eyes, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Cells, presence, centres, sizes and masks; also the mean IoU on the mask grid."""
+        eyes: Eyes = model.seeing.eyes
         readings = eyes.readout(batch["stride8"], batch["stride16"], batch["stride32"])
         terms = cell_losses(readings, batch)
         terms |= self.mask_losses(eyes, readings, batch)

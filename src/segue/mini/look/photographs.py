@@ -137,6 +137,21 @@ def hidden_names(photograph: Photograph, names: Sequence[str], table: NameTable)
     return hidden
 
 
+def known_names(photograph: Photograph, table: NameTable) -> frozenset[str]:
+    """Names of which it is known whether the photograph shows them."""
+    trained = table.trained()
+    if photograph.source == "everyday":
+        hidden = hidden_names(photograph, trained, table)
+        unsure = {trained[column] for columns in hidden.values() for column in columns}
+        parts = {name for name in trained if is_part(table.names[name])}
+        return EVERYDAY | (parts - unsure)
+    if photograph.source == "clothing":
+        worn = {n for n in trained if is_part(table.names[n]) and not n.startswith("person ")}
+        return frozenset(worn | {"person"} | (EVERYDAY - STREET - {"person"}))
+    whole = {name for name, record in table.names.items() if not is_part(record)}
+    return frozenset(whole if photograph.label != "person" else {"person"})
+
+
 EVERYDAY = frozenset(
     {"cat", "dog", "person", "car", "sheep", "horse", "cow", "train", "bus", "sofa", "chair", "motorcycle"}
     | {"tv", "bicycle", "bottle", "bird", "boat", "airplane", "potted plant", "dining table"}

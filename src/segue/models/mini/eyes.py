@@ -86,8 +86,14 @@ class Eyes(nn.Module):
 
 def cell_scores(names: Tensor, folded: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Scores of both sources, `[N, T]` and `[N, F]`, from the loudest cells inside each picture."""
-    inside = places.amax(1) < 1
-    # A coarse cell lies inside where its first fine one does: the picture begins at the square's corner.
-    step = places.shape[-1] // folded.shape[-1]
-    coarse = inside[:, ::step, ::step]
-    return loudest(names, inside, LOUDEST_TRAINED), loudest(folded, coarse, LOUDEST_FOLDED)
+    coarse = coarse_inside(places, folded.shape[-1])
+    return loudest(names, places.amax(1) < 1, LOUDEST_TRAINED), loudest(folded, coarse, LOUDEST_FOLDED)
+
+
+def coarse_inside(places: Tensor, grid: int) -> Tensor:
+    """`[N, grid, grid]` coarse cells that lie in the picture, given the places of fine ones.
+
+    A coarse cell lies inside where its first fine one does: the picture begins at the square's corner.
+    """
+    step = places.shape[-1] // grid
+    return (places.amax(1) < 1)[:, ::step, ::step]

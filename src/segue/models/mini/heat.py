@@ -51,9 +51,17 @@ def are_kin(a: Name, b: Name) -> bool:
 
 
 def rivals(table: NameTable, names: Sequence[str]) -> Tensor:
-    """`[M, M]` bool for M names: which others speak against a name where they are hot."""
+    """`[M, M]` bool for M names: which others speak against a name where they are hot (not `are_kin`)."""
     records = [table.names[name] for name in names]
-    return torch.tensor([[not are_kin(a, b) for b in records] for a in records])
+    places = {name: place for place, name in enumerate(names)}
+    # On the CPU also while a model is being filled from a file, when tensors have no numbers by default.
+    parts = torch.tensor([is_part(record) for record in records], device="cpu")
+    against = parts[:, None] == parts[None]
+    against.fill_diagonal_(False)
+    for place, record in enumerate(records):
+        for other in {record.whole, *record.broader} & places.keys():
+            against[place, places[other]] = against[places[other], place] = False
+    return against
 
 
 def heat_pair(heats: Tensor, row: int, rivals_of_row: Tensor) -> Tensor:

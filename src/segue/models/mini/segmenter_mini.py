@@ -5,8 +5,6 @@ Legend: N pictures, K masks, S side of the square, g cells at stride 8, A all na
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +17,7 @@ from segue.models.mini.heat_decoder import PROMPT_WIDTH
 from segue.models.mini.names import NameTable
 from segue.models.mini.picture import SIDE
 from segue.models.mini.readout import Readings, cell_places
-from segue.models.mini.trunk import PIXEL_MEAN, PIXEL_STD, Trunk
+from segue.models.mini.trunk import PIXEL_MEAN, PIXEL_STD, Trunk, load_trunk
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures
 
 COLOUR_STRIDE = 4
@@ -29,10 +27,10 @@ COLOUR_STRIDE = 4
 class MiniSegmenter(nn.Module):
     """Sees names everywhere in a picture, finds things, draws masks.
 
-    The trunk is not among its parameters: it is installed, never saved with the weights.
+    The trunk is not among its parameters: it is installed, never saved with the weights, and loaded when the
+    first picture is seen (a model that is being filled from a file has no numbers yet).
 
     Args:
-        trunk: frozen.
         table: names.
 
     Source: paper silent; ours. The protocol is `segue.models.segmenter.Segmenter`.
@@ -43,17 +41,21 @@ class MiniSegmenter(nn.Module):
     centred = False
     prompt_width = PROMPT_WIDTH
 
-    def __init__(self, trunk: Trunk, table: NameTable) -> None:
+    def __init__(self, table: NameTable) -> None:
         super().__init__()
         self.eyes = Eyes(table)
-        self.outside: tuple[Trunk, Tensor] = (trunk, fold_matrix(table))
+        self._outside: tuple[Trunk, Tensor] | None = None
 
-    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MiniSegmenter:
-        """Move the trunk along with the rest."""
-        super()._apply(fn, recurse)
-        trunk, matrix = self.outside
-        self.outside = (trunk._apply(fn), fn(matrix))
-        return self
+    @property
+    def outside(self) -> tuple[Trunk, Tensor]:
+        """The trunk and the matrix that folds its kinds, where the weights are."""
+        place = self.eyes.decoder.embed.weight
+        if self._outside is None:
+            self._outside = (load_trunk(), fold_matrix(self.eyes.table))
+        trunk, matrix = self._outside
+        if matrix.device != place.device or matrix.dtype != place.dtype:
+            self._outside = (trunk.to(place.device, place.dtype), matrix.to(place.device, place.dtype))
+        return self._outside
 
     def encode(self, pixels: Tensor) -> SegmenterFeatures:
         """Pictures `[N, 3, S, S]`, normalised as the trunk wants it, grey beside the picture, to features."""
