@@ -45,15 +45,9 @@ HEIGHTS = {
 KNOWN: set[tuple[str, str]] = set()
 # Folders of src/segue, by path, whose README is still to be written.
 WITHOUT_README: set[str] = {
-    "agent",
-    "apps",
-    "chat_model",
-    "cli",
     "data/formats",
     "data/own",
     "data/sources",
-    "evaluation",
-    "inference",
 }
 # Above the ground floor, these do without torch too: scenes are drawn in many worker processes.
 TORCH_FREE = ("segue.metrics", "segue.scenes")

@@ -7,7 +7,9 @@ with a traceback; SEGUE_DEBUG=1 shows it.
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 
 import typer
 
@@ -46,7 +48,20 @@ app.command("models")(models.list_models)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 
-USER_ERROR = 2
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def _stopped(at_once: bool) -> int:
+    """Answer Ctrl-C; `at_once` where the process is ours to end."""
+    from segue.cli.console import tell
+
+    tell(["stopped"])
+    if at_once:
+        # Worker processes are ended here; taking torch apart, which is next, lasts seconds on a busy machine.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+    return INTERRUPTED
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,7 +80,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         app(args=argv, prog_name="segue")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        return _stopped(argv is None) if code == INTERRUPTED else code
     except (SegueError, OSError, MemoryError) as error:
         if debug:
             raise

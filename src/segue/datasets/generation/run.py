@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,6 +182,8 @@ class _Crew:
         self._rate = RateLimiter(self.settings.requests_per_minute)
         self._stop = threading.Event()
         self._guard = threading.Lock()
+        self._ended = threading.Event()
+        self._working = 0
         self._under_way = 0
         self._failures = 0
         self._error: BaseException | None = None
@@ -194,17 +195,17 @@ class _Crew:
         Raises:
             ModelError: See `Generation.run`.
         """
-        count = min(self.settings.concurrency, max(1, len(self._todo)))
+        count = self._working = min(self.settings.concurrency, max(1, len(self._todo)))
         threads = [threading.Thread(target=self._work, name=f"asking-{k}", daemon=True) for k in range(count)]
         for thread in threads:
             thread.start()
         try:
-            for thread in threads:
-                # Joined with a timeout, since a plain join does not let Ctrl-C through on every system.
-                while thread.is_alive():
-                    thread.join(0.2)
+            # Not joined: a join that Ctrl-C interrupts takes the thread for dead (Python 3.11). With a
+            # timeout, since a plain wait does not let Ctrl-C through on every system.
+            while not self._ended.wait(0.2):
+                pass
         except BaseException:
-            self._leave(threads)
+            self._leave()
             raise
         if isinstance(self._error, ModelError):
             raise self._resumable(self._error) from None
@@ -212,21 +213,18 @@ class _Crew:
             raise self._error
         return self._given_up
 
-    def _leave(self, threads: list[threading.Thread]) -> None:
+    def _leave(self) -> None:
         """Stop within a second: replies that are nearly there are kept, the others are asked for again.
 
         A request that is left under way has no outcome in the ledger, as after a kill; the next run sends it
         with the same idempotency key.
         """
         self._stop.set()
-        deadline = time.monotonic() + LONGEST_FAREWELL
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        left = sum(thread.is_alive() for thread in threads)
+        self._ended.wait(LONGEST_FAREWELL)
         done = sum(key in self._finished for key in self._keys)
         self._bar.write(
-            f"stopped: {done} of {len(self._keys)} items are finished, {left} requests were under way; "
-            "run the same command again to go on",
+            f"stopped: {done} of {len(self._keys)} items are finished, {self._working} requests were under "
+            "way; run the same command again to go on",
             file=sys.stderr,
         )
 
@@ -246,6 +244,11 @@ class _Crew:
             with self._guard:
                 self._error = self._error or error
             self._stop.set()
+        finally:
+            with self._guard:
+                self._working -= 1
+                if not self._working:
+                    self._ended.set()
 
     def _take(self) -> tuple[int, int] | None:
         """The next item; waits while others may still put theirs back, None at the end."""
