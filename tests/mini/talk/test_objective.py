@@ -91,7 +91,7 @@ def test_right_answers_are_judged_right() -> None:
     for seed in range(12):
         conversation = conversation_of(known_kinds(), seed)
         for exchange in conversation.exchanges:
-            prompts = points_of([f for _, f in exchange.found], 128)
+            prompts = points_of([f for _, f in exchange.found], 96)
             tally = judge(exchange.answer.markup, prompts, exchange, conversation.images)
             assert (tally.exact, tally.right, tally.silent) == (1, tally.expected, 0)
             assert tally.pointed == tally.points == len(exchange.found)
@@ -105,9 +105,9 @@ def test_the_wrong_image_and_the_wrong_instance_are_judged_wrong() -> None:
     exchange.answer.text, exchange.answer.mentions = "", []
     exchange.answer.say("Here is the left ").ground("dog", 0, [left]).say(" in image 1.")
     elsewhere = exchange.answer.markup.replace("(IMAGE1)", "(IMAGE2)")
-    assert judge(elsewhere, points_of([left], 128), exchange, images).right == 0
-    assert judge(exchange.answer.markup, points_of([right], 128), exchange, images).pointed == 0
-    assert judge(exchange.answer.markup, points_of([left], 128), exchange, images).pointed == 1
+    assert judge(elsewhere, points_of([left], 96), exchange, images).right == 0
+    assert judge(exchange.answer.markup, points_of([right], 96), exchange, images).pointed == 0
+    assert judge(exchange.answer.markup, points_of([left], 96), exchange, images).pointed == 1
 
 
 def test_a_model_that_knows_nothing_scores_nothing(stage: Any) -> None:

@@ -20,7 +20,7 @@ from segue.models.mini.question_words import read_question
 from segue.models.mini.spelled_findings import NOTHING
 from segue.models.mini.talking import TALKING_TEMPLATE, TalkingConfig, TalkingModel, TalkingProcessor
 
-PROMPT_WIDTH = 128
+PROMPT_WIDTH = 96
 SIZES = {
     "hidden_size": 256,
     "intermediate_size": 704,

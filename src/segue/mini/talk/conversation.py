@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,8 @@ from segue.models.mini.findings import Finding
 IMAGE_SHARES = (0.2, 0.45, 0.25, 0.1)
 TURN_SHARES = (0.2, 0.3, 0.5)
 FOLLOW_UP_SHARE = 0.6
-TRIES = 8
+SIMPLE_WEIGHTS = {"find": 2, "where": 2, "which": 3, "exists": 1, "list": 2, "instance": 2}
+"""Kinds of question of simple conversations."""
 AGAIN = ("find", "where", "exists", "count")
 """Kinds that can be asked again of another image or another thing."""
 
@@ -50,6 +52,7 @@ def compose(
     held_out: bool = False,
     images: list[list[Finding]] | None = None,
     turns: int | None = None,
+    simple: bool = False,
 ) -> Conversation:
     """Draw lists and ask about them.
 
@@ -60,18 +63,20 @@ def compose(
         held_out: word with what training never uses.
         images: lists to ask about in place of drawn ones.
         turns: 1 to 3 by default.
+        simple: two plain questions about one or two images.
 
     Source: paper silent; ours.
     """
     if images is None:
         count = 1 + int(rng.choice(len(IMAGE_SHARES), p=IMAGE_SHARES))
-        images = ListMaker(kinds, rng, frequent).images(count)
-    asked = FollowUps(Questions(images, kinds, rng, held_out=held_out))
-    number = turns or 1 + int(rng.choice(len(TURN_SHARES), p=TURN_SHARES))
+        images = ListMaker(kinds, rng, frequent).images(min(count, 2) if simple else count)
+    questions = Questions(images, kinds, rng, held_out=held_out, free=not simple)
+    asked = FollowUps(questions, SIMPLE_WEIGHTS if simple else WEIGHTS)
+    number = turns or (2 if simple else 1 + int(rng.choice(len(TURN_SHARES), p=TURN_SHARES)))
     exchanges: list[Exchange] = []
     while len(exchanges) < number:
         made = None
-        if exchanges and rng.random() < FOLLOW_UP_SHARE:
+        if exchanges and not simple and rng.random() < FOLLOW_UP_SHARE:
             made = asked.follow_up(exchanges[-1])
         exchanges.append(made or asked.question())
     return Conversation(images, exchanges)
@@ -82,12 +87,13 @@ class FollowUps:
 
     Args:
         ask: the questions about the images.
+        weights: how often each kind is asked.
     """
 
-    def __init__(self, ask: Questions) -> None:
+    def __init__(self, ask: Questions, weights: Mapping[str, float] = WEIGHTS) -> None:
         self.ask = ask
-        names = list(WEIGHTS)
-        self.names, self.shares = names, np.array([WEIGHTS[n] for n in names]) / sum(WEIGHTS.values())
+        self.names = list(weights)
+        self.shares = np.array(list(weights.values())) / sum(weights.values())
 
     def question(self) -> Exchange:
         """A question that stands alone."""

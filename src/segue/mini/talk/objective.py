@@ -33,6 +33,9 @@ class TalkObjective:
         points: weight of the squared distance between a `[SEG]` prompt and the point prompt of what its
             phrase names.
         free_noise: size of the noise that stands in the places of the free tokens.
+        simple_until: steps with nothing but simple conversations: a model from nothing that gets the whole
+            mix learns to speak long before it looks anything up.
+        simple_fade: steps over which their share then falls to nothing.
 
     Source: ours.
     """
@@ -49,10 +52,13 @@ class TalkObjective:
         name_weight: float = 3.0,
         points: float = 2.0,
         free_noise: float = 0.05,
+        simple_until: int = 0,
+        simple_fade: int = 1,
         seed: int = 0,
     ) -> None:
         self.processor, self.kinds = processor, kinds or known_kinds()
         self.batch_size, self.points, self.free_noise, self.seed = batch_size, points, free_noise, seed
+        self.simple = (simple_until, simple_fade)
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.free = (model.config.num_free_tokens, model.config.text_config.hidden_size)
         self.token_weights = name_weights(processor, self.kinds, name_weight)
@@ -80,10 +86,13 @@ class TalkObjective:
     def draw_bucket(self, number: int) -> list[list[dict[str, Any]]]:
         """`BUCKET` batches of conversations of similar length, in random order."""
         rng = np.random.default_rng([self.seed, number, 7])
-        items = [
-            self.encoded(compose(self.kinds, rng, frequent=self.frequent), int(rng.integers(3)))
-            for _ in range(BUCKET * self.batch_size)
-        ]
+        until, fade = self.simple
+        share = 1.0 - min(max(number * BUCKET - until, 0) / fade, 1.0)
+        items = []
+        for _ in range(BUCKET * self.batch_size):
+            simple = bool(rng.random() < share)
+            drawn = compose(self.kinds, rng, frequent=self.frequent, simple=simple)
+            items.append(self.encoded(drawn, int(rng.integers(3))))
         items.sort(key=lambda item: len(item["encoded"]["input_ids"]))
         batches = [items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size)]
         return [batches[i] for i in rng.permutation(len(batches))]

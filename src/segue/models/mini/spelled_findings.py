@@ -7,7 +7,7 @@ Legend: N images, F findings an image, W words a finding, D width of the languag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,14 +32,15 @@ class FindingSpeller:
     """Findings to the ids of their words; each word is looked up once.
 
     Args:
-        tokenizer: the language model's.
+        tokenizer: the language model's; None where all words are known.
+        known: ids of words.
 
     Source: paper silent; ours.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any = None, known: Mapping[str, list[int]] | None = None) -> None:
         self.tokenizer = tokenizer
-        self._ids: dict[str, list[int]] = {}
+        self._ids = dict(known or {})
 
     def __call__(self, images: Sequence[Sequence[Finding]], places: int = MOST_FINDINGS) -> Tensor:
         """Findings of N images to the ids of their words.
