@@ -12,7 +12,7 @@ from segue.mini.talk.build import build_talking, talking_tokenizer
 from segue.mini.talk.conversation import compose
 from segue.mini.talk.evaluate import Talker, conversation_of, evaluate, judge
 from segue.mini.talk.kinds import known_kinds
-from segue.mini.talk.objective import TalkObjective, points_of
+from segue.mini.talk.objective import TalkObjective, pointed_columns, points_of
 from segue.models.losses import IGNORE_INDEX
 from segue.models.mini.findings import Finding
 from segue.training.engine.accumulation import WHOLE, Share, total_counts
@@ -116,3 +116,48 @@ def test_a_model_that_knows_nothing_scores_nothing(stage: Any) -> None:
     tallies = evaluate(Talker(model.eval(), processor), known_kinds(), 2)
     assert tallies["all"].answers > 0
     assert tallies["all"].exact == 0
+
+
+def test_states_look_at_what_they_will_name() -> None:
+    image, phrase, seg, other = 3, 5, 4, 9
+    ids = [other, image, image, other, other, phrase, other, 6, seg, other, seg, other]
+    labels = [IGNORE_INDEX] * 4 + ids[4:]
+    found = pointed_columns(ids, labels, [1, 0], image, seg)
+    # From the state that predicts the answer's first token on, and then from one [SEG] to the next.
+    assert found == [(range(3, 8), 2), (range(8, 10), 1)]
+
+
+def test_pointing_reaches_the_attention_of_its_heads(tokenizer: Any) -> None:
+    model, processor = build_talking(tokenizer, **SMALL)
+    objective = TalkObjective(model, processor, batch_size=4, pointing=1.0, pointing_heads=((0, 0),))
+    loss, readings = objective.loss(model, objective.batch(0))
+    assert readings["pointing_names"] > 0
+    batch = objective.batch(1)
+    states = batch["pointed"]
+    tokens = batch["input_ids"][states.rows, states.starts]
+    assert bool((tokens == model.config.image_token_id).all())
+    loss.backward()
+    assert bool(model.language_model.model.layers[0].self_attn.k_proj.weight.grad.any())
+
+
+def test_words_start_near_what_they_mean(tokenizer: Any) -> None:
+    model, _ = build_talking(tokenizer)
+    table = model.state_dict()["language_model.model.embed_tokens.weight"]
+
+    def alike(first: str, second: str) -> float:
+        one, other = (table[tokenizer.convert_tokens_to_ids(f"Ġ{word}")] for word in (first, second))
+        return float(torch.cosine_similarity(one, other, dim=0))
+
+    assert alike("dog", "dogs") > 0.5
+    assert alike("sofa", "couch") > 0.5
+    assert alike("dog", "animal") > 0.15
+    assert abs(alike("dog", "where")) < 0.25
+    assert alike("dog", "dogs") > alike("dog", "sofa") + 0.2
+
+
+def test_simple_conversations_come_first(tokenizer: Any) -> None:
+    model, processor = build_talking(tokenizer, **SMALL)
+    first = TalkObjective(model, processor, batch_size=4, simple_until=8, simple_fade=8)
+    assert int(first.batch(0)["num_images"].max()) <= 2
+    later = [TalkObjective(model, processor, batch_size=8).batch(step)["num_images"] for step in range(8)]
+    assert int(torch.cat(later).max()) > 2

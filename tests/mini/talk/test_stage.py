@@ -27,7 +27,7 @@ def recipe(tmp_path: Path) -> Path:
         "tokenizer": {"folder": str(tmp_path / "tokenizer"), "dialogues": 60},
         "overrides": SMALL,
     }
-    content["options"]["batch_size"] = 4
+    content["options"] |= {"batch_size": 4, "pointing_heads": [[0, 0]]}
     content["optimiser"] |= {"max_steps": 6, "warmup_steps": 2}
     content |= {"save_every": 2, "log_every": 2}
     path = tmp_path / "recipe.yaml"

@@ -9,9 +9,9 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from segue import protocol
-from segue.mini.starts import alike_queries
 from segue.mini.talk.conversation import compose, frequent_names
-from segue.mini.talk.kinds import Kinds
+from segue.mini.talk.kinds import Kinds, known_kinds
+from segue.mini.talk.starts import start_alike, start_words
 from segue.mini.talk.vocabulary import word_tokenizer
 from segue.mini.tokenizer import MAX_IMAGES
 from segue.models.mini.findings import MOST_FINDINGS, finding_vocabulary
@@ -95,6 +95,7 @@ def build_talking(tokenizer: Any, *, seed: int = 0, **options: Any) -> tuple[Tal
     torch.manual_seed(seed)
     model = TalkingModel(config).eval()
     start_alike(model)
+    start_words(model, tokenizer, known_kinds())
     processor = TalkingProcessor(
         tokenizer,
         image_streams={},
@@ -102,22 +103,6 @@ def build_talking(tokenizer: Any, *, seed: int = 0, **options: Any) -> tuple[Tal
         template=dict(TALKING_TEMPLATE),
     )
     return model, processor
-
-
-@torch.no_grad()
-def start_alike(model: TalkingModel, layers: int = 2) -> None:
-    """Let the first layers attend to what is like what they read: a name in a question to findings of it.
-
-    A language model from nothing first learns to speak, and looks things up much later; with queries that
-    equal keys it begins with looking.
-
-    Source: ours, after mimetic initialisation (Trockman and Kolter 2023).
-    """
-    text = model.config.text_config
-    for layer in model.language_model.model.layers[:layers]:
-        start = alike_queries(text.hidden_size, text.num_attention_heads)
-        layer.self_attn.q_proj.weight.copy_(start)
-        layer.self_attn.k_proj.weight.copy_(start)
 
 
 def _small_sam() -> dict[str, Any]:

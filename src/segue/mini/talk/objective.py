@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from segue.errors import AlignmentError
+from segue.mini.pointing import AttentionInputs, PointedStates, pointing_loss
 from segue.mini.talk.conversation import Conversation, compose, frequent_names
 from segue.mini.talk.kinds import Kinds, known_kinds
-from segue.models.losses import target_weight
-from segue.models.mini.findings import MOST_FINDINGS, Finding
+from segue.models.losses import IGNORE_INDEX, target_weight
+from segue.models.mini.findings import MOST_FINDINGS, Finding, listed
 from segue.models.mini.point_prompt import point_prompt
 from segue.models.mini.spelled_findings import FindingSpeller, stack_finding_ids
 from segue.models.mini.talking import TalkingModel, TalkingProcessor
@@ -36,6 +38,8 @@ class TalkObjective:
         simple_until: steps with nothing but simple conversations: a model from nothing that gets the whole
             mix learns to speak long before it looks anything up.
         simple_fade: steps over which their share then falls to nothing.
+        pointing: weight of -log attention from the states that name a finding, or are about to, to its token.
+        pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
 
     Source: ours.
     """
@@ -53,14 +57,19 @@ class TalkObjective:
         points: float = 2.0,
         free_noise: float = 0.05,
         simple_until: int = 0,
-        simple_fade: int = 1,
+        simple_fade: int = 0,
+        pointing: float = 0.0,
+        pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
         seed: int = 0,
     ) -> None:
         self.processor, self.kinds = processor, kinds or known_kinds()
         self.batch_size, self.points, self.free_noise, self.seed = batch_size, points, free_noise, seed
         self.simple = (simple_until, simple_fade)
+        self.pointing = pointing
+        self.seen = [AttentionInputs(model, *head) for head in pointing_heads] if pointing else []
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.free = (model.config.num_free_tokens, model.config.text_config.hidden_size)
+        self.tags = (model.config.image_token_id, model.config.seg_token_id)
         self.token_weights = name_weights(processor, self.kinds, name_weight)
         self.frequent, self.spell = frequent_names(), FindingSpeller(processor.tokenizer)
         self.bucket: tuple[int, list[list[dict[str, Any]]]] = (-1, [])
@@ -78,6 +87,11 @@ class TalkObjective:
         batch = dict(self.processor.collate([i["encoded"] for i in items]))
         batch["finding_ids"] = stack_finding_ids([i["findings"] for i in items])
         batch["points"] = torch.cat([i["points"] for i in items])
+        if self.seen:
+            batch["pointed"] = PointedStates()
+            for row, item in enumerate(items):
+                for columns, token in item["pointed"]:
+                    batch["pointed"].add(row, columns, range(token, token + 1))
         noise = torch.Generator().manual_seed(hash((self.seed, step, share.part)) % 2**31)
         shape = (len(batch["finding_ids"]), *self.free)
         batch["free_tokens"] = self.free_noise * torch.randn(shape, generator=noise)
@@ -87,7 +101,8 @@ class TalkObjective:
         """`BUCKET` batches of conversations of similar length, in random order."""
         rng = np.random.default_rng([self.seed, number, 7])
         until, fade = self.simple
-        share = 1.0 - min(max(number * BUCKET - until, 0) / fade, 1.0)
+        gone = max(number * BUCKET - until + 1, 0) / (fade + 1)
+        share = max(1.0 - gone, 0.0)
         items = []
         for _ in range(BUCKET * self.batch_size):
             simple = bool(rng.random() < share)
@@ -109,7 +124,10 @@ class TalkObjective:
                 conversation.turns, len(conversation.images), tokens_per_image=places + self.free[0]
             )
         )
+        order = [listed(image) for image in conversation.images]
+        wanted = [k * (places + self.free[0]) + _place(f, order[k]) for k, f in conversation.wanted]
         return {
+            "pointed": pointed_columns(encoded["input_ids"], encoded["labels"], wanted, *self.tags),
             "encoded": encoded | {"num_images": len(conversation.images)},
             "findings": self.spell(conversation.images, places),
             "points": points_of([finding for _, finding in conversation.wanted], self.width),
@@ -117,10 +135,11 @@ class TalkObjective:
 
     def counts(self, batch: dict[str, Any]) -> dict[str, float]:
         """What the terms of `loss` are means over."""
-        return {
+        counts = {
             "text": target_weight(batch["labels"], self.token_weights),
             "points": float(batch["points"].numel()),
         }
+        return counts | ({"pointed": float(len(batch["pointed"]))} if self.seen else {})
 
     def loss(
         self, model: TalkingModel, batch: dict[str, Any], totals: dict[str, float] | None = None
@@ -130,8 +149,11 @@ class TalkObjective:
         Args:
             totals: `counts` of the whole step when the batch is a share of it; its own when None.
         """
-        points = batch.pop("points")
-        output = model(**batch, token_weights=self.token_weights, loss_totals=totals)
+        points, pointed = batch.pop("points"), batch.pop("pointed", None)
+        with ExitStack() as watched:
+            for seen in self.seen:
+                watched.enter_context(seen)
+            output = model(**batch, token_weights=self.token_weights, loss_totals=totals)
         if len(points) != len(output.seg_prompts):
             raise AlignmentError(
                 "[SEG] tokens and findings do not match",
@@ -143,7 +165,48 @@ class TalkObjective:
         count = totals["points"] if totals else points.numel()
         distance = (output.seg_prompts - points).square().sum() / max(count, 1)
         terms = {name: float(term) for name, term in output.loss_terms.items()}
-        return output.loss + self.points * distance, terms | {"seg": float(distance.detach())}
+        loss, terms = output.loss + self.points * distance, terms | {"seg": float(distance.detach())}
+        for seen in self.seen:
+            off, right = pointing_loss(
+                *seen.queries_and_keys(), pointed, totals["pointed"] if totals else None
+            )
+            loss = loss + self.pointing * off
+            terms |= {"pointing_names": float(off.detach()), "names_right": right}
+        return loss, terms
+
+
+def pointed_columns(
+    ids: Sequence[int], labels: Sequence[int], wanted: Sequence[int], image: int, seg: int
+) -> list[tuple[range, int]]:
+    """Which states should look at which visual token: those from one `[SEG]` on to the next.
+
+    Literal, for visual tokens in columns 2 and 3 of which the second is named:
+
+        column   0    1    2        3        4     5          6   7    8    9      10
+        token    USER The  <image>  <image>  dog?  ASSISTANT  Yes <p>  dog  </p>   [SEG]
+        looks    -    -    -        -        -     3          3   3    3    3      -
+
+    Args:
+        ids, labels: of one conversation.
+        wanted: for each labelled `[SEG]` the place of its finding among the visual tokens.
+        image, seg: ids of the tags.
+    """
+    visual = [column for column, token in enumerate(ids) if token == image]
+    found: list[tuple[range, int]] = []
+    targets, begin = iter(wanted), None
+    for column, label in enumerate(labels):
+        if label == IGNORE_INDEX:
+            begin = None
+            continue
+        begin = column - 1 if begin is None else begin
+        if ids[column] == seg:
+            found.append((range(begin, column), visual[next(targets)]))
+            begin = column
+    return found
+
+
+def _place(finding: Finding, order: Sequence[Finding]) -> int:
+    return next(k for k, other in enumerate(order) if other is finding or other == finding)
 
 
 def points_of(findings: Sequence[Finding], width: int) -> Tensor:
