@@ -101,8 +101,7 @@ class PrimaModel(GroundedModel):
         fused = self.fusion(features["vision_features"], features["aux_features"])
         outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
         # The instruction's outputs, where they are kept, come after the queries'.
-        queries = outputs[:, : self.config.num_query_tokens]
-        return VisualTokens(self.image_projection(outputs), mask, queries)
+        return VisualTokens(self.image_projection(outputs), mask, outputs, self.config.num_query_tokens)
 
 
 def reset_attention(attention: nn.MultiheadAttention) -> None:

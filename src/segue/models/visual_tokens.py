@@ -21,14 +21,25 @@ class VisualTokens:
     Attributes:
         tokens: `[N, T, D]` in the LM's space.
         mask: `[N, T]` bool, False where a token is padding.
-        queries: `[N, Q, C]` before the projection: Q-Former outputs at the query positions, or features.
+        outputs: `[N, T, C]` before the projection: the Q-Former's outputs, or features.
+        num_queries: Q, how many of them stand at queries; all where there are no others.
         extras: readings of a family's own by name, for its auxiliary losses; shared code never reads them.
     """
 
     tokens: Tensor
     mask: Tensor
-    queries: Tensor
+    outputs: Tensor
+    num_queries: int | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def queries(self) -> Tensor:
+        """`[N, Q, C]` outputs at the queries.
+
+        Cut out anew for every reader: sums of gradients then round as they always did, and old runs repeat to
+        the bit.
+        """
+        return self.outputs if self.num_queries is None else self.outputs[:, : self.num_queries]
 
 
 class FeatureFusion(nn.Module):
