@@ -22,7 +22,7 @@ _UNITS = {"auto": None, "1": BoxUnits.UNIT, "1000": BoxUnits.THOUSAND, "sent": B
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """What an agent consists of; every field but the first is an option of the address.
+    """Parts and options of an agent; every field but the first is an option of the address.
 
     Attributes:
         url: Base address of the server.
@@ -49,7 +49,7 @@ class AgentSettings:
 
 
 def is_agent(name: object) -> bool:
-    """Whether a model's name is an agent's address."""
+    """Tell whether a model's name is an agent's address."""
     return isinstance(name, str) and name.startswith(PREFIX)
 
 

@@ -41,7 +41,7 @@ class MaskMaker(Protocol):
     """Draws masks for boxes; an image is encoded once, whatever is asked about it."""
 
     def encode(self, image: Image.Image) -> Any:
-        """What `draw` needs of an image."""
+        """Encode an image for `draw`."""
         ...
 
     def draw(self, encoded: Any, boxes: Sequence[Box], hw: tuple[int, int]) -> list[Drawn]:

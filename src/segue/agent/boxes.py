@@ -1,4 +1,4 @@
-"""What the four numbers of a chat model's box mean.
+"""Meaning of the four numbers of a chat model's box.
 
 Models are asked for 0 to 1000, and answer in whatever they were trained with. One reply uses one way of
 counting, so all its boxes are looked at together; the first rule that applies decides:
@@ -38,7 +38,7 @@ _WITH_SIZE = ("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top"
 
 
 class BoxUnits(StrEnum):
-    """How coordinates are counted; the value stands in notes."""
+    """Way of counting coordinates; the value stands in notes."""
 
     UNIT = "0 to 1"
     THOUSAND = "0 to 1000"
@@ -56,7 +56,7 @@ FAMILY_UNITS: dict[str, BoxUnits] = {
 
 @dataclass(frozen=True)
 class UnitsDecision:
-    """How one reply's boxes are read.
+    """Decision on how one reply's boxes are read.
 
     Args:
         units: The way of counting.
@@ -70,7 +70,7 @@ class UnitsDecision:
 
 
 def family_units(model: str) -> BoxUnits | None:
-    """What a model's family is known to answer in; None when nothing is known."""
+    """Units that a model's family is known to answer in; None when nothing is known."""
     return next((units for part, units in FAMILY_UNITS.items() if part in model.lower()), None)
 
 

@@ -195,7 +195,7 @@ def _named(value: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _is_thing(value: Mapping[str, Any]) -> bool:
-    """Whether a value is one entry of "objects": something with a box and no objects of its own."""
+    """Tell whether a value is one entry of "objects": something with a box and no objects of its own."""
     value = _named(value)
     has_box = any(read_boxes(value[name]) for name in _BOX if name in value)
     return has_box and "answer" not in value and not isinstance(_first(value, _OBJECTS[:5]), list)

@@ -45,7 +45,7 @@ class AgentModel(LoadedModel):
 
     @property
     def mask_maker(self) -> SamMaskMaker | BoxFiller:
-        """What turns boxes into masks."""
+        """Maker of masks from boxes."""
         return cast(SamMaskMaker, self.processor)
 
     def session(
@@ -130,7 +130,7 @@ class AgentSession(GroundingSession):
 
     @property
     def _dialect(self) -> str:
-        """How markup is written here; a chat model has no markup of its own."""
+        """Dialect of the markup; a chat model has no markup of its own."""
         return "prima"
 
     def ask(

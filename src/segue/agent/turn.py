@@ -26,7 +26,7 @@ from segue.records import Grounding
 
 @dataclass(frozen=True)
 class AgentTrace:
-    """How an answer came about.
+    """Account of how an answer came about.
 
     Attributes:
         replies: What the chat model wrote, verbatim, verdicts included.

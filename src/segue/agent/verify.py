@@ -33,7 +33,7 @@ _TOKENS = 512
 
 
 class Verdict(StrEnum):
-    """What shall become of a mask."""
+    """Fate of a mask."""
 
     KEEP = "keep"
     DROP = "drop"

@@ -1,4 +1,4 @@
-"""Why no reply could be had, told apart so that long jobs know whether to wait, go on or stop.
+"""Reasons for which no reply could be had, told apart so that long jobs know whether to wait, go on or stop.
 
 All are `ModelError`, which is what most callers catch.
 """

@@ -146,7 +146,7 @@ def _wanted(value: Any, adapt: Adapt) -> dict[str, Any] | None:
 
 
 def _inside(value: Any) -> Iterator[Any]:
-    """What a value may be the wrapper of."""
+    """Values that a value may be the wrapper of."""
     if isinstance(value, Mapping):
         # As a schema has it: {"answer": {"type": "string", "value": "A mug."}, ...}.
         described = {name: _described(content) for name, content in value.items()}

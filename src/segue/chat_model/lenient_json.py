@@ -81,7 +81,7 @@ def read_lenient(text: str, start: int, *, keep_partial: bool = True) -> Lenient
 
 
 class _NotJsonError(Exception):
-    """What stands here is not meant as JSON."""
+    """Prose, not meant as JSON."""
 
 
 class _Reader:
@@ -291,7 +291,7 @@ class _Reader:
         return (words if self.keep_partial else _CUT), len(self.text)
 
     def _escape(self, k: int) -> tuple[str, int]:
-        """What stands behind a backslash; one that means nothing is left out."""
+        """Character that a backslash stands for; one that means nothing is left out."""
         c = self.text[k : k + 1]
         code = self.text[k + 1 : k + 5]
         if c == "u" and re.fullmatch("[0-9a-fA-F]{4}", code):
@@ -303,7 +303,7 @@ class _Reader:
         return _ESCAPES.get(c, c), k + len(c)
 
     def _closes(self, k: int, inside: str) -> bool:
-        """Whether a text may end here, by what follows."""
+        """Tell whether a text may end here, by what follows."""
         k = self._gap(k, noted=False)
         if k >= len(self.text):
             return True

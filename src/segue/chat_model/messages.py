@@ -113,7 +113,7 @@ class ChatReply:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the token budget ended the reply."""
+        """Tell whether the token budget ended the reply."""
         return self.finish_reason == "length"
 
     @property
@@ -129,7 +129,7 @@ class ChatModel(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the model in answers and tables; never an address or a key."""
+        """Name of the model in answers and tables; never an address or a key."""
         ...
 
     def complete(

@@ -1,4 +1,4 @@
-"""What an error means for the next request: wait, ask for less, ask for something shorter, or give up."""
+"""Meaning of an error for the next request: wait, ask for less, ask for something shorter, or give up."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def status_in(problem: Mapping[str, Any]) -> int:
 
 
 def passes(status: int, said: str, problem: Mapping[str, Any]) -> bool:
-    """Whether the same request may succeed later.
+    """Tell whether the same request may succeed later.
 
     Args:
         status: Of the answer.
@@ -138,38 +138,38 @@ def passes(status: int, said: str, problem: Mapping[str, Any]) -> bool:
 
 
 def is_about_format(said: str) -> bool:
-    """Whether the words are about `response_format`."""
+    """Tell whether the words are about `response_format`."""
     return any(word in said for word in _ABOUT_FORMAT)
 
 
 def is_about_images(said: str) -> bool:
-    """Whether the words say that the model, or the server, sees no images."""
+    """Tell whether the words say that the model, or the server, sees no images."""
     return _NO_IMAGES.search(said) is not None and not is_about_size(said)
 
 
 def is_about_size(said: str) -> bool:
-    """Whether the words say that an image, or the request, has too many bytes or pixels."""
+    """Tell whether the words say that an image, or the request, has too many bytes or pixels."""
     return _TOO_LARGE.search(said) is not None
 
 
 def is_too_long(status: int, said: str) -> bool:
-    """Whether a request has more tokens, or bytes, than the server takes."""
+    """Tell whether a request has more tokens, or bytes, than the server takes."""
     return status == 413 or is_about_size(said) or (status != 429 and _TOO_LONG.search(said) is not None)
 
 
 def without_credit(said: str, problem: Mapping[str, Any]) -> bool:
-    """Whether the account has nothing left, which no waiting cures."""
+    """Tell whether the account has nothing left, which no waiting cures."""
     named = (problem.get("code"), problem.get("type"))
     return any(word in named for word in _CREDIT) or any(word in said for word in _CREDIT)
 
 
 def may_be_about_options(status: int, said: str) -> bool:
-    """Whether the same messages with fewer options may be taken."""
+    """Tell whether the same messages with fewer options may be taken."""
     return status in _NOT_UNDERSTOOD and not is_about_images(said) and not is_too_long(status, said)
 
 
 def may_be_about_format(status: int, said: str) -> bool:
-    """Whether the same messages with a weaker format may be taken; a bare "bad request" may."""
+    """Tell whether the same messages with a weaker format may be taken; a bare "bad request" may."""
     return may_be_about_options(status, said) and (status not in (404, 500) or is_about_format(said))
 
 
@@ -198,7 +198,7 @@ def room_in(said: str, problem: Mapping[str, Any]) -> ContextRoom:
 
 
 def advice(status: int, said: str, key_variables: tuple[str, ...], location: str) -> str:
-    """What to do about a refusal."""
+    """Advice about a refusal."""
     if is_about_images(said):
         return "load a model that sees images (with llama.cpp: together with its mmproj file)"
     if is_about_size(said) or status == 413:

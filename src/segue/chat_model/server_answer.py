@@ -1,4 +1,4 @@
-"""What a server answered, whatever it calls things: a completion, an error, or a list of models.
+"""Answer of a server, whatever it calls things: a completion, an error, or a list of models.
 
 Servers differ in where they put an answer (`content`, parts of it, tool arguments, fields for reasoning),
 in where they put an error (the status, `error`, `detail`, inside a choice), and some send a stream of events
@@ -317,7 +317,7 @@ def _argument(call: Mapping[str, Any]) -> str:
 
 
 def _arguments(message: Mapping[str, Any]) -> Iterator[str]:
-    """What a message passes to tools, and what a server has parsed for us."""
+    """Texts that a message passes to tools, and those that a server has parsed for us."""
     yield from (text for call in _calls(message) if (text := _argument(call)))
     if isinstance(message.get("parsed"), (dict, list)):
         yield json.dumps(message["parsed"], ensure_ascii=False)

@@ -24,7 +24,7 @@ MAX_REPLY_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Response:
-    """What a server answered.
+    """Answer of a server.
 
     Args:
         status: HTTP status.

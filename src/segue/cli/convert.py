@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,6 +108,33 @@ def init(
     dtype: Dtype = None,
 ) -> None:
     """Compose PRIMA or MIRAS from the checkpoints that its paper starts from; what it adds starts fresh."""
+    given = {
+        "glamm": glamm, "instructblip": instructblip, "dinov2": dinov2, "llava": llava, "convnext": convnext,
+        "sam": sam,
+    }  # fmt: skip
+    parts = _parts_of(name, given)
+    from segue.cli.console import err, out
+    from segue.models.conversion import convert as run
+    from segue.models.conversion import initialise_prima, locate, open_checkpoint
+
+    options: dict[str, Any] = {"seed": seed, "dtype": _dtype(dtype)}
+    if name == "miras-7b":
+        lines = list(run(parts[0], out_dir, clip=clip, convnext=convnext, sam=sam, **options).lines)
+    else:
+        first, second, third = (open_checkpoint(locate(part)) for part in parts)
+        options["bert"] = locate(bert) if bert else None
+        lines = initialise_prima(first, second, third, out_dir, name=name, **options)
+    out().print(f"{name}: {out_dir}", markup=False)
+    for line in lines:
+        err().print(line, markup=False)
+
+
+def _parts_of(name: str, given: Mapping[str, str | None]) -> list[str]:
+    """The checkpoints that a preset is made of, in their order.
+
+    Raises:
+        InputError: No preset that is composed, or one of its parts is not given.
+    """
     from segue.errors import InputError
 
     if name not in _COMPOSED:
@@ -117,11 +145,6 @@ def init(
             where="PRESET",
             fix="convert a LISA or GLaMM checkpoint with `segue convert`; segue-mini comes with its weights",
         )
-    given = {
-        "glamm": glamm, "instructblip": instructblip, "dinov2": dinov2, "llava": llava, "convnext": convnext,
-        "sam": sam,
-    }  # fmt: skip
-    parts = [given[part] for part in _COMPOSED[name]]
     absent = [f"--{part}" for part in _COMPOSED[name] if not given[part]]
     if absent:
         raise InputError(
@@ -131,31 +154,7 @@ def init(
             where="options",
             fix="download them and give their folders",
         )
-    from segue.cli.console import err, out
-    from segue.models.conversion import convert as run
-    from segue.models.conversion import initialise_prima, locate, open_checkpoint
-
-    if name == "miras-7b":
-        lines = list(
-            run(
-                str(llava), out_dir, clip=clip, convnext=convnext, sam=sam, seed=seed, dtype=_dtype(dtype)
-            ).lines
-        )
-    else:
-        first, second, third = (open_checkpoint(locate(str(part))) for part in parts)
-        lines = initialise_prima(
-            first,
-            second,
-            third,
-            out_dir,
-            name=name,
-            seed=seed,
-            dtype=_dtype(dtype),
-            bert=locate(bert) if bert else None,
-        )
-    out().print(f"{name}: {out_dir}", markup=False)
-    for line in lines:
-        err().print(line, markup=False)
+    return [str(given[part]) for part in _COMPOSED[name]]
 
 
 def _dtype(name: str | None) -> Any:

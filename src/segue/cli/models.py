@@ -74,7 +74,7 @@ def list_models(
 
 
 def survey() -> dict[str, Any]:
-    """What `segue models` shows, as data."""
+    """Content of `segue models`, as data."""
     from segue.models.auto import presets_with_weights
     from segue.models.presets import PRESETS
     from segue.models.requirements import requirements
@@ -141,7 +141,7 @@ def info(
 
 
 def describe(model: str) -> dict[str, Any]:
-    """What `segue info` shows, as data.
+    """Content of `segue info`, as data.
 
     Args:
         model: A preset's name or a folder; a preset without weights is described from its configuration.

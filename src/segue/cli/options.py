@@ -1,4 +1,4 @@
-"""What several commands check about an option before they begin."""
+"""Checks of options that several commands make before they begin."""
 
 from __future__ import annotations
 

@@ -60,26 +60,10 @@ def evaluate(
     Raises:
         InputError: No conversations, an unusable option or folder. RecordError: a wrong line of the file.
     """
-    if history not in ("own", "truth") or (limit is not None and limit < 1):
-        raise InputError(
-            "An option of the evaluation cannot be used.",
-            expected='history "own" or "truth", and a limit of 1 or more',
-            found=f"history {history!r}, limit {limit}",
-            where="evaluate",
-            fix="correct the option",
-        )
-    out = Path(out_dir)
+    chosen = _chosen(conversations, limit, history)
+    out, folder = Path(out_dir), Path(root)
     make_folder(out)
-    chosen = list(conversations if limit is None else islice(conversations, limit))
-    if not chosen:
-        raise InputError(
-            "There is nothing to evaluate.",
-            expected="at least one conversation",
-            found="none",
-            where="the data file",
-            fix="give a file with one gconv/1 record a line",
-        )
-    shown = [image_paths(conversation, Path(root)) for conversation in chosen]
+    shown = [image_paths(conversation, folder) for conversation in chosen]
     if shuffle_images:
         shown = exchange_images(shown, seed)
     results: list[TurnResult] = []
@@ -94,7 +78,7 @@ def evaluate(
                 score_masks=not shuffle_images,
                 max_new_tokens=max_new_tokens,
             )
-            predictions.write(_line(conversation, images, turns, Path(root)) + "\n")
+            predictions.write(_line(conversation, images, turns, folder) + "\n")
             results += turns
             if progress is not None:
                 progress(done, len(chosen))
@@ -110,6 +94,28 @@ def evaluate(
     }
     write_atomic(out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
+
+
+def _chosen(conversations: Iterable[Conversation], limit: int | None, history: str) -> list[Conversation]:
+    """The conversations to run; InputError for none, or for an option that cannot be used."""
+    if history not in ("own", "truth") or (limit is not None and limit < 1):
+        raise InputError(
+            "An option of the evaluation cannot be used.",
+            expected='history "own" or "truth", and a limit of 1 or more',
+            found=f"history {history!r}, limit {limit}",
+            where="evaluate",
+            fix="correct the option",
+        )
+    chosen = list(conversations if limit is None else islice(conversations, limit))
+    if not chosen:
+        raise InputError(
+            "There is nothing to evaluate.",
+            expected="at least one conversation",
+            found="none",
+            where="the data file",
+            fix="give a file with one gconv/1 record a line",
+        )
+    return chosen
 
 
 def exchange_images(shown: Sequence[list[Path]], seed: int) -> list[list[Path]]:
@@ -152,7 +158,7 @@ def exchange_images(shown: Sequence[list[Path]], seed: int) -> list[list[Path]]:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers were made with."""
+    """Versions that the numbers were made with."""
     return {
         "segue": segue.__version__,
         "python": platform.python_version(),

@@ -48,7 +48,7 @@ class Target:
 
     @property
     def key(self) -> Key:
-        """What predictions are matched by."""
+        """Key by which predictions are matched."""
         return self.image_index, self.phrase
 
 
@@ -288,5 +288,5 @@ def _prediction(
 
 
 def image_paths(conversation: Conversation, root: Path) -> list[Path]:
-    """Where the images of a record lie: relative to the folder of its JSONL file."""
+    """Paths of a record's images: relative to the folder of its JSONL file."""
     return [root / image.path for image in conversation.images]

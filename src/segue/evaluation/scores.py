@@ -1,4 +1,4 @@
-"""From the results of single turns to the numbers of metrics.json."""
+"""Numbers of metrics.json, from the results of single turns."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def summarise(results: Sequence[TurnResult], *, masks_scored: bool = True) -> di
 
 
 def failures(results: Sequence[TurnResult]) -> dict[str, Any]:
-    """How many turns got no answer, and the first reasons."""
+    """Number of turns without an answer, and the first reasons."""
     failed = [r for r in results if r.failure]
     first = [{"id": r.conversation_id, "turn": r.turn, "reason": r.failure} for r in failed[:FIRST_FAILURES]]
     return {"count": len(failed), "first": first}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionAnswer(GroundedAnswer):
-    """What `GroundingSession.ask` returns.
+    """Answer that `GroundingSession.ask` returns.
 
     Attributes:
         notes: Oddities that cost no mask, in sentences: a cut-off answer, a phrase without a mask, ...

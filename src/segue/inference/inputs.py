@@ -1,4 +1,4 @@
-"""What a user gives, checked before anything heavy is loaded: the images, the question, the budget."""
+"""Inputs of a user, checked before anything heavy is loaded: the images, the question, the budget."""
 
 from __future__ import annotations
 

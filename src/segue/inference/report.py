@@ -151,7 +151,7 @@ def css_colour(rgb: Colour) -> str:
 
 
 def ratio_style(hw: tuple[int, int]) -> str:
-    """What the pages' figures need to know of a picture of a height and width: "--ratio: 1.333"."""
+    """Style of a page's figure for a picture of a height and width: "--ratio: 1.333"."""
     return f"--ratio: {hw[1] / hw[0]:.3f}"
 
 

@@ -51,7 +51,7 @@ LARGEST_OVERLAY = 4_000_000
 
 
 class Located(Protocol):
-    """What is needed of a grounding to colour text."""
+    """Parts of a grounding that colour text."""
 
     @property
     def span(self) -> tuple[int, int]:
