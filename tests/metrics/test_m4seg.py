@@ -13,9 +13,18 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load_file
 
 from segue import masks
-from segue.metrics.m4seg import glamm_image_iou, glamm_true_positives, m4seg_tallies, recalled
+from segue.metrics.m4seg import (
+    TargetScore,
+    class_mean,
+    compare,
+    glamm_image_iou,
+    glamm_true_positives,
+    m4seg_tallies,
+    recalled,
+    target_scores,
+)
 from segue.metrics.matching import GroundedMask, iou_matrix
-from segue.metrics.similarity import SemanticSimilarity
+from segue.metrics.similarity import SemanticSimilarity, semantic_iou
 from segue.metrics.tally import score
 
 GOLDENS = Path(
@@ -97,7 +106,7 @@ def test_a_mask_that_touches_no_target_raises_nothing(
 ) -> None:
     wrong = GroundedMask(7, phrase, masks.encode(np.ones((3, 3), bool)))
     before, after = (m4seg_tallies(p, targets, alike()) for p in (predicted, [*predicted, wrong]))
-    assert all(value(after, name) <= value(before, name) + 1e-9 for name in before)
+    assert all(value(after, name) <= value(before, name) + 1e-9 for name in before if before[name].weight)
 
 
 @given(st.lists(MARK, min_size=1, max_size=3))
@@ -110,7 +119,8 @@ def test_the_truth_itself_is_perfect(targets: list[GroundedMask]) -> None:
 def test_what_failed_counts_zero_and_nothing_to_name_counts_nothing() -> None:
     target = GroundedMask(0, "mug", masks.encode(np.ones((3, 3), bool)))
     failed = m4seg_tallies([], [target], alike())
-    assert len(failed) == 8
+    assert len(failed) == 11
+    assert failed.pop("image_id_accuracy").weight == 0, "nothing is named, so no identifier is wrong"
     assert all(value(failed, name) == 0 for name in failed)
     assert m4seg_tallies([target], [], alike()) == {}
     assert "recall" not in m4seg_tallies([target], [target])
@@ -150,3 +160,60 @@ def test_glamms_own_scores() -> None:
         hits, targets = hits + glamm_true_positives(ious, similarity), targets + case["gt_count"]
     assert np.mean(means) == pytest.approx(expected["miou_mean"], abs=1e-12)
     assert hits / targets == pytest.approx(expected["recall"], abs=1e-12)
+
+
+@given(MARKS, st.lists(MARK, min_size=1, max_size=3))
+def test_identifiers_against_a_slow_reading(
+    predicted: list[GroundedMask], targets: list[GroundedMask]
+) -> None:
+    named = placed = 0
+    for way in pairings(predicted, targets):
+        if all(semantic_iou(predicted[i].phrase, targets[j].phrase) >= 0.5 for i, j in way):
+            named = max(named, len(way))
+            if all(predicted[i].image_index == targets[j].image_index for i, j in way):
+                placed = max(placed, len(way))
+    assert value_of(m4seg_tallies(predicted, targets), "image_id_accuracy") == (placed, named)
+
+
+def value_of(found: dict, name: str) -> tuple[float, float]:
+    return found[name].value, found[name].weight
+
+
+@given(MARKS, st.lists(MARK, min_size=1, max_size=3))
+def test_cumulative_iou_counts_pixels(predicted: list[GroundedMask], targets: list[GroundedMask]) -> None:
+    found = compare(predicted, targets)
+    assigned = {j: i for i, j in found.pairs}
+    above = below = 0
+    for j, target in enumerate(targets):
+        wanted = masks.decode(target.rle)
+        drawn = masks.decode(predicted[assigned[j]].rle) if j in assigned else np.zeros_like(wanted)
+        above, below = above + int((wanted & drawn).sum()), below + int((wanted | drawn).sum())
+    assert value_of(m4seg_tallies(predicted, targets), "cumulative_iou") == (above, below)
+
+
+@given(MARKS, st.lists(MARK, min_size=1, max_size=3))
+def test_the_order_of_images_decides_nothing(
+    predicted: list[GroundedMask], targets: list[GroundedMask]
+) -> None:
+    swapped = [
+        [GroundedMask(1 - mark.image_index, mark.phrase, mark.rle) for mark in side]
+        for side in (predicted, targets)
+    ]
+    found, other = m4seg_tallies(predicted, targets, alike()), m4seg_tallies(*swapped, alike())
+    for name in found:
+        assert value_of(other, name) == pytest.approx(value_of(found, name), abs=1e-6), name
+
+
+def test_classes_weigh_alike_and_targets_are_told_singly() -> None:
+    assert class_mean([("mug", 1.0), ("mug", 1.0), ("lamp", 0.0)]) == 0.5
+    assert class_mean([]) is None
+    full, empty = np.ones((3, 3), bool), np.zeros((3, 3), bool)
+    target = GroundedMask(0, "mug", masks.encode(full))
+    missed = GroundedMask(1, "lamp", masks.encode(full))
+    found = target_scores(
+        compare([GroundedMask(0, "red mug", masks.encode(full))], [target, missed], alike())
+    )
+    assert [(s.iou, s.words, s.recalled) for s in found] == [(1.0, 0.5, True), (0.0, 0.0, False)]
+    assert target_scores(compare([], [GroundedMask(0, "", masks.encode(empty))])) == [
+        TargetScore(0.0, 0.0, None, None)
+    ]

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segue.metrics.referring import RegionCounts, harmonic_mean, prist_tallies, referring_tallies
+from segue import masks
+from segue.metrics.matching import GroundedMask
+from segue.metrics.referring import (
+    RegionCounts,
+    count_regions,
+    harmonic_mean,
+    prist_tallies,
+    referring_tallies,
+)
 from segue.metrics.tally import scores
 
 MASKS = st.lists(st.tuples(arrays(bool, (3, 4)), arrays(bool, (3, 4))), min_size=1, max_size=8)
@@ -65,3 +73,25 @@ def test_a_missing_answer_counts_zero_and_an_empty_one_for_nothing_counts_one() 
 def test_f1_as_the_table_of_miras_has_it(precision: float, recall: float, f1: float) -> None:
     assert harmonic_mean(precision, recall) == pytest.approx(f1, abs=1e-4)
     assert harmonic_mean(None, recall) is None
+
+
+MARKS = st.lists(st.tuples(st.integers(0, 1), arrays(bool, (3, 4))), max_size=3)
+
+
+@given(MARKS, MARKS, arrays(bool, (3, 4)))
+def test_regions_are_united_in_each_image(predicted: list, targets: list, ignored: np.ndarray) -> None:
+    def united(marks: list, image: int) -> np.ndarray:
+        parts = [mask for where, mask in marks if where == image]
+        both = np.logical_or.reduce(parts) if parts else np.zeros((3, 4), bool)
+        return both & ~ignored if image == 0 else both
+
+    def marks(side: list) -> list[GroundedMask]:
+        return [GroundedMask(image, "any", masks.encode(mask)) for image, mask in side]
+
+    found = count_regions(marks(predicted), marks(targets), {0: masks.encode(ignored)})
+    sides = [(united(predicted, k), united(targets, k)) for k in (0, 1)]
+    assert found == RegionCounts(
+        sum(int((p & t).sum()) for p, t in sides),
+        sum(int(p.sum()) for p, _ in sides),
+        sum(int(t.sum()) for _, t in sides),
+    )

@@ -66,6 +66,32 @@ def iou_matrix(
     return found
 
 
+def areas(marks: Sequence[GroundedMask], ignore: dict[int, RLE] | None = None) -> list[int]:
+    """Pixels of each mask, those that are ignored left out; 0 where nothing was drawn."""
+    found = []
+    for mark in marks:
+        area = (ignore or {}).get(mark.image_index)
+        if mark.rle is None:
+            found.append(0)
+        else:
+            found.append(int(coco_mask.area(_counted(mark.rle, (0, 0), area))))
+    return found
+
+
+def union_by_image(marks: Sequence[GroundedMask], ignore: dict[int, RLE] | None = None) -> dict[int, RLE]:
+    """The union of all masks of each image, without what is ignored; images without a mask are absent."""
+    by_image: dict[int, list[RLE]] = {}
+    for mark in marks:
+        if mark.rle is not None:
+            by_image.setdefault(mark.image_index, []).append(mark.rle)
+    merged = {image: masks.union_rle(rles) for image, rles in by_image.items()}
+    return {
+        image: rle if (area := (ignore or {}).get(image)) is None
+        else masks.encode(masks.decode(rle) & ~masks.decode(area))
+        for image, rle in merged.items()
+    }  # fmt: skip
+
+
 def best_assignment(values: Matrix, *, ties: Matrix | None = None) -> Pairs:
     """One-to-one pairs of positive value with the largest sum.
 
@@ -120,4 +146,4 @@ def _counted(rle: RLE | None, hw: tuple[int, int], ignore: RLE | None) -> dict[s
     elif ignore is not None:
         rle = masks.encode(masks.decode(rle) & ~masks.decode(ignore))
     counts = rle["counts"]
-    return {"size": list(hw), "counts": counts.encode() if isinstance(counts, str) else counts}
+    return {"size": list(rle["size"]), "counts": counts.encode() if isinstance(counts, str) else counts}

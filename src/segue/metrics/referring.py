@@ -6,8 +6,13 @@ LISA and gRefCOCO: gIoU is a mean over expressions (not "generalised IoU"), cIoU
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pycocotools import mask as coco_mask
+
+from segue.masks import RLE
+from segue.metrics.matching import GroundedMask, union_by_image
 from segue.metrics.tally import Tally
 
 PRECISION_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -35,6 +40,26 @@ class RegionCounts:
     def iou(self) -> float:
         """Intersection over union; 1 where both are empty, 0 where one is."""
         return self.intersection / self.union if self.union else 1.0
+
+
+def count_regions(
+    predicted: Sequence[GroundedMask],
+    targets: Sequence[GroundedMask],
+    ignore: dict[int, RLE] | None = None,
+) -> RegionCounts:
+    """Pixels of the united masks of an answer against those of the record, summed over the images.
+
+    Args:
+        predicted: All masks of the answer; what lies in a wrong image counts as predicted there.
+        targets: All masks of the record.
+        ignore: By image, an area that counts neither way.
+    """
+    drawn, wanted = union_by_image(predicted, ignore), union_by_image(targets, ignore)
+    common = 0
+    for image in drawn.keys() & wanted.keys():
+        common += int(coco_mask.area(coco_mask.merge([drawn[image], wanted[image]], intersect=True)))
+    sizes = [sum(int(coco_mask.area(rle)) for rle in side.values()) for side in (drawn, wanted)]
+    return RegionCounts(common, *sizes)
 
 
 def referring_tallies(counts: RegionCounts) -> dict[str, Tally]:
