@@ -10,7 +10,7 @@
 | `ss_text`, `siou_text` | similarity of phrases paired by their text alone, in each image | all targets |
 | `recall_at_50` | targets whose assigned mask has IoU > 0.5, whatever its name | all targets |
 | `cumulative_iou` | intersections of assigned pairs over unions; a missed target is all union | pixels |
-| `image_id_accuracy` | phrases that are said and are placed in the right image, see `image_id_tally` | phrases |
+| `image_id_accuracy` | phrases placed in the right image, see `image_id_tally` | phrases said |
 
 The newer version of the paper calls the third row I-SS and I-SIoU, the last one SS and SIoU: its numbers for
 the former move with mIoU, as those of the first version's SS do. It defines neither.
