@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from segue.errors import ImageError
-from segue.images import MAX_PIXELS, content_hash, load_image
+from segue.images import MAX_PIXELS, PictureNote, content_hash, load_image
 
 
 def gradient(height: int = 12, width: int = 20) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -420,3 +420,69 @@ def test_content_hash_tells_pictures_apart() -> None:
     black = [Image.new("RGB", size) for size in ((2, 6), (6, 2), (3, 4))] + [Image.new("L", (6, 6))]
     hashes = [content_hash(picture) for picture in (image, other, *black)]
     assert len(set(hashes)) == len(hashes)
+
+
+# ---- depth, formats, disguises -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_pictures_of_few_bits_in_16_are_scaled_by_their_own_range(bits: int) -> None:
+    deep = np.linspace(0, 2**bits - 1, 256).astype(np.uint16)[None].repeat(8, 0)
+    for source in (written(Image.fromarray(deep), "PNG"), written(Image.fromarray(deep), "TIFF"), deep):
+        with pytest.warns(PictureNote, match=f"{bits} of its 16 bits"):
+            loaded = np.asarray(load_image(source))[0, :, 0]
+        assert loaded[0] == 0
+        assert loaded[-1] == 255
+        assert 120 < loaded[128] < 136
+
+
+def test_one_hot_pixel_does_not_make_a_picture_black() -> None:
+    deep = np.full((40, 40), 300, np.uint16)
+    deep[0, 0] = 4095
+    with pytest.warns(PictureNote):
+        assert np.asarray(load_image(deep)).mean() > 250
+
+
+def test_colours_of_12_bits_in_16_are_not_black() -> None:
+    """A PNG of 16-bit colours, written by hand: PIL writes none."""
+    values = np.linspace(0, 4095, 64).astype(">u2")[None, :, None].repeat(4, 0).repeat(3, 2)
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 4, 16, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    with pytest.warns(PictureNote, match="12 of its 16 bits"):
+        assert 100 < np.asarray(load_image(data)).mean() < 155
+
+
+def test_heic_is_read_with_the_extra(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="an extra: segue[heic]")
+    path = tmp_path / "IMG_1.heic"
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 30))).save(path)
+    loaded = load_image(path)
+    assert loaded.size == (64, 48)
+    assert np.abs(np.asarray(loaded)[20, 20].astype(int) - (200, 30, 30)).max() < 20
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://example.org/v1\noid sha256:ab\nsize 3\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "web page"),
+        (b"PK\x03\x04" + b"\0" * 40, "ZIP"),
+        (b"%PDF-1.7 ....", "PDF"),
+    ],
+)
+def test_files_that_are_no_pictures_are_named(content: bytes, said: str) -> None:
+    assert said in refused(content)
+
+
+def test_what_heic_needs_is_said_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from segue import images
+
+    monkeypatch.setattr(images, "_known_formats", lambda: ("JPEG", "PNG"))
+    message = refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 200)
+    assert "HEIC" in message
+    assert "segue[heic]" in message

@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import warnings
+from typing import Any
 
 import typer
 
@@ -49,6 +51,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 
 USER_ERROR, INTERRUPTED = 2, 130
+_show_warning = warnings.showwarning
 
 
 def _stopped(at_once: bool) -> int:
@@ -64,6 +67,17 @@ def _stopped(at_once: bool) -> int:
     return INTERRUPTED
 
 
+def _show_note(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Say what is noticed about a picture as a remark; other warnings as Python does."""
+    from segue.images import PictureNote
+
+    if not issubclass(category, PictureNote):
+        return _show_warning(message, category, *place, **options)
+    from segue.cli.console import tell
+
+    return tell([f"note: {message}"])
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
@@ -77,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     debug = os.environ.get("SEGUE_DEBUG", "") not in ("", "0")
+    warnings.showwarning = _show_note
     try:
         app(args=argv, prog_name="segue")
     except SystemExit as end:

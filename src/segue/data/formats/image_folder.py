@@ -12,6 +12,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -187,7 +188,10 @@ def _readings(name: str) -> Iterator[tuple[str, str]]:
     if not said.strip() or "\0" in said:
         return
     yield said, ""
-    address = urlsplit(said) if re.match(r"^[a-z][a-z0-9+.-]+://|.*\?", said) else None
+    address = None
+    if re.match(r"^[a-z][a-z0-9+.-]+://|.*\?", said):
+        with suppress(ValueError):  # an address that is none, such as "http://["
+            address = urlsplit(said)
     if address is not None:
         # Label Studio serves local files as /data/local-files/?d=folder/a.jpg.
         inner = parse_qs(address.query).get("d")

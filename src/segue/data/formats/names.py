@@ -17,7 +17,7 @@ def clean_name(name: str) -> str:
 
     A note in brackets after a blank, as people write it, stays: "bottle (full)".
     """
-    return _spaced(re.sub(r"_\([^)]*\)", "", name)) or _spaced(name)
+    return _spaced(re.sub(r"_\([^)]*\)", "", name)) or _spaced(name) or name
 
 
 def _spaced(name: str) -> str:
