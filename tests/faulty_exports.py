@@ -105,7 +105,7 @@ def _image(fault: str, k: int, name: str) -> dict[str, Any]:
         "same id": {"id": 0},
         "text id": {"id": str(k)},
         "case": {"file_name": name.upper()},
-        "address": {"coco_url": f"http://images.example/val/{name}"},
+        "address": {"coco_url": f"http://example.org/val/{name}"},
     }
     return changed.get(fault, {})
 

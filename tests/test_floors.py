@@ -44,11 +44,7 @@ HEIGHTS = {
 # (importer, imported): imports that go upward or close a circle today.
 KNOWN: set[tuple[str, str]] = set()
 # Folders of src/segue, by path, whose README is still to be written.
-WITHOUT_README: set[str] = {
-    "data/formats",
-    "data/own",
-    "data/sources",
-}
+WITHOUT_README: set[str] = {}
 # Above the ground floor, these do without torch too: scenes are drawn in many worker processes.
 TORCH_FREE = ("segue.metrics", "segue.scenes")
 HEAVY = frozenset({"torch", "transformers", "peft", "accelerate", "torchvision"})

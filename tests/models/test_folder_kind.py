@@ -9,7 +9,7 @@ from segue.models import auto
 from segue.models.conversion.checkpoints import open_checkpoint
 from segue.models.folder_kind import foreign, unfinished
 
-POINTER = b"version https://git-lfs.example/spec/v1\noid sha256:4d7a\nsize 12345\n"
+POINTER = b"version https://example.org/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 
 def fill(folder: Path, *names: str, content: bytes = b"{}") -> Path:
