@@ -116,6 +116,7 @@ def absent_names(text: ParsedText, listing: Listing, lexicon: Lexicon) -> list[s
     found = []
     for match in lexicon.nouns(text.tokens):
         start, end = text.tokens[match.first].start, text.tokens[match.last].end
+        # A name with an identifier is the parser's: it finds the wrong ones (`ParsedText.faults`).
         if any(start < last and end > first for first, last in referred):
             continue
         if not _counts_as_noun(match, text.tokens) or _is_denied(match, text.tokens, text.raw, lexicon):
@@ -153,6 +154,8 @@ def _is_denied(match: Match, found: Sequence[Token], raw: str, lexicon: Lexicon)
 
 def _denied_before(match: Match, found: Sequence[Token], raw: str, lexicon: Lexicon) -> bool:
     """Whether "no", "without", "does not have" reach the noun, past adjectives and other names only."""
+    # Leftwards from the noun: in "no visible chair or table" the table passes "or", the name "chair" and
+    # "visible", and reaches "no". Any other word, such as a verb, ends the search.
     position = match.first - 1
     joined_by_and = False
     while position >= 0 and _same_sentence(raw, found[position].end, found[position + 1].start):
@@ -162,6 +165,7 @@ def _denied_before(match: Match, found: Sequence[Token], raw: str, lexicon: Lexi
             return not joined_by_and or word not in ("no", "nor")
         if word in _DENYING_OF:
             return found[position + 1].text in ("of", "from")
+        # "does not have a chair" denies the chair; "is not near the chair" does not.
         if word in _NOT:
             return found[position + 1].text in _POSSESSING
         if word == "and":
@@ -181,7 +185,9 @@ def _denied_after(match: Match, found: Sequence[Token], raw: str) -> bool:
         if word in _GONE:
             return True
         if word in _NOT:
+            # "is not clearly visible": one word may stand between.
             return any(token.text in _SEEN for token in found[position + 1 : position + 3])
+        # Numbers and "image" may pass: "the chair in image 2 is missing".
         if word not in _AFTER and word not in ("image", "images") and not found[position].is_number:
             return False
     return False

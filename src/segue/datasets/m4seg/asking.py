@@ -30,7 +30,7 @@ TEMPERATURE = 1.0
 MODEL = "gpt-4o-2024-08-06"
 """Source: PRIMA sec. A.3."""
 REPLY_TOKENS = 700
-"""Of a usual reply; for the estimate only."""
+"""Length of a usual reply; for the estimate only."""
 
 Kind = Literal["functional", "spatial", "numerical", "open_ended"]
 
@@ -56,6 +56,7 @@ def usable(reply: WrittenPairs) -> list[dict[str, str]]:
         UnusableReplyError: There are too few, one is empty, or no answer has an identifier; whatever else is
             wrong is for the filters, which look at each pair alone.
     """
+    # Only what no filter could put right later: too many pairs are cut below, too few cannot be filled up.
     if len(reply.qa) < LEAST:
         raise broken("too few pairs", f"it has {len(reply.qa)} pairs; write {LEAST} to {MOST}")
     for number, pair in enumerate(reply.qa, start=1):
@@ -71,6 +72,8 @@ def messages_for(store: ImageStore, image_set: ImageSet) -> list[Message]:
     images = [store[row] for row in image_set.rows]
     content: list[Any] = []
     for number, image in enumerate(images, start=1):
+        # The number stands right before its image: a server passes images without names, and the listing says
+        # "Image 2".
         content += [f"Image {number}:", load_image(image.path)]
     numbers = {"count": str(len(images)), "least": str(LEAST), "most": str(MOST)}
     content.append(prompt("m4seg_user", listing=list_images(images).text(), **numbers))
@@ -98,6 +101,7 @@ class SetItems(Sequence[Item]):
     def __getitem__(self, row: int | slice) -> Item | Sequence[Item]:
         if isinstance(row, slice):
             return [self[n] for n in range(*row.indices(len(self)))]
+        # The row, not the set: all items of a job are in memory.
         return Item(str(self._sets[row]["id"]), row)
 
     def __iter__(self) -> Iterator[Item]:

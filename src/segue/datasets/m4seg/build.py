@@ -133,6 +133,7 @@ class Build:
             InputError: A stage before it is not complete.
         """
         for name in STAGES[: STAGES.index(stage)]:
+            # The stage of the sets is two runs, `drawn` and `kept`; later stages read the second alone.
             ready = read_stage(self._folder(name) / ("kept" if name == "sets" else ""))
             if ready is None:
                 raise InputError(
@@ -143,6 +144,7 @@ class Build:
                     fix=f"run the build with --until {name} first",
                 )
             self._stages[name] = ready
+        # None: a chat model was to be asked and nobody agreed to the bill. That is an answer, not an error.
         done: StageOutput | None = getattr(self, f"_{stage}")()
         if done is not None and stage == "records":
             self._stages[stage] = done
@@ -177,6 +179,8 @@ class Build:
             self._stages["features"],
             self.config.sampling,
             self._relevance,
+            # Opened once in a process (`open_embedder` is cached), so asking it for one number here loads
+            # nothing.
             near_duplicate=self._embedder().near_duplicate,
             **self._how(),
         )
@@ -195,15 +199,20 @@ class Build:
         if self.asking is None:
             return write_pairs(folder, images, sets, seed=self.config.sampling.seed, **self._how())
         job = pairs_job(images, sets, self.asking.model.name, self.config.temperature)
+        # Not the folder of the stage: `run_stage` removes stale shards there, and replies that were paid for
+        # must outlive every change of the settings.
         asked = self.out / "stages" / "asked"
         with Generation(
             job, self.asking.model, asked, settings=self.asking.settings, budget=self.asking.budget
         ) as generation:
+            # With every item finished the run sends nothing, so there is no bill to agree to.
             if generation.finished < len(job.items) and not self.asking.confirm(
                 generation.estimate().lines()
             ):
                 return None
             report = generation.run(progress=self._progress)
+        # Before `check`, which raises where nothing could be made: what was spent shall be seen in that case
+        # too.
         self.asking.tell(report.lines())
         report.check()
         return collect_pairs(folder, report.records, images, sets)
@@ -219,6 +228,8 @@ class Build:
             vocabulary_of(images, self.config.sources),
             out=self.out,
             masks=self.config.masks,
+            # With the other two ways each set has its side already; to draw again by pair would put one image
+            # on both sides.
             test_share=sampling.test_share if sampling.split_by == "random_qa" else None,
             **self._how(),
         )
@@ -226,6 +237,7 @@ class Build:
     def _finish(self) -> None:
         records = self._stages["records"]
         for name, output in ((TRAIN, "train"), (TEST, "test"), (REJECTED, DROPPED)):
+            # Joined as bytes: a record is a line, so nothing need be parsed.
             _join([path for path, _ in records.files(output)], self.out / name)
         report = {
             "generator": TEMPLATE if self.asking is None else self.asking.model.name,
@@ -236,6 +248,7 @@ class Build:
             "stages": self.counts(),
         }
         write_atomic(self.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+        # Last: its error sends people to rejected.jsonl and the report, which must be there by then.
         self._check(records)
 
     def _check(self, records: StageOutput) -> None:

@@ -56,6 +56,7 @@ def conversation(
     question, question_phrases = verdict.pair.question.clean()
     answer, phrases = verdict.pair.answer.clean()
     named = {code for phrase in phrases for code in phrase.codes}
+    # A part's record names its object, so that must be there even where the text speaks of the part alone.
     named |= {parent for code in named if (parent := listing.by_code[code].parent)}
     spans = [
         Span(start=p.start, end=p.end, rids=[rid_of(listing.by_code[code]) for code in p.codes])
@@ -64,6 +65,8 @@ def conversation(
     kept: Meta = {
         "raw_question": verdict.pair.question.raw,
         "raw_answer": verdict.pair.answer.raw,
+        # Questions carry no masks: their identifiers are cut out of the text and kept here, with their
+        # places.
         "question_refs": [{"start": p.start, "end": p.end, "codes": list(p.codes)} for p in question_phrases],
     }
     return Conversation(
@@ -79,6 +82,7 @@ def conversation(
 
 def rid_of(entry: ListedRegion) -> str:
     """The region's name in a record: "i1o1", "i1o1p2" for 101, 10102."""
+    # "20103" is image 2, object 1, part 3: "i2o1p3".
     thing = f"i{entry.code[0]}o{int(entry.code[1:3])}"
     return thing if entry.parent is None else f"{thing}p{int(entry.code[3:])}"
 
@@ -162,6 +166,7 @@ class FilterPairs:
             "kind": pair["kind"],
             "sampling": {
                 "criterion": image_set.criterion,
+                # 1-based, as texts and listings number images.
                 "anchor": image_set.anchor + 1,
                 "distances": list(image_set.distances),
                 "classes": list(image_set.classes),
@@ -176,6 +181,7 @@ class FilterPairs:
     def _split(self, id: str, image_set: ImageSet) -> Literal["train", "test"]:
         if self.test_share is None:
             return "test" if image_set.split == "test" else "train"
+        # 64 bits of a hash over 2 to the 64: uniform in [0, 1), and the same for this id in every build.
         chance = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big") / 2**64
         return "test" if chance < self.test_share else "train"
 
@@ -205,6 +211,7 @@ def filter_pairs(
         map_fn, progress: See `run_stage`.
     """
     lines = StoredLines(pairs, "pairs")
+    # Sorted: sets have another order in every process, and this goes into the stage's hash.
     names = {owner: sorted(parts) for owner, parts in sorted(vocabulary.items())}
     work = FilterPairs(
         ImageStore(images),
@@ -215,6 +222,7 @@ def filter_pairs(
         masks,
         test_share,
     )
+    # `out` is part of the key, because the paths of images in the records are relative to it.
     told = {"version": VERSION, "masks": masks, "vocabulary": names, "out": str(out.resolve())}
     return run_stage(
         folder,

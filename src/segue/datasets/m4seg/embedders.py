@@ -76,6 +76,7 @@ class MiniEmbedder:
         self._tower = bundle.model.aux_vision_model
         self._device = next(self._tower.parameters()).device
         self._stream = ImageStream(**bundle.processor.image_streams["pixel_values_aux"])
+        # The class token and the registers come before the patches: (1 + registers + patches, dim).
         self._prefix = 1 + int(self._tower.config.num_register_tokens)
         self.dim = int(self._tower.config.hidden_size)
         self.digest = weights_digest(self._tower)
@@ -117,6 +118,8 @@ class DinoEmbedder:
             ) from None
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.float().eval().to(self._device)
+        # Without the way to it: the name is part of a stage's key, and the digest tells weights apart
+        # wherever they lie.
         self.name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
         self.digest = weights_digest(self._model)
 
@@ -126,11 +129,13 @@ class DinoEmbedder:
         pixels = torch.from_numpy(np.stack([self._pixels(image) for image in images])).to(self._device)
         with torch.inference_mode():
             hidden = self._model(pixel_values=pixels).last_hidden_state
+        # The class token comes first. transformers' `last_hidden_state` of DINOv2 is after the final norm.
         return np.asarray(hidden[:, 0].float().cpu().numpy(), np.float32)
 
     def _pixels(self, image: Image.Image) -> NDArray[np.float32]:
         small = image.convert("RGB").resize((self.side, self.side), Image.Resampling.BICUBIC)
         scaled = (np.asarray(small, np.float32) / 255 - _MEAN) / _STD
+        # (height, width, 3) to (3, height, width).
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 
@@ -139,5 +144,6 @@ def weights_digest(module: Any) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())
+        # To float32 first, since NumPy has no bfloat16.
         digest.update(np.ascontiguousarray(value.float().cpu().numpy()).tobytes())
     return digest.hexdigest()

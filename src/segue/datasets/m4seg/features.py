@@ -52,6 +52,7 @@ class EmbedImages:
             if pictures:
                 rows[places] = embedder(pictures)
         shard.count("vectors", len(chunk))
+        # Length 1 before the cut to half precision, which overflows at 65504.
         shard.array("vectors", normalised(rows).astype(DTYPE))
 
 
@@ -117,17 +118,20 @@ class Features:
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The vectors of some rows, `[len(rows), dim]`."""
+        # Row to file: starts [0, 512, 1024] and row 512 give file 1, hence side="right" and the step back.
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         taken: NDArray[np.float32] | None = None
         for shard in np.unique(shards):
             matrix = _mapped(self._files[shard][0], self._key)
             if taken is None:
                 taken = np.empty((len(rows), matrix.shape[1]), np.float32)
+            # One look-up a file for all its rows: the map then reads the pages of these rows alone.
             here = shards == shard
             taken[here] = matrix[rows[here] - self._starts[shard]]
         return np.empty((0, 0), np.float32) if taken is None else taken
 
 
+# `key` is for the cache only: a stage made anew writes other vectors to the same path.
 @lru_cache(maxsize=4096)
 def _mapped(path: str, key: str) -> NDArray[np.float16]:
     return np.load(path, mmap_mode="r")

@@ -18,7 +18,7 @@ from segue.datasets.m4seg.listing import Listing
 from segue.datasets.m4seg.mentions import ParsedText, parse_text
 
 MAX_MASKS = 16
-"""Of an answer: different masks, and `[SEG]` tokens. Source: PRIMA sec. 4."""
+"""Limit for an answer, of different masks and of `[SEG]` tokens. Source: PRIMA sec. 4."""
 MIN_WORDS_BESIDE = 8
 """Fewer words besides the names, after a question that asks for a list, make a mere list."""
 
@@ -78,6 +78,7 @@ def mere_list(pair: ReadPair) -> str | None:
 
     Source: PRIMA A.4 (a).
     """
+    # Faults are attempts at identifiers; (e) rejects them and can say what is wrong.
     if not pair.answer.mentions and not pair.answer.faults:
         return "no identifier in the answer"
     if _LISTING_QUESTION.match(pair.question.raw):
@@ -131,6 +132,7 @@ def wrong_images(pair: ReadPair) -> str | None:
         beyond = sorted(image for image in named if not 1 <= image <= count)
         if beyond:
             return f"image {beyond[0]} of {count}"
+        # Only an answer covers an image; a question that names all of them covers none.
         if text is pair.answer:
             covered |= named
     missing = [str(n) for n in range(1, count + 1) if n not in covered]
@@ -162,6 +164,7 @@ def too_many_masks(pair: ReadPair) -> str | None:
 
     Source: PRIMA sec. 4.
     """
+    # There are never fewer mentions than different masks, so one comparison keeps both limits.
     codes = pair.answer.codes
     if len(codes) > MAX_MASKS:
         return f"{len(set(codes))} masks, {len(codes)} mentions"

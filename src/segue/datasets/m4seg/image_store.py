@@ -85,13 +85,17 @@ class ImageTable:
             source[row] = sources.setdefault(line["id"].partition(":")[0], len(sources))
             split[row] = splits.setdefault(line["split"], len(splits))
             some.append(line["id"].encode())
+            # As bytes of one width: an array of Python strings, or of NumPy's 4-byte characters, is several
+            # times as large.
             if len(some) == IDS_AT_ONCE or row == count - 1:
                 ids.append(np.asarray(some, np.bytes_))
                 some = []
+            # 64 of the 256 bits: enough to tell files apart, and a number that NumPy can hold.
             content[row] = int(line["sha256"][:16], 16)
             for name in line["classes"]:
                 rows[name].append(row)
         copies = np.unique(content, return_inverse=True)[1]
         classes = {name: np.asarray(rows[name], np.int64) for name in sorted(rows)}
+        # From the content and not from the name: copies of a file fall on one side of the split.
         chance = content.astype(np.float64) / 2.0**64
         return cls(source, copies, chance, classes, tuple(sources), split, tuple(splits), np.concatenate(ids))

@@ -20,6 +20,7 @@ _ORDINALS = {
         ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"), start=1
     )
 }
+# "1st" to "9th".
 _ORDINALS |= {f"{n}{end}": n for n, end in enumerate(("st", "nd", "rd", *("th",) * 6), start=1)}
 _IMAGE = r"(?:images?|pictures?|photos?|photographs?|pics?)"
 _ANY = re.compile(_IMAGE, re.IGNORECASE)
@@ -73,6 +74,7 @@ def image_words(text: str, num_images: int) -> list[ImageWord]:
         ImageWord(m.start(), m.end(), _values(m.group(1) or m.group(2))) for m in _NUMBERED.finditer(text)
     ]
     for m in _ORDERED.finditer(text):
+        # "the last image" is that with the highest number.
         images = (num_images,) if m.group(2) else _values(m.group(1))
         found.append(ImageWord(m.start(), m.end(), images))
     for m in _TOGETHER.finditer(text):
@@ -81,6 +83,7 @@ def image_words(text: str, num_images: int) -> list[ImageWord]:
         images = tuple(range(1, said[0] + 1)) if said and said[0] > num_images else ()
         found.append(ImageWord(m.start(), m.end(), images))
     for m in _IN_EVERY.finditer(text):
+        # "both images" of three may be any two of them.
         lone = m.group().lower().startswith("both") and num_images > 2
         found.append(ImageWord(m.start(), m.end(), () if lone else tuple(range(1, num_images + 1))))
     return sorted(found, key=lambda word: word.start)
@@ -112,6 +115,8 @@ def misplaced(
         for mention in text.mentions:
             if not end <= mention.start < stop or _TURN.search(text.raw, end, mention.start):
                 continue
+            # Another image within 40 characters may be the one that is meant: "In Image 2, the dog 201 faces
+            # the cat 101 of Image 1".
             if any(end <= word.start and word.start < mention.cut + 40 for word in words if word.end > end):
                 continue
             for code in mention.codes:

@@ -85,6 +85,8 @@ class ReadImages:
     def __call__(self, chunk: tuple[SourceSpec, Sequence[str]], shard: ShardWriter) -> None:
         spec, keys = chunk
         source = spec.open()
+        # A source is opened once in a process and its report counts over all its chunks; what belongs to this
+        # shard is the difference.
         told = {name: getattr(source.report, name).copy() for name in ("dropped", "repaired", "noticed")}
         for key in keys:
             shard.count("images listed")
@@ -105,6 +107,8 @@ class ReadImages:
     def _write(self, image: StoredImage, shard: ShardWriter) -> None:
         shard.line("images", image.to_json())
         told = {"id": image.image_id, "sha256": image.sha256, "split": image.split}
+        # Sampling needs classes and hashes of all images: this line is short, where that of "images" has
+        # every mask.
         shard.line("index", {**told, "classes": image.classes, "parts": image.part_keys})
         objects = sum(region.kind == "object" for region in image.regions)
         shard.count("images")
@@ -130,6 +134,7 @@ def read_images(
         )
     specs = labelled(specs)
     sources = [spec.open() for spec in specs]
+    # All are looked at before the first is read: a wrong folder in the last place shall not show after hours.
     for source in sources:
         source.check()
     chunks = [
@@ -138,10 +143,14 @@ def read_images(
         for keys in batches(source.keys(), SHARD)
     ]
     config = {"version": VERSION, "min_area": MIN_AREA, "min_share": MIN_SHARE, "shard": SHARD}
+    # The number is part of the key: later stages name images by row, and rows follow the order of the
+    # sources.
     inputs = {
         f"{n} {spec.prefix} {spec.split}": source.fingerprint()
         for n, (spec, source) in enumerate(zip(specs, sources, strict=True))
     }
+    # Lines hold absolute paths of image files. A download that moved keeps its fingerprint and must be read
+    # anew.
     config["roots"] = [str(Path(spec.root).resolve()) for spec in specs]  # type: ignore[assignment]
     output = run_stage(
         folder,
@@ -186,6 +195,7 @@ def vocabulary_of(output: StageOutput, specs: Sequence[SourceSpec]) -> dict[str,
             names[owner] |= set(parts)
     for line in output.lines("index"):
         for owner in line["classes"]:
+            # An object without parts is a name as well: this makes its entry.
             names[owner] |= set()
         for key in line["parts"]:
             owner, _, part = key.partition(":")

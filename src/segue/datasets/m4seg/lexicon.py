@@ -94,12 +94,14 @@ class Lexicon:
         merged: dict[_Words, list[Name]] = {}
         for (form, words), names in forms.items():
             merged.setdefault(words, []).extend(names)
+            # A bare "leg" counts right before an identifier ("legs 10102"), not anywhere in a text.
             if form != "bare":
                 self._nouns.setdefault(words[0], []).append((words, tuple(names)))
         for words, names in merged.items():
             self._endings.setdefault(words[-1], []).append((words, tuple(dict.fromkeys(names))))
         for table in (self._nouns, self._endings):
             for entries in table.values():
+                # Longest first: "dining table" must be tried before "table".
                 entries.sort(key=lambda entry: (-len(entry[0]), entry[0]))
 
     def ending_at(self, found: Sequence[Token], last: int) -> Match | None:

@@ -49,6 +49,7 @@ class ListedRegion:
     def corners(self) -> tuple[int, int, int, int]:
         """Its box `(x1, y1, x2, y2)` in pixels, the origin at the top left."""
         x, y, width, height = self.region.bbox
+        # Half-open: x2 and y2 lie one pixel beyond the last one of the mask.
         return x, y, x + width, y + height
 
 
@@ -79,6 +80,7 @@ class Listing:
     @cached_property
     def heads(self) -> frozenset[str]:
         """The names and their ends: a "dining table" may be called "table"."""
+        # "kitchen dining table" gives itself, "dining table" and "table".
         words = [name.split() for name in self.names]
         return frozenset(" ".join(name[n:]) for name in words for n in range(len(name)))
 
@@ -117,6 +119,8 @@ def list_images(images: Sequence[StoredImage]) -> Listing:
     for index, image in enumerate(images):
         objects = sorted(
             (region for region in image.regions if region.kind == "object"),
+            # Identifiers must be the same on every machine, so equal areas are told apart by the annotation's
+            # own id.
             key=lambda region: (-region.area, region.rid),
         )
         for place, thing in enumerate(objects, start=1):
@@ -125,6 +129,7 @@ def list_images(images: Sequence[StoredImage]) -> Listing:
                 key=lambda region: (region.name, -region.area, region.rid),
             )
             if place > MOST:
+                # Not cut off before the loop: what cannot be referred to is counted, and shows in the report.
                 unlisted += 1 + len(parts)
                 continue
             code = f"{index + 1}{place:02d}"

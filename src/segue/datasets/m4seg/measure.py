@@ -90,6 +90,7 @@ def measure_neighbours(folder: Path, count: int = 100_000, dim: int = 1024, k: i
 
 def measure_memory(build: Path, folder: Path, records: int) -> dict[str, Any]:
     """Peak memory of a process that filters `records` pairs, those of a build again and again."""
+    # A process of its own: peak memory is that of a whole process and never falls again.
     command = [sys.executable, "-m", "segue.datasets.m4seg.measure", str(build), str(folder), str(records)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -115,6 +116,7 @@ def filter_again(build: Path, folder: Path, records: int) -> dict[str, Any]:
         return output
 
     images, sets, pairs = stage("images"), stage("sets", "kept"), stage("pairs")
+    # Rounded up.
     repeats = -(-records // pairs.counts()["pairs"])
 
     def repeat(chunk: range, shard: ShardWriter) -> None:
@@ -141,6 +143,7 @@ def _peak_mib() -> float:
     if not status.is_file():
         import resource
 
+        # In bytes on macOS, in KiB elsewhere.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (2**20 if sys.platform == "darwin" else 2**10)
     # Not `getrusage`: what it says of a child begins with what the parent held when it started the child.

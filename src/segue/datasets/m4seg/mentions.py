@@ -135,6 +135,8 @@ class ParsedText:
 
     def clean(self) -> tuple[str, list[GroundedPhrase]]:
         """The text without identifiers, and which phrases of it they belong to."""
+        # Two rulers: `done` counts in the raw text, `length` in the clean one. Of "the cat 101 sits" the
+        # mention [4, 7) is cut up to 11; the clean text is "the cat sits", and its phrase [4, 7) as well.
         pieces: list[str] = []
         phrases: list[GroundedPhrase] = []
         done = length = 0
@@ -156,6 +158,7 @@ def parse_text(text: str, listing: Listing, lexicon: Lexicon) -> ParsedText:
         listing: What may be referred to.
         lexicon: Names of the whole build, also of what this set does not show.
     """
+    # "**chair** 101": marks would stand between a name and its identifier.
     raw = _MARKUP.sub("", text).strip()
     return _Reading(raw, listing, lexicon).run()
 
@@ -178,6 +181,8 @@ class _Reading:
 
     def _candidates(self, token: Token) -> list[tuple[str, int, int]]:
         """The numbers of a token that have the form of an identifier; "101,102" may be two of them."""
+        # "$101", "101st", "150px" and "150 %" written together are quantities, and so is a fraction such as
+        # "3.5".
         before, after = self.raw[: token.start][-1:], self.raw[token.end :][:2]
         if before in ("$", "€", "£", ".") or re.match(r"[^\W\d_]|[%°]", after):
             return []
@@ -187,11 +192,13 @@ class _Reading:
         for piece in token.text.split(","):
             pieces.append((piece, start, start + len(piece)))
             start += len(piece) + 1
+        # "101,102" is two identifiers where both are listed; else it is a number with its thousands.
         if len(pieces) > 1 and not all(piece in self.listing.by_code for piece, _, _ in pieces):
             return []
         return [piece for piece in pieces if _CODE.fullmatch(piece[0])]
 
     def _read(self, position: int, code: str, start: int, end: int) -> None:
+        # First: in "chairs 101 and 102" no name stands before 102, only the list before it says what it is.
         if self._continues(position, code, start, end):
             return
         match = self._name_before(position, start)
@@ -204,6 +211,7 @@ class _Reading:
 
     def _name_before(self, position: int, start: int) -> Match | None:
         previous = position - 1
+        # Over the "ID" of "chair, ID 101".
         while previous >= 0 and self.tokens[previous].text in ("id", "ids", "no", "number", "identifier"):
             previous -= 1
         if previous < 0 or self.tokens[previous].is_number:
@@ -247,12 +255,13 @@ class _Reading:
         return part.first
 
     def _continues(self, position: int, code: str, start: int, end: int) -> bool:
-        """Whether the number goes on a list of identifiers: "chairs 101, 102 and 103"."""
+        """Whether the number continues a list of identifiers: "chairs 101, 102 and 103"."""
         if not self.mentions:
             return False
         last = self.mentions[-1]
         tail = last.cut
         between = self.raw[tail:start]
+        # After a closed bracket a space alone goes on with nothing: "the chair (101) 250 times".
         if tail > 0 and self.raw[tail - 1] in ")]" and "(" not in between and "[" not in between:
             between = between.lstrip()
         if _RANGE.fullmatch(self.raw, tail, start) and between.strip():

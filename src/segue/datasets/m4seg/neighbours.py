@@ -59,6 +59,7 @@ def has_faiss() -> bool:
 
 
 def _exact(features: Features, queries: Rows, base: Rows, k: int) -> Rows:
+    # The best so far over the blocks of `base`; minus infinity loses to every cosine.
     best = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.zeros((len(queries), k), np.int64)
     top = _top_faiss if has_faiss() else _top_numpy
@@ -67,6 +68,7 @@ def _exact(features: Features, queries: Rows, base: Rows, k: int) -> Rows:
         vectors = features.take(block)
         for start in range(0, len(queries), QUERIES):
             part = slice(start, start + QUERIES)
+            # The last block may have fewer than k rows.
             scores, places = top(features.take(queries[part]), vectors, min(k, len(block)))
             scores = np.concatenate([best[part], scores], axis=1)
             ids = np.concatenate([rows[part], block[places]], axis=1)
@@ -83,6 +85,7 @@ def _top_numpy(
     queries: NDArray[np.float32], base: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.float32], Rows]:
     scores = queries @ base.T
+    # The k largest stand before place k, in no order among themselves; the caller sorts them.
     places = np.argpartition(-scores, k - 1, axis=1)[:, :k].astype(np.int64)
     return np.take_along_axis(scores, places, axis=1), places
 
@@ -105,6 +108,7 @@ def _approximate(features: Features, queries: Rows, base: Rows, k: int) -> Rows:
             where="neighbours",
             fix="pip install 'segue[data]', or search exactly",
         )
+    # As bytes, because an array cannot be the key of a cache.
     index = _index(features, base.tobytes())
     rows = np.zeros((len(queries), k), np.int64)
     for start in range(0, len(queries), QUERIES):
@@ -122,8 +126,10 @@ def _index(features: Features, base_bytes: bytes) -> Any:
 
     base = np.frombuffer(base_bytes, np.int64)
     cells = max(1, int(4 * len(base) ** 0.5))
+    # FAISS warns below 39 vectors a cell, its least for k-means. Taken in the order of the files.
     sample = np.random.default_rng(0).choice(len(base), min(len(base), 40 * cells), replace=False)
     trained = features.take(base[np.sort(sample)])
+    # SQfp16 loses nothing: the vectors lie on the disk in half precision (`features.DTYPE`).
     index: Any = faiss.index_factory(trained.shape[1], f"IVF{cells},SQfp16", faiss.METRIC_INNER_PRODUCT)
     index.train(trained)
     for first in range(0, len(base), BASE):
@@ -139,6 +145,8 @@ def _ordered(features: Features, queries: Rows, found: Rows) -> tuple[Rows, NDAr
         part = slice(start, start + QUERIES)
         near = features.take(found[part].ravel()).reshape(*found[part].shape, -1)
         cosines = np.einsum("qd,qkd->qk", features.take(queries[part]).astype(np.float64), near)
+        # Rounded, so that what differs by the order of a library's sums is equal, and the row decides.
         distances[part] = np.round(1.0 - cosines, 6)
+    # `lexsort` sorts by its last key first: by distance, then by row.
     order = np.lexsort((found, distances), axis=1)
     return np.take_along_axis(found, order, axis=1), np.take_along_axis(distances, order, axis=1)

@@ -53,6 +53,7 @@ class WriteByRule:
     def __call__(self, chunk: range, shard: ShardWriter) -> None:
         for row in chunk:
             image_set = ImageSet.from_json(self.sets[row])
+            # Seeded by the set's own id: its wordings stay the same when other sets come or go.
             told = hashlib.sha256(f"{self.seed} {image_set.id}".encode()).digest()
             rng = np.random.default_rng(int.from_bytes(told[:16], "big"))
             pairs = template_pairs(list_images([self.store[n] for n in image_set.rows]), rng)

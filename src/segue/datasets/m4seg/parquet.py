@@ -19,7 +19,7 @@ from segue.files import atomic_path
 from segue.records import Conversation
 
 ROWS = 1000
-"""Of one row group; so many records are held at a time."""
+"""Rows of one row group; so many records are held at a time."""
 RECORD = "record"
 
 
@@ -39,6 +39,8 @@ def write_parquet(path: str | Path, conversations: Iterable[Conversation]) -> in
     arrow, parquet = _arrow()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A fixed schema: PyArrow would infer the type null for a first group without any `kind`, and refuse the
+    # next.
     schema, count = _schema(arrow), 0
     stream = iter(conversations)
     with (
@@ -125,6 +127,7 @@ def _row(conversation: Conversation) -> dict[str, Any]:
         "objects": [region.name for region in regions if region.kind == "object"],
         "parts": [region.name for region in regions if region.kind == "part"],
         "num_masks": len(regions),
+        # The whole record as text: columns of nested spans and masks would not give back its very bytes.
         RECORD: json.dumps(conversation.to_json(), ensure_ascii=False),
     }
 

@@ -44,6 +44,7 @@ class RegionStore:
             )
         self._images = ImageStore(output)
         ids = ImageTable.read(output).ids
+        # Sorted bytes and a binary search instead of a dict: a few bytes an image where there are millions.
         self._order = np.argsort(ids, kind="stable")
         self._ids = ids[self._order]
 
@@ -53,6 +54,7 @@ class RegionStore:
         Raises:
             RecordError: The build has no such image or region.
         """
+        # From the right: a file's name may hold a "#".
         image_id, _, rid = mask_ref.rpartition("#")
         wanted = image_id.encode()
         place = int(np.searchsorted(self._ids, wanted))
@@ -78,4 +80,5 @@ class RegionStore:
         if region.mask_ref is None:
             return region
         fields = {name: getattr(region, name) for name in region.model_fields_set - {"mask_ref"}}
+        # Built anew and so checked; pydantic's `model_copy` checks nothing.
         return Region(**{**fields, "mask": self.mask(region.mask_ref)})

@@ -34,7 +34,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 _LOOKED_AT = 20
 _MOST_IMAGES = 3  # of an M4SEG set
+# "<p> cat </p> [SEG] (IMAGE2)": name "cat", image 2; without its image a phrase is of the first.
 _PHRASE = re.compile(r"<p>\s*(.*?)\s*</p>\s*(?:\[SEG\]\s*(?:\(\s*IMAGE\s*(\d)\s*\))?)?", re.IGNORECASE | re.S)
+# "cat's ear 20101": the first digit is the image.
 _CODED = re.compile(r"(?P<name>[^\W\d_][\w' -]*?)\s+(?P<code>[1-9]\d{2}(?:\d{2})?)\b")
 
 
@@ -109,6 +111,7 @@ class Release:
         images = _image_names(row.get(self.columns.get("images", "")))
         text, phrases = _read_answer(answer, self.grounding, len(images) or _MOST_IMAGES)
         count = max([len(images), *(image for _, _, _, image in phrases), 1])
+        # Answers may name more images than the row lists, and a region must be of an image of its record.
         images += [f"unknown {n + 1}" for n in range(len(images), count)]
         regions, spans = [], []
         for place, (start, end, name, image) in enumerate(phrases, start=1):
@@ -125,6 +128,7 @@ class Release:
             id=f"m4seg/release/{number if given is None else given}",
             task="m4seg",
             split=split if split in SPLITS else self.split,  # type: ignore[arg-type]
+            # Height and width 0: unknown, as the release says nothing of them.
             images=[ImageRef(image_id=f"m4seg:{path}", path=path, height=0, width=0) for path in images],
             regions=regions,
             turns=[Turn(role="user", text=question), Turn(role="assistant", text=text, spans=spans)],
@@ -185,6 +189,7 @@ def read_release(paths: Sequence[str | Path], *, split: str = "train") -> Releas
     release = Release(files, columns, [n for n in names if n not in columns.values()], "none", split)
     answers = [release._texts(row)[1] for row in sample]
     if any(_PHRASE.search(answer) for answer in answers):
+        # Tags first: a tagged text may hold numbers of three digits as well.
         release.grounding = "tags"
     elif any(_CODED.search(answer) for answer in answers):
         release.grounding = "identifiers"

@@ -65,6 +65,7 @@ class Relevance:
         return cls(groups, pairs)
 
 
+# Both raise ValueError, which `read` turns into an error that names the file.
 def _groups(data: Any) -> dict[str, list[str]]:
     for name, members in data.items():
         if not isinstance(members, list) or not all(isinstance(member, str) for member in members):

@@ -160,8 +160,11 @@ class DrawSets:
     def __call__(self, chunk: _Chunk, shard: ShardWriter) -> None:
         config = self.config
         k = config.k if chunk.criterion == "nn" else config.k2
+        # More than k, because the anchor itself and its copies are among the nearest and are struck out.
         found, distances = nearest(self.features, chunk.anchors, chunk.base, k + _SPARE, config.search)
         repeats = config.sets_per_anchor if chunk.criterion == "nn" else 1
+        # The vector of an image that could not be read is zeros (`EmbedImages`): all are equally far from it,
+        # and its "nearest" would be whichever rows come first.
         usable = np.abs(self.features.take(chunk.anchors)).sum(axis=1) > 0
         keys: list[list[int]] = []
         for place, anchor in enumerate(chunk.anchors.tolist()):
@@ -172,6 +175,8 @@ class DrawSets:
                     shard.count(f"anchors without enough neighbours ({chunk.criterion})")
                     continue
                 shard.line("sets", drawn.to_json())
+                # Rows (7, 3) become [3, 7, -1], and (9, 3, 7) becomes [3, 7, 9]: sorted, so that a set drawn
+                # from another of its images counts as the same; -1 fills a pair up to the width of a triplet.
                 keys.append(sorted(drawn.rows) + [-1] * (3 - len(drawn.rows)))
         shard.array("keys", np.asarray(keys, np.int64).reshape(-1, 3))
 
@@ -190,14 +195,18 @@ class DrawSets:
         self, chunk: _Chunk, anchor: int, near: list[tuple[int, float]], repeat: int
     ) -> ImageSet | None:
         rng = self._rng(chunk, anchor, repeat)
+        # Both are numbers of neighbours: a size of the second criterion counts the anchor too (2 -> 1, 3 ->
+        # 2).
         counts = self.config.neighbours if chunk.criterion == "nn" else [n - 1 for n in self.config.sizes]
         wanted = int(rng.choice(counts))
         chosen: list[tuple[int, float]] = [(anchor, 0.0)]
         for place in rng.permutation(len(near)).tolist():
             if len(chosen) > wanted:
                 break
+            # None of `near` is a copy of the anchor, but two of them may be copies of each other.
             if not self._is_copy_of(near[place][0], [row for row, _ in chosen]):
                 chosen.append(near[place])
+        # Copies may leave a pair where a triplet was drawn; it is kept where pairs are allowed.
         if len(chosen) <= min(counts):
             return None
         chosen = [chosen[n] for n in rng.permutation(len(chosen)).tolist()]
@@ -256,6 +265,7 @@ def sample_sets(
     least = near_duplicate if config.near_duplicate is None else config.near_duplicate
     inputs = {"images": images.hash, "features": features.hash}
     told = {"version": VERSION, **_plain(config), "near_duplicate": least, "relevance": relevance.to_json()}
+    # `max_sets` only thins out what was found: changing it does not repeat the search.
     drawn_by = {name: value for name, value in told.items() if name != "max_sets"}
     drawn = run_stage(
         folder / "drawn",
@@ -310,6 +320,8 @@ def _chunks(table: ImageTable, config: SamplingConfig, relevance: Relevance) -> 
         for name, rows in table.class_rows.items():
             others = [table.class_rows[n] for n in sorted(relevance.of(name)) if n in table.class_rows]
             base = np.unique(np.concatenate(others))
+            # Images without a relevant class leave first, then the k2 nearest of the rest are taken: the
+            # paper filters before it speaks of "the remaining k2 nearest neighbors" (A.2).
             base = base[inside[base]]
             anchors = rows[inside[rows]]
             if len(anchors) > config.per_class:
@@ -327,11 +339,14 @@ def _kept(drawn: StageOutput, config: SamplingConfig) -> list[NDArray[np.bool_]]
     keys = np.concatenate(blocks) if blocks else np.zeros((0, 3), np.int64)
     keep = np.zeros(len(keys), bool)
     if len(keys):
+        # Of equal keys `unique` gives the first place, so a set found by both criteria counts as one of
+        # neighbours.
         keep[np.unique(keys, axis=0, return_index=True)[1]] = True
     left = np.flatnonzero(keep)
     if config.max_sets is not None and len(left) > config.max_sets:
         rng = np.random.default_rng(config.seed)
         keep[rng.permutation(left)[config.max_sets :]] = False
+    # `split` wants the inner borders: blocks of 3, 2 and 4 rows are cut at [3, 5].
     return list(np.split(keep, np.cumsum([len(block) for block in blocks])[:-1])) if blocks else []
 
 

@@ -138,6 +138,7 @@ def stored_image(
     for thing in image.objects:
         region = _stored(thing, thing.rle, None)
         if region.area < least:
+            # It is there, only too small to draw: an answer that names it must not count as wrong.
             unsure.add(thing.name)
             continue
         regions.append(region)
@@ -174,6 +175,7 @@ def _merged_parts(parts: Iterable[AnnotatedRegion]) -> Iterator[tuple[str, RLE, 
 def _stored(region: AnnotatedRegion, rle: RLE, parent: str | None) -> StoredRegion:
     # The box from the runs is exact and spares decoding; its reader trusts the runs, so they are checked.
     masks.check_rle(rle)
+    # `toBbox` gives floats.
     x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))
     box = (x, y, width, height)
     area = masks.area(rle)

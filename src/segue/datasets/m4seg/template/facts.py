@@ -14,6 +14,8 @@ from segue.datasets.m4seg.absence import may_show
 from segue.datasets.m4seg.lexicon import Name
 from segue.datasets.m4seg.listing import MOST, ListedRegion, Listing
 
+# Two things lie to the left and right of one another if their boxes share at most `_APART` of the narrower
+# one's width, and their centres are `_ASIDE` of the image's width apart; likewise above and below.
 _ASIDE, _APART = 0.12, 0.3  # shares of a side of the image
 
 
@@ -65,6 +67,7 @@ class SetFacts:
         for index, image in zip(self.images, self.listing.images, strict=True):
             entries = self.entries(name, index)
             label = self.name_of(entries[0])
+            # A full list may have left some out.
             few = len(self.listing.objects(index)) < MOST
             if not (image.counted and few) or {label.key, label.owner} & image.unsure:
                 return False
@@ -110,6 +113,7 @@ class SetFacts:
             (0, image.width, ("to the left of", "to the right of")),
             (1, image.height, ("above", "below")),
         ):
+            # Negative where the boxes are apart along this axis.
             overlap = min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis])
             small = min(a[axis + 2] - a[axis], b[axis + 2] - b[axis])
             step = (a[axis] + a[axis + 2] - b[axis] - b[axis + 2]) / 2

@@ -71,6 +71,7 @@ def purpose(facts: SetFacts, rng: Rng) -> Made | None:
 
 def different_purposes(facts: SetFacts, rng: Rng) -> Made | None:
     """Ask what the same object, or others, are for in each image, and by which part."""
+    # A use told of an earlier image is not told again: the question asks for different ones.
     clauses, told = [], []
     for i in facts.images:
         useful = [

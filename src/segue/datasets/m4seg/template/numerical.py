@@ -26,6 +26,7 @@ def count(facts: SetFacts, rng: Rng) -> Made | None:
     fit = [
         shared
         for shared in facts.shared(objects=True)
+        # Five in each of three images are 15 masks, of the 16 that filter (f) allows.
         if facts.may_count(shared) and all(len(facts.entries(shared, i)) <= 5 for i in facts.images)
     ]
     name = some(rng, fit)
@@ -61,6 +62,7 @@ def larger(facts: SetFacts, rng: Rng) -> Made | None:
     fit = []
     for shared in facts.shared():
         shares = sorted((facts.share(facts.entries(shared, i)) for i in facts.images), reverse=True)
+        # Below one percent no number is told (`_percent`), so the answer would not show why one is larger.
         if shares[0] >= CLEARLY * shares[1] and shares[0] >= 0.01:
             fit.append(shared)
     name = some(rng, fit)
@@ -105,6 +107,8 @@ def most_parts(facts: SetFacts, rng: Rng) -> Made | None:
     fit = []
     for shared in facts.shared(objects=True):
         numbers = [len(facts.parts(facts.entries(shared, i)[0])) for i in facts.images]
+        # One image alone must have the most. With its object that makes at most 6 masks, and 5 in each of two
+        # others: the 16 that filter (f) allows.
         if min(numbers) and sorted(numbers)[-1] > sorted(numbers)[-2] and max(numbers) <= 5:
             fit.append(shared)
     name = some(rng, fit)

@@ -27,6 +27,7 @@ def visible_parts(facts: SetFacts, rng: Rng) -> Made | None:
     name = some(rng, fit)
     if name is None:
         return None
+    # An equal share of 15 masks for each image, less one for the object itself.
     most = min(MOST_NAMED, 15 // len(facts.images) - 1)
     things = [facts.entries(name, i)[0] for i in facts.images]
     clauses = []
@@ -71,6 +72,7 @@ def contents(facts: SetFacts, rng: Rng) -> Made | None:
         groups = [these(facts.entries(name, i)[:2]) for name in chosen]
         total = sum(min(2, len(facts.entries(name, i))) for name in chosen)
         clauses.append(f"{english.listed(groups)} {verb(chosen[0], 'stands', 'stand', total)} out")
+    # Scenes of the same things do not differ in what they show.
     if len({frozenset(facts.names(i, objects=True)) for i in facts.images}) < len(facts.images):
         return None
     return Made(pick(rng, w.CONTENTS), by_image(rng, clauses), "contents")

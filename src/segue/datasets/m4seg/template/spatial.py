@@ -45,6 +45,7 @@ def relations(facts: SetFacts, rng: Rng) -> Made | None:
         clauses, said = [], []
         for i in facts.images:
             one, other = facts.entries(first, i), facts.entries(second, i)
+            # One of each: with two mugs "the mug" would not say which.
             relation = facts.relation(one[0], other[0]) if len(one) == len(other) == 1 else None
             if relation is None:
                 break

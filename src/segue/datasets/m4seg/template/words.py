@@ -37,6 +37,7 @@ def plural_name(entries: Sequence[ListedRegion]) -> str:
     first = entries[0]
     if first.parent is None or len({entry.parent for entry in entries}) == 1:
         return english.plural(first.name)
+    # "chair's leg" to "chair", and "scissors' handle" to "scissors".
     owner = first.name.removesuffix(f" {first.region.name}").removesuffix("'s").removesuffix("'")
     return f"{english.possessive(english.plural(owner))} {english.plural(first.region.name)}"
 
@@ -58,7 +59,7 @@ def be(name: str, count: int = 1) -> str:
 
 
 def verb(name: str, singular: str, plural: str, count: int = 1) -> str:
-    """Of two forms the one that agrees: "lie" for trousers, "lies" for a chair."""
+    """Choose the form that agrees: "lie" for trousers, "lies" for a chair."""
     return plural if be(name, count) == "are" else singular
 
 
@@ -79,6 +80,7 @@ def by_image(rng: np.random.Generator, clauses: Sequence[str]) -> str:
 
     A clause begins in lower case and has no full stop.
     """
+    # Without its "I": "n Image 1, ..." takes a capital or a small one, as its place in the sentence asks.
     told = [f"n {image(index)}, {clause}" for index, clause in enumerate(clauses)]
     way = int(rng.integers(4))
     if way == 0:

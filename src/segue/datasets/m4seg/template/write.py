@@ -29,9 +29,11 @@ def template_pairs(listing: Listing, rng: np.random.Generator) -> list[dict[str,
     left = {kind: [makers[n] for n in rng.permutation(len(makers))] for kind, makers in KINDS.items()}
     order = [list(left)[n] for n in rng.permutation(len(left))]
     while len(pairs) < wanted and any(left.values()):
+        # Kinds take turns, so that one whose rules all apply does not fill the set.
         for kind in order:
             if not left[kind] or len(pairs) == wanted:
                 continue
+            # Popped also where it makes nothing: each rule is tried once a set, so this ends.
             made = left[kind].pop()(facts, rng)
             if made is None or made.about in asked:
                 continue
