@@ -66,6 +66,8 @@ def load(
         ModelError: No such model, no weights for it, a damaged folder, or weights that do not fill the model.
     """
     folder = weights_folder(name_or_path)
+    # Device and dtype are settled before any weight is read: a wrong word for either fails at once, not after
+    # gigabytes.
     place = _device(device)
     kind = _dtype(dtype) if dtype is not None else _default_dtype(folder, place)
     options = _quantized(folder, quantize, kind, place) if quantize is not None else {}
@@ -97,6 +99,7 @@ def weights_folder(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     folder = Path(name)
     # os.path answers False where pathlib raises: names too long, with a NUL, in unreadable folders.
+    # And an empty name would be the current folder: Path("") is Path(".").
     if name and os.path.isdir(folder):
         kind = unfinished(folder)
         if kind is not None:
@@ -119,7 +122,7 @@ def weights_folder(name_or_path: str | Path) -> Path:
 
 
 def _way_to(name: str) -> str:
-    """What to do about a name that is neither a preset nor a folder."""
+    """Advice about a name that is neither a preset nor a folder."""
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return (
             f"a hub repository is converted first: `hf download {name}`, `segue convert {name} --to FOLDER`"
@@ -146,6 +149,7 @@ def load_config(folder: Path) -> Any:
 
 def _read_config(folder: str, **options: Any) -> Any:
     content = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    # Asked before AutoConfig, which would go by the `model_type` of the file and build the wrong family.
     for name, family in FAMILIES.items():
         if family.config.claims(content):
             return family.config.from_dict(content | {"model_type": name})
@@ -216,6 +220,7 @@ def _quantized(folder: Path, quantize: str, dtype: torch.dtype, place: torch.dev
     """Further options of `from_pretrained` for a quantised model."""
     config = load_config(folder)
     chosen = quantization_config(AutoModel.from_config, config, quantize, dtype)
+    # The empty name stands for the whole model: it goes to one device, no layer to another.
     return {"quantization_config": chosen, "device_map": {"": place}}
 
 
@@ -231,6 +236,7 @@ def load_model(folder: Path, dtype: torch.dtype, **options: Any) -> GroundedMode
         ModelError: A damaged folder, or weights that do not fill the model.
     """
     config = load_config(folder)
+    # Both switches are global to transformers: what a caller had set is put back even when loading fails.
     bar, chatter = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

@@ -92,6 +92,7 @@ def build_miras(
     tokenizer.add_tokens(AddedToken(OBJ_TOKEN, lstrip=True, normalized=False, special=True), True)
     config = preset(name).config(**overrides)
     assert isinstance(config, MirasConfig)
+    # `len` counts added tokens. `tokenizer.vocab_size` does not: `[OBJ]` would have no row in the embedding.
     config.text_config.vocab_size = len(tokenizer)
     ids = tokenizer.convert_tokens_to_ids([SEG_TOKEN, OBJ_TOKEN, IMAGE_TOKEN])
     config.seg_token_id, config.phrase_token_id, config.image_token_id = ids
@@ -114,5 +115,6 @@ def start_prompt_positions(model: GroundedModel) -> None:
     start is 1, and with 64 neighbouring positions would look unrelated.
     """
     frequencies = torch.randn_like(model.sam.shared_image_embedding.positional_embedding)
+    # One draw for both places: SAM reads clicks and its own grid through the same frequencies.
     for embedding in (model.sam.shared_image_embedding, model.sam.prompt_encoder.shared_embedding):
         embedding.positional_embedding.data.copy_(frequencies)

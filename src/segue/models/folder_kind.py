@@ -37,6 +37,7 @@ def unfinished(path: Path) -> FileKind | None:
     if not os.path.isdir(path):
         return None
     names = sorted(os.listdir(path))
+    # Before anything is told by names: a clone without Git LFS has all the right names, 130 bytes each.
     pointers = (kind for name in names if (kind := _of_file(path / name)) is not None)
     if (found := next(pointers, None)) is not None:
         return found
@@ -44,6 +45,7 @@ def unfinished(path: Path) -> FileKind | None:
         return _DEEPSPEED
     if (run := _of_run(path, names)) is not None:
         return run
+    # `adapter_model.safetensors` has the ending of weights, and is none without its base.
     whole = [name for name in names if name.endswith(_WEIGHTS) and not name.startswith("adapter_")]
     if "adapter_config.json" in names and not whole:
         return _ADAPTERS
@@ -51,11 +53,13 @@ def unfinished(path: Path) -> FileKind | None:
 
 
 def foreign(path: Path) -> FileKind | None:
-    """Whether a folder with weights and a config.json, or with torch files, is another project's."""
+    """Kind of a folder with weights that are another project's; None for every other folder."""
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         config = {}
+    # A config.json that names neither a type nor a class says nothing. No config.json at all is how Segment
+    # Anything's `.pth` arrives.
     named = isinstance(config, dict) and bool(config.get("model_type") or config.get("architectures"))
     weights = any(name.endswith(_WEIGHTS) for name in os.listdir(path)) if os.path.isdir(path) else False
     return _FOREIGN if weights and (named or not config) else None
@@ -77,6 +81,7 @@ def _of_file(path: Path) -> FileKind | None:
 def _is_deepspeed(path: Path, names: list[str]) -> bool:
     if "zero_to_fp32.py" in names:
         return True
+    # `global_step500/mp_rank_00_model_states.pt`: the shards lie one level down, or a user names that level.
     inside = [*names, *(name for step in _steps(path, names) for name in os.listdir(step))]
     return any("mp_rank_" in name and name.endswith(".pt") for name in inside)
 

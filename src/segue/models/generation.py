@@ -83,13 +83,18 @@ def generate(
             streamer=streamer,
             **options,
         )[0]
+    # Started from embeddings, transformers returns the new ids alone, without the prompt.
     ids = new_ids.tolist()
+    # The hook saw only what was read: the first `kept` tokens came from the cache.
     spoken = caught.generated(embeds.shape[1] - kept, len(ids))
     states = _prompt_states(model, spoken, cache, new_ids)
+    # An interrupted answer never comes here: the next `begin` knows only the ids from before it, and cuts off
+    # whatever states it left.
     cache.end([*text.input_ids[0].tolist(), *ids])
     prompts = model.seg_projection(states)
     places = phrases_of(ids, *model.phrase_tokens)
     if model.region_alignment is not None:
+        # Row i predicts new id i, so the places of a phrase's tokens are also the rows of its states.
         prompts = model.align(prompts, [spoken[p.start : p.stop] for p in places])
     end = model.language_model.generation_config.eos_token_id
     finished = len(ids) > 0 and ids[-1] in (end if isinstance(end, list) else [end])
@@ -145,6 +150,8 @@ def _unread(
             # `generate` cuts off what the cache holds, by length alone: zeros stand in for it.
             return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1)
     else:
+        # Where placeholders are expanded after encoding, these ids are not those that were read: nothing
+        # compares.
         cache.begin([], None, model.config.image_token_id)
     return 0, model.embed(text, counts, **streams)[0]
 

@@ -15,6 +15,7 @@ from segue.models.configuration_grounded import PrimaConfig
 from segue.models.configuration_lisa import LisaConfig
 from segue.models.configuration_miras import MirasConfig
 
+# Red, green, blue. SAM's own numbers, 123.675, 116.28, 103.53 on the 0..255 scale, are ImageNet's.
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -48,6 +49,8 @@ class ImageStream:
         if self.fit == "crop":
             # CLIP's preprocessing cuts the fraction of a pixel off where SAM's rounds it.
             return self.size * hw[0] // min(hw), self.size * hw[1] // min(hw)
+        # Half up, as SAM rounds; Python's `round` goes to the even neighbour. A strip of 1 x 5000 keeps one
+        # row.
         scale = self.size / max(hw)
         return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
 
@@ -57,6 +60,7 @@ class ImageStream:
         # As their own preprocessing does: SAM's is bilinear, CLIP's and DINOv2's are bicubic.
         filter_ = Image.Resampling.BILINEAR if self.fit == "pad" else Image.Resampling.BICUBIC
         if (image.height, image.width) != (height, width):
+            # PIL counts (width, height), everything else here (height, width).
             image = image.resize((width, height), filter_)
         pixels: NDArray[Any] = np.asarray(image, dtype=np.float32) / 255.0
         pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)

@@ -30,8 +30,11 @@ def text_loss(
     targets = labels[:, 1:]
     chosen = targets != IGNORE_INDEX
     if not bool(chosen.any()):
+        # Not a plain 0: in DDP a process whose loss reaches no parameter lets the others wait forever.
         return logits.sum() * 0.0
     picked = targets[chosen]
+    # Chosen before the cast: most positions carry no label, and a float32 copy of all logits `[B, L, V]`
+    # would be the largest tensor of the step.
     losses = F.cross_entropy(logits[:, :-1][chosen].float(), picked, reduction="none")
     if token_weights is None:
         return losses.mean() if total is None else losses.sum() / total
@@ -64,9 +67,11 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, *, scale: float = 1000.0, eps:
 
     Source: GLaMM's and LISA's code (scale 1000 means an effective eps of 1e-3 pixels).
     """
+    # In float32: a mask of a megapixel sums to more than bfloat16, with 8 bits, can count.
     probs = mask_logits.float().sigmoid().flatten(1)
     targets = masks.float().flatten(1)
     overlap = 2 * (probs * targets).sum(-1) / scale
+    # Sums of probabilities, not of their squares (V-Net's Dice): the form of GLaMM's and LISA's code.
     total = (probs.sum(-1) + targets.sum(-1)) / scale
     return 1 - (overlap + eps) / (total + eps)
 
@@ -90,6 +95,7 @@ def focal_loss(mask_logits: Tensor, masks: Tensor, *, alpha: float = 0.25, gamma
     logits, targets = mask_logits.float(), masks.float()
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probs = logits.sigmoid()
+    # p_t of Lin et al.: the probability that the pixel's true class is given. 0.9 costs (0.1)^2 of its BCE.
     right = probs * targets + (1 - probs) * (1 - targets)
     losses = losses * (1 - right) ** gamma
     if alpha >= 0:
@@ -119,6 +125,9 @@ def resize_logits(
 
     Source: SAM's post-processing (bilinear, `align_corners=False`).
     """
+    # Over the whole square first, then cut: the photograph's border is a whole pixel there, and falls between
+    # two cells of the decoder (683 of 1024 rows end at row 170.75 of 256). Logits are enlarged, not masks:
+    # the threshold comes last, and borders stay smooth.
     full = F.interpolate(
         mask_logits.float()[:, None], (input_size, input_size), mode="bilinear", align_corners=False
     )
@@ -140,6 +149,8 @@ def shrink_masks(
         return masks.new_zeros((0, grid, grid), dtype=torch.float32)
     height = max(1, round(resized_hw[0] * grid / input_size))
     width = max(1, round(resized_hw[1] * grid / input_size))
+    # `area` averages all pixels of a cell; `nearest` would lose whatever is thinner than one (4 pixels of
+    # 1024).
     small = F.interpolate(masks.float()[:, None], (height, width), mode="area")[:, 0]
     top, left = ((grid - side) // 2 if centred else 0 for side in (height, width))
     # F.pad counts from the last dimension: left, right, top, bottom.

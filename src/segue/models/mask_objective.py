@@ -68,8 +68,10 @@ def mask_terms(
     side, centred = segmenter.input_size, segmenter.centred
     dice, pixel, count = zero, zero, 0
     for index, masks in enumerate(labels.masks or []):
+        # Picking by a condition keeps text order, which is the order of this image's masks.
         chosen = mask_logits[labels.image_index == index]
         check_image_masks(index, len(chosen), len(masks))
+        # After the check: an image without masks must have no `[SEG]` either.
         if len(masks) == 0:
             continue
         height, width = (side, side) if labels.resized_hw is None else labels.resized_hw[index].tolist()
@@ -80,6 +82,8 @@ def mask_terms(
             targets = masks
         else:
             targets = shrink_masks(masks, inside, chosen.shape[-1], side, centred=centred)
+        # Sums, divided once at the end: a mean per image would make a mask count less the fuller its image
+        # is.
         dice = dice + dice_loss(chosen, targets).sum()
         pixel = pixel + pixel_loss(config, chosen, targets).sum()
         count += len(masks)

@@ -166,6 +166,7 @@ class GroundedModel(PreTrainedModel):
             streams: the processor's pixel streams `[N, 3, S, S]`, the segmenter's among them. A family whose
                 two halves share a trunk runs it once by filling this method.
         """
+        # A copy: the caller's batch keeps its SAM stream.
         shown = dict(streams)
         features = self.segmenter.encode(shown.pop("pixel_values_sam"))
         return self.encode_features(**shown), features
@@ -306,6 +307,7 @@ class GroundedModel(PreTrainedModel):
         counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
         text = TextInputs(input_ids, attention_mask, labels)
         embeds, visual = self.embed(text, counts, **streams)
+        # From here on `text`, never the arguments: its placeholders may have been expanded.
         hidden, states = self.hidden_states(embeds, text.attention_mask)
         logits = self.language_model.lm_head(hidden)
         output = GroundedOutput(logits=logits, visual=visual)
@@ -318,6 +320,7 @@ class GroundedModel(PreTrainedModel):
             segmenter_features = self.segmenter.encode(pixel_values_sam)
         if seg_image_index is not None and segmenter_features is not None:
             wanted = MaskLabels(mask_labels, seg_image_index, original_hw, resized_hw, totals.get("masks"))
+            # Before anything is drawn: a mask in the wrong image would train without an error.
             wanted.check(len(output.seg_prompts), sum(counts))
             output.mask_logits = self.draw_masks(
                 segmenter_features, output.seg_prompts, seg_image_index, phrases
@@ -352,6 +355,8 @@ class GroundedModel(PreTrainedModel):
 
     def mask_terms(self, mask_logits: Tensor, labels: MaskLabels) -> dict[str, Tensor]:
         """Dice and pixel terms of `[K, h, w]` logits, see `segue.models.mask_objective`."""
+        # Without any `[SEG]` the logits are a fresh empty tensor that depends on nothing; the bias keeps the
+        # way open.
         bias = cast(nn.Linear, self.seg_projection[2]).bias
         zero = mask_logits.sum() * 0.0 + bias.sum() * 0.0
         return mask_terms(self.config, self.segmenter, mask_logits, labels, zero)

@@ -22,6 +22,7 @@ class PatchProjection(nn.Sequential):
     """
 
     def __init__(self, width: int, text_width: int, layers: int) -> None:
+        # The places 0 and 2 are also LLaVA's names: `mm_projector.0`, `mm_projector.2`.
         modules: list[nn.Module] = [nn.Linear(width, text_width)]
         for _ in range(layers - 1):
             modules += [nn.GELU(), nn.Linear(text_width, text_width)]
@@ -52,6 +53,7 @@ class LisaModel(GroundedModel):
         """CLIP's patch features `[N, P, C]` of `pixel_values`; without gradient while the tower is frozen."""
         with gradients_of(self.vision_model):
             states = self.vision_model(streams["pixel_values"], output_hidden_states=True).hidden_states
+        # hidden_states[0] are the embeddings, so -2 is what the last block but one gives.
         # Without the class token: LLaVA's projection was trained on patches alone.
         return {"vision_features": states[self.config.vision_select_layer][:, 1:]}
 
@@ -80,4 +82,5 @@ class LisaModel(GroundedModel):
                 )
             vision_features = self.encode_features(pixel_values=pixel_values)["vision_features"]
         tokens = self.image_projection(vision_features)
+        # Every patch is a token: all images have equally many, so none is padding.
         return VisualTokens(tokens, tokens.new_ones(tokens.shape[:2], dtype=torch.bool), vision_features)

@@ -50,6 +50,7 @@ class PatchMining(nn.Module):
         """`[N, g*g, C]` patches and a `[N, C_aux, g*w, g*w]` map to `[N, g*g, C]`."""
         number, channels = cells.shape[:2]
         # Row, row in the window, column, column in the window: the two of a window are brought side by side.
+        # 24 x 24 patches, windows of 2: `(N, C, 48, 48)` -> `(N, C, 24, 2, 24, 2)` -> `(N, 576, 4, C)`.
         windows = cells.reshape(number, channels, self.grid, self.window, self.grid, self.window)
         windows = windows.permute(0, 2, 4, 3, 5, 1).reshape(number, self.grid**2, self.window**2, channels)
         queries, keys, values = self.query(patches)[:, :, None], self.key(windows), self.value(windows)
@@ -86,6 +87,8 @@ class MirasModel(LisaModel):
                 streams["pixel_values_aux"], output_hidden_states=True
             ).hidden_states
             side = (self.config.aux_grid, self.config.aux_grid)
+            # Counted from the end: whether the stem's map stands before those of the four stages is the
+            # library's choice.
             maps = [
                 F.interpolate(state, side, mode="bilinear", align_corners=False)
                 for state in states[-len(self.config.aux_vision_config.depths) :]

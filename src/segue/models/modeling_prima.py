@@ -33,6 +33,7 @@ class PrimaModel(GroundedModel):
         self.reader = self.reader_class(config)
         self.image_projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
         self.add_parts(config)
+        # Last: it initialises the parts that exist by then.
         self.post_init()
 
     def add_parts(self, config: PrimaConfig) -> None:
@@ -42,6 +43,8 @@ class PrimaModel(GroundedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, InstructionQueries):
+            # transformers' `init`, not torch's: it leaves alone what a checkpoint has filled. 0.02 is
+            # BLIP-2's start.
             init.normal_(module.query_tokens, std=0.02)
         elif isinstance(module, RelationalQueries):
             init.normal_(module.queries, std=0.02)
@@ -59,6 +62,9 @@ class PrimaModel(GroundedModel):
         features = []
         for tower, pixels in ((self.vision_model, pixel_values), (self.aux_vision_model, pixel_values_aux)):
             with gradients_of(tower):
+                # `last_hidden_state` has gone through the tower's last norm, LAVIS's `ln_vision`, as the
+                # Q-Former expects. DINOv2 fits its positions to any size of picture by itself; EVA-CLIP must
+                # get its own 224 pixels.
                 features.append(tower(pixels).last_hidden_state)
         return features[0], features[1]
 
@@ -106,6 +112,8 @@ class PrimaModel(GroundedModel):
 
 def reset_attention(attention: nn.MultiheadAttention) -> None:
     """Xavier inputs and a zero output projection: the block starts as the identity on its residual."""
+    # torch keeps one `in_proj_weight` where keys and queries are equally wide, and three weights where they
+    # are not.
     for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
         weight = getattr(attention, name, None)
         if weight is not None:

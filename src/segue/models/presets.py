@@ -50,6 +50,7 @@ PRESETS: dict[str, Preset] = {
     "prima-square-7b": Preset(
         "prima-square-7b",
         "PRIMA's newer version: relational queries over all images (SQuARE)",
+        # The caller's own word comes last, and wins.
         lambda **kw: prima_7b_config(**({"visual_module": "square"} | kw)),
         streams_for(prima_7b_config(), aux_size=448),
         PRIMA_COMPONENTS,

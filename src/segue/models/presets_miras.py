@@ -32,6 +32,7 @@ def miras_7b_config(**overrides: Any) -> MirasConfig:
     fields: dict[str, Any] = {
         "vision_config": CLIP_LARGE | {"image_size": 336},
         "aux_vision_config": CONVNEXT_LARGE,
+        # 32000 [SEG], [OBJ], <im_start>, <im_end>, 32004 <im_patch>; <image> lies one past the table.
         "text_config": LLAMA_7B | {"vocab_size": 32005},
         "sam_config": SAM_HUGE,
         "seg_token_id": 32000,
@@ -60,8 +61,10 @@ def tiny_miras_config(**overrides: Any) -> MirasConfig:
             "depths": [1, 1, 1, 1],
             "image_size": 64,
             "patch_size": 4,
+            # transformers starts it at 1e-6, which makes each block of a random ConvNeXt the identity.
             "layer_scale_init_value": 1.0,
         },
+        # 4 x 4 patches (56 / 14), each looking into 2 x 2 cells.
         "aux_grid": 8,
         "text_config": TINY_LLAMA | {"vocab_size": 1537},
         "sam_config": TINY_SAM,

@@ -48,6 +48,8 @@ TINY_CLIP: dict[str, Any] = {
     "num_attention_heads": 2,
     "image_size": 56,
     "patch_size": 14,
+    # The InstructBLIP and SAM towers default to 1e-10 (transformers 5.23), meant to be overwritten by a
+    # checkpoint: a random model would be blind, two pictures differing by 1e-21.
     "initializer_range": 0.2,
 }
 
@@ -97,6 +99,7 @@ TINY_SAM: dict[str, Any] = {
         "patch_size": 12,
         "window_size": 2,
         "global_attn_indexes": [0],
+        # Half the width of a prompt: a sine and a cosine for each.
         "num_pos_feats": 8,
         "initializer_range": 0.2,
     },

@@ -47,10 +47,12 @@ def prima_7b_config(visual_module: str = "fusion", **overrides: Any) -> PrimaCon
                     "hidden_size": 1024,
                     "num_hidden_layers": 24,
                     "num_attention_heads": 16,
+                    # What its positions were trained at; the preset's stream shows 448 pixels.
                     "image_size": 518,
                     "patch_size": 14,
                     "num_register_tokens": 4,
                 },
+                # BERT's 30522 pieces and BLIP-2's `[DEC]`; the other sizes are the class's own, BERT-base's.
                 "qformer_config": {"vocab_size": 30523},
                 "text_config": LLAMA_7B | {"vocab_size": 32008},
                 "sam_config": SAM_HUGE,

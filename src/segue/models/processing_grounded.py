@@ -156,6 +156,8 @@ class GroundedProcessor(ProcessorMixin):
             encoded["qformer_input_ids"] = self.encode_instruction(questions[0])
             per_image += len(encoded["qformer_input_ids"]) if self.keep_text_outputs else 0
         text, answers = self.render_chat(turns, num_images, per_image, add_generation_prompt)
+        # BOS is put by hand below: whether a tokenizer adds one depends on its files (LLaMA's needs
+        # `add_bos_token`), and neither none nor two of them would raise an error.
         batch = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
         labels = [IGNORE_INDEX] * len(batch["input_ids"])
@@ -177,6 +179,8 @@ class GroundedProcessor(ProcessorMixin):
     ) -> tuple[str, list[tuple[int, int]]]:
         """The chat as one string, and the character range of each answer, its end token included."""
         before, after = self.image_wrap
+        # Expanded before any user text is there: a question that says `<image>` must not become visual
+        # tokens.
         shown = protocol.opening(num_images, self.dialect).replace(
             protocol.IMAGE_TOKEN, before + protocol.IMAGE_TOKEN * tokens_per_image + after
         )
@@ -189,6 +193,8 @@ class GroundedProcessor(ProcessorMixin):
                 first = False
             elif role == "assistant":
                 text += self.template["assistant"]
+                # Behind the colon: in ` ASSISTANT: A cat.</s>` the answer, and with it the loss, is ` A
+                # cat.</s>`.
                 start = len(text)
                 text += " " + content + self.template["end"]
                 answers.append((start, len(text)))
@@ -245,6 +251,8 @@ class GroundedProcessor(ProcessorMixin):
             offsets = np.cumsum([0] + [i["num_images"] for i in items])
             data["seg_image_index"] = torch.cat(
                 [
+                    # Conversations of 2 and 3 images: [1] and [0, 2] become [1, 2, 4]. The last offset, the
+                    # total, belongs to no item, hence strict=False.
                     torch.as_tensor(i["seg_image_index"], dtype=torch.long) + int(o)
                     for i, o in zip(items, offsets, strict=False)
                 ]
@@ -261,6 +269,8 @@ class GroundedProcessor(ProcessorMixin):
         # Runs of ordinary tokens are decoded together, because pieces of one character may be several tokens;
         # added tokens take the blanks beside them with them (lstrip, rstrip), which are put back here.
         text, run, swallowed = "", [], False
+        # `it is`, ` [SEG]`, ` here` -> `it is [SEG] here`; before a full stop no blank: `it is [SEG].` None
+        # ends the last run.
         for token in [*ids, None]:
             if token is not None and token not in added:
                 run.append(token)
@@ -304,6 +314,7 @@ class GroundedProcessor(ProcessorMixin):
             full = resize_logits(
                 logits[None], inside, outside, self.sam_stream.size, centred=self.sam_stream.centred
             )[0]
+            # A logit of 0 is a probability of one half.
             mask = full > 0
             score = float(full[mask].sigmoid().mean()) if bool(mask.any()) else 0.0
             results.append((mask.cpu().numpy(), score))
@@ -366,6 +377,7 @@ class MirasProcessor(GroundedProcessor):
     def decode_markup(self, token_ids: Tensor | list[int]) -> str:
         """Ids `[T]` to markup in which a phrase touches its tags: blanks there are the tokenizer's."""
         pieces = _PHRASE_TAGS.split(super().decode_markup(token_ids))
+        # Tags stand at odd places: `a [OBJ] red mug [SEG].` -> `a [OBJ]red mug[SEG].`
         for place in range(2, len(pieces), 2):
             if pieces[place - 1] == protocol.OBJ_TOKEN:
                 pieces[place] = pieces[place].lstrip(" ")

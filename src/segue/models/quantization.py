@@ -105,5 +105,6 @@ def quantization_config(model_class: Any, config: Any, quantize: str, dtype: tor
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
+        # Named after 8 bits, and read by transformers for 4 bits too.
         llm_int8_skip_modules=kept,
     )

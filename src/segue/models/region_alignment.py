@@ -56,6 +56,7 @@ class RegionAlignment(nn.Module):
         """Start as new: the identity on prompts, or at random where they are replaced."""
         init.xavier_uniform_(self.attention.in_proj_weight)
         init.zeros_(self.attention.in_proj_bias)
+        # Only the very last layer may be zero: behind two zero layers no gradient would reach either.
         init.xavier_uniform_(self.attention.out_proj.weight)
         init.zeros_(self.attention.out_proj.bias)
         (init.zeros_ if self.residual else init.xavier_uniform_)(self.output.weight)
@@ -78,6 +79,7 @@ class RegionAlignment(nn.Module):
         keys = [found if len(found) else own[None] for found, own in zip(phrases, prompts, strict=True)]
         lengths = torch.tensor([len(found) for found in keys], device=prompts.device)
         padded = pad_sequence(keys, batch_first=True)
+        # True hides a place here, where 1 shows one in an `attention_mask`.
         padding = torch.arange(padded.shape[1], device=prompts.device)[None] >= lengths[:, None]
         found = self.attention(prompts[:, None], padded, padded, key_padding_mask=padding, need_weights=False)
         change = self.output(found[0][:, 0])
@@ -98,6 +100,7 @@ def phrases_of(answer: Sequence[int], phrase_token_id: int, seg_token_id: int) -
     phrase, opened = range(0), None
     for place, token in enumerate(answer):
         if token == phrase_token_id:
+            # A second tag before any `[SEG]` begins the phrase anew.
             opened = place
         elif token == seg_token_id:
             if opened is not None:
@@ -125,6 +128,8 @@ def phrase_state_columns(
     for row, (ids, targets) in enumerate(zip(input_ids.tolist(), labels.tolist(), strict=True)):
         for run in labelled_runs(targets):
             answer = phrases_of(ids[run.start : run.stop], phrase_token_id, seg_token_id)
+            # An answer that begins in column 10 has its token 2 in column 12, and the state that predicts it
+            # in 11.
             shift = run.start - 1
             found += [(row, range(p.start + shift, p.stop + shift) if p else p) for p in answer]
     return found
@@ -138,6 +143,8 @@ def labelled_runs(labels: Sequence[int]) -> list[range]:
     """
     runs: list[range] = []
     start: int | None = None
+    # The label at the end closes a run that reaches so far. Two answers never touch: between them stands the
+    # next question, without labels.
     for column, label in enumerate([*labels, IGNORE_INDEX]):
         if label != IGNORE_INDEX:
             start = column if start is None else start

@@ -18,6 +18,7 @@ from segue.models.auto import WEIGHTS_FOLDER, load_config
 from segue.models.presets import Preset
 from segue.models.quantization import BYTES_PER_WEIGHT, quantised_names
 
+# Bytes.
 _BF16 = 2
 
 LICENCES: dict[str, str] = {
@@ -83,6 +84,7 @@ def requirements(preset: Preset) -> Requirements:
     config = load_config(installed) if (installed / "config.json").is_file() else preset.config()
     with torch.device("meta"):
         model = AutoModel.from_config(config)
+    # `parameters` gives a shared tensor once; `state_dict` would count tied tables twice.
     everything = sum(p.numel() for p in model.parameters())
     modules = dict(model.named_modules())
     shrinking = sum(modules[name].weight.numel() for name in quantised_names(model))
@@ -113,6 +115,7 @@ def is_cached(hub: str) -> bool:
     config = try_to_load_from_cache(hub, "config.json")
     if not isinstance(config, str):
         return False
+    # A cached config.json proves nothing: libraries fetch it alone, to look at a model.
     folder = Path(config).parent
     return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin"))
 

@@ -36,6 +36,7 @@ class SegProjection(nn.Sequential):
     """
 
     def __init__(self, width: int, hidden_width: int, prompt_width: int) -> None:
+        # The places 0 and 2 are also the published names: `text_hidden_fcs.0.0`, `text_hidden_fcs.0.2`.
         super().__init__(nn.Linear(width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, prompt_width))
 
 

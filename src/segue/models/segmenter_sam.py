@@ -32,6 +32,7 @@ class SamSegmenter:
 
     def encode(self, pixels: Tensor) -> SegmenterFeatures:
         """`[N, 3, S, S]` to embeddings `[N, C, S/16, S/16]`; without gradient while the encoder is frozen."""
+        # Not `SamModel.get_image_embeddings`: that one never lets a gradient through.
         encoder: nn.Module = self.sam.vision_encoder
         with gradients_of(encoder):
             return {EMBEDDINGS: encoder(pixels)[0]}
@@ -69,11 +70,15 @@ class SamSegmenter:
             dense = no_mask.expand(len(images), -1, height, width)
             pieces.append(self._draw(embeddings[images], sparse, dense))
             order.append(members)
+        # argsort of an order is its inverse: drawn were masks 2, 0, 1; 0, 1, 2 are pieces 1, 2, 0.
         return torch.cat(pieces)[torch.cat(order).argsort()]
 
     def _draw(self, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
         """Images and dense prompts `[n, C, h, w]`, sparse ones `[n, k, 1, C]` to `[n * k, 4h, 4w]`."""
         positions = self.sam.get_image_wide_positional_embeddings().to(embeddings.dtype)
+        # The decoder itself: `SamModel.forward` swallows `sparse_prompt_embeddings` (transformers 5.23) and
+        # draws as if nothing had been asked. Of its tokens the first is for prompts that mean one thing; the
+        # other three offer whole, part and sub-part of a click.
         logits, _ = self.sam.mask_decoder(
             image_embeddings=embeddings,
             image_positional_embeddings=positions.expand(len(embeddings), -1, -1, -1),

@@ -63,6 +63,7 @@ def splice_visual_tokens(
             where="splice_visual_tokens",
             fix="build inputs with the model's own processor and pass every image that it names",
         )
+    # Both sides go row by row, so the order is that of the text. masked_scatter refuses mixed dtypes.
     values = visual_tokens[visual_mask].to(inputs_embeds.dtype)
     return inputs_embeds.masked_scatter(placeholders[..., None], values)
 
@@ -95,6 +96,7 @@ def expand_placeholders(text: TextInputs, image_token_id: int, counts: Tensor) -
             where="expand_placeholders",
             fix="build inputs with the model's own processor and pass every image that they name",
         )
+    # `Is <image> or <image>` with 3 and 2 tokens: 1 3 1 2.
     repeats = torch.ones_like(ids).masked_scatter(placeholders, counts.to(ids))
     longest = int(repeats.sum(1).max())
 
@@ -130,6 +132,7 @@ def seg_state_positions(
     Source: GLaMM's and LISA's code (before), OMG-LLaVA's and Sa2VA's (at); architecture rule 3.
     """
     rows, columns = torch.nonzero((input_ids == seg_token_id) & (labels == seg_token_id), as_tuple=True)
+    # Column 0 is never labelled, because a prompt stands before every answer: there is no column -1.
     return rows, columns - 1 if position == "before" else columns
 
 

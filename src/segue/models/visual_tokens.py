@@ -63,6 +63,8 @@ class FeatureFusion(nn.Module):
     def forward(self, clip_features: Tensor, dino_features: Tensor) -> Tensor:
         """`[N, Lc, Dc]` and `[N, Ld, Dd]` to `[N, Lc, Dc]`; both start with their class token."""
         keys = self.key_norm(dino_features)
+        # Without weights torch runs its fused kernel; with them it would build `(N, heads, 257, 1029)` at 224
+        # and 448.
         attended, _ = self.attention(self.query_norm(clip_features), keys, keys, need_weights=False)
         return clip_features + attended
 
@@ -90,6 +92,7 @@ class RelationalQueries(nn.Module):
 
     def forward(self, features: Tensor, num_images: list[int]) -> Tensor:
         """`[N, L, D]` features of all conversations to `[N, Q, C]`, equal within each conversation."""
+        # Two conversations of 2 and 1 images, 257 features each: rows of 514 and 257, both padded to 514.
         groups = features.split(num_images)
         longest = max(num_images) * features.shape[1]
         keys = torch.stack(
@@ -100,6 +103,7 @@ class RelationalQueries(nn.Module):
         padding = torch.arange(longest, device=features.device)[None] >= lengths[:, None]
         queries = self.queries.expand(len(groups), -1, -1)
         found = self.attention(queries, keys, keys, key_padding_mask=padding, need_weights=False)[0]
+        # Back from one row a conversation to one an image.
         return found.repeat_interleave(torch.tensor(num_images, device=found.device), dim=0)
 
 
@@ -211,6 +215,7 @@ class InstructionQueries(nn.Module):
             input_ids=ids,
             attention_mask=torch.cat([query_mask, text_mask], dim=1),
             query_embeds=queries,
+            # No mask for these: every image has all of its features.
             encoder_hidden_states=features,
         ).last_hidden_state
         outputs = self.finish(outputs, features)
