@@ -110,6 +110,8 @@ def write_preview(
         page.write(_head(path, len(chosen), seed, summary))
         for piece in _cards(path, chosen, folder, regions, summary):
             page.write(piece)
+        # Only the half before the cards has fields; cards are never put through the template, since their
+        # texts may hold "$".
         page.write(_template().template.split("$cards")[1])
         # Inside the block: an empty page must not take the place of an older one.
         if not summary.shown:
@@ -162,6 +164,7 @@ def _cards(
         for number, start in track(chosen, description="preview", transient=True, disable=len(chosen) < 9):
             file.seek(start)
             try:
+                # Some editors put a byte order mark before the first line.
                 line = file.readline().decode("utf-8-sig")
                 record = Conversation.from_json(line.rstrip("\r\n"), where=f"{path.name}:{number}")
             except (RecordError, UnicodeDecodeError) as error:
@@ -315,6 +318,7 @@ def _picture(record: Conversation, index: int, folder: ImageFolder, remarks: lis
                 found = f"{picture.width} x {picture.height}, the record says {known[1]} x {known[0]}"
                 remarks.append(f"image {index + 1} has another size than its record: {found}")
             return _shrunk(picture)
+    # PIL takes (width, height).
     return _shrunk(Image.new("RGB", (known or (240, 320))[::-1], _PAPER))
 
 

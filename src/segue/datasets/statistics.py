@@ -176,6 +176,7 @@ def target_name(region: Region, conversation: Conversation) -> str:
     if region.kind != "part" or region.parent is None:
         return region.name
     owner = conversation.region(region.parent).name
+    # "cat's torso" and "scissors' handle".
     for ending in ("'s ", "' "):
         if region.name.startswith(owner + ending):
             return region.name[len(owner + ending) :]
@@ -186,6 +187,7 @@ def _targets(rids: list[str], merge: str | None) -> list[tuple[str, ...]]:
     """The masks of a span, each as the regions that it consists of."""
     if not rids:
         return []
+    # Sorted: the union of r1 and r2 is that of r2 and r1.
     return [tuple(sorted(rids))] if merge == "union" else [(rid,) for rid in rids]
 
 

@@ -88,6 +88,7 @@ def _long_tail(panel: Axes, counts: Counter[str], split: str, colour: str, *, na
 def _targets_per_answer(
     panel: Axes, counts: SplitStatistics, split: str, colour: str, number: int, of: int
 ) -> None:
+    # Bars of all splits share 0.8 of a unit around their number; the rest is the gap to the next number.
     width = 0.8 / of
     places = sorted(counts.targets)
     shares = [100 * counts.targets[place] / counts.answers for place in places]
@@ -102,6 +103,7 @@ def _finish(panel: Axes, across: str, up: str) -> None:
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(axis="y", color="#e2e2de", linewidth=0.6)
     panel.set_axisbelow(True)
+    # A logarithmic axis has no 0.
     panel.set_ylim(bottom=None if panel.get_yscale() == "log" else 0)
     if panel.get_legend_handles_labels()[0]:
         panel.legend(frameon=False, fontsize=8)

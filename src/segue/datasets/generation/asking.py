@@ -130,6 +130,7 @@ def _cut(reply: ChatReply) -> UnusableReplyError:
 
 def _as_shape(shape: type[BaseModel], value: Any) -> dict[str, Any] | None:
     """A value that has the shape; a bare list counts as the only field of one."""
+    # [{"question": ...}] where {"qa": [{"question": ...}]} was asked for.
     if isinstance(value, list) and len(shape.model_fields) == 1:
         value = {next(iter(shape.model_fields)): value}
     if not isinstance(value, dict):
@@ -142,6 +143,8 @@ def _as_shape(shape: type[BaseModel], value: Any) -> dict[str, Any] | None:
 
 
 def _as_meant(shape: type[BaseModel], value: Any) -> dict[str, Any] | None:
+    # One name in common is enough: the error shall speak of the object that was meant, not of another in the
+    # text.
     return value if isinstance(value, dict) and value.keys() & shape.model_fields.keys() else None
 
 
@@ -173,4 +176,5 @@ def _template(name: str) -> Template:
 
 def prompt_digest(*names: str) -> str:
     """The texts of prompts, joined; for `GenerationJob.identity`, so that a new wording is a new job."""
+    # A separator that no prompt holds: two prompts never read like two others with the border elsewhere.
     return "\0".join(_template(name).template for name in names)

@@ -83,6 +83,7 @@ def estimate(
     requests = round(left * experience.replies)
     prompts, replies = requests * experience.prompt_tokens, requests * experience.completion_tokens
     money = None if prices is None else prices.of(round(prompts), round(replies))
+    # `steps` is the usual number; items seen so far may have taken more.
     most = left * job.steps * attempts
     return Estimate(
         len(job.items),
@@ -116,6 +117,7 @@ def _tokens_of(message: Message) -> float:
 
 def image_tokens(image: Image.Image) -> int:
     """Tokens of an image: 85, and 170 for each 512-pixel tile of it, with 768 pixels on its short side."""
+    # 1024 x 1024 becomes 768 x 768, which is 2 x 2 tiles: 85 + 4 * 170 = 765 tokens. Never enlarged.
     scale = min(1.0, 2048 / max(image.size), 768 / min(image.size))
     width, height = (round(side * scale) for side in image.size)
     return 85 + 170 * (-(-width // 512)) * (-(-height // 512))

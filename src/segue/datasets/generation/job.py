@@ -93,6 +93,7 @@ class GenerationJob:
 
     def key(self, item: Item, model: str, attempts: int) -> str:
         """SHA-256 over everything that an item's records depend on, except the model's answers."""
+        # Of all settings `attempts` alone: with more of them an item that was rejected might have been made.
         content = [self.name, dict(self.identity), item.id, item.digest, model, attempts]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

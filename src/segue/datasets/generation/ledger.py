@@ -62,8 +62,11 @@ class Ledger:
 
     def append(self, line: dict[str, Any], *, synced: bool = True) -> None:
         """Add a line; when this returns, the line survives a kill, and with `synced` also a power cut."""
+        # As escapes: a reply may hold half of a surrogate pair, which UTF-8 cannot encode.
         coded = json.dumps(line, ensure_ascii=True).encode() + b"\n"
         with self._lock:
+            # `get` moves the position. Writing in mode "a" goes to the end all the same, but the place must
+            # be known.
             place = self._file.seek(0, os.SEEK_END)
             self._file.write(coded)
             self._file.flush()

@@ -69,8 +69,11 @@ class ReplyCache:
                 self.reused += 1
                 return reply_from(known)
             self.budget.start_request()
+            # A power cut may lose this line, which makes `unanswered` too small; a reply's may not be lost,
+            # it was paid for.
             self.requests.append({"key": key, **where}, synced=False)
             complete = self.model.complete
+            # The only model that sends an idempotency key; the others take none.
             if isinstance(self.model, OpenAIChatModel):
                 complete = partial(self.model.complete_once, key)
             try:
@@ -106,6 +109,8 @@ class ReplyCache:
         """Count earlier runs against the budget; returns how many of their requests have no outcome."""
         pending: Counter[str] = Counter()
         for line in self.requests:
+            # One for each request sent, minus one for each failure or reply: what is left above 0 was cut off
+            # by a kill.
             pending[line["key"]] += -1 if "failed" in line else 1
             self.budget.requests += 0 if "failed" in line else 1
         for line in self.replies:

@@ -166,6 +166,8 @@ class Generation:
             prompts += usage.get("prompt_tokens", 0)
             completions += usage.get("completion_tokens", 0)
         replies = len(self._cache.replies)
+        # Replies of items that are under way still have no line among the finished: without one, the job's
+        # own guess.
         each = sum(counts) / len(counts) if counts else float(self.job.steps)
         return Experience(each, prompts / replies, completions / replies)
 
@@ -196,6 +198,7 @@ class _Crew:
             ModelError: See `Generation.run`.
         """
         count = self._working = min(self.settings.concurrency, max(1, len(self._todo)))
+        # Daemons: after Ctrl-C the process must not wait for replies that may take minutes.
         threads = [threading.Thread(target=self._work, name=f"asking-{k}", daemon=True) for k in range(count)]
         for thread in threads:
             thread.start()
@@ -257,6 +260,7 @@ class _Crew:
                 if self._todo:
                     self._under_way += 1
                     return self._todo.popleft()
+                # An empty queue is not yet the end: an item under way may come back for another round.
                 if not self._under_way:
                     return None
             self._stop.wait(0.02)
@@ -275,6 +279,7 @@ class _Crew:
                 return
             reject = Reject(item.id, failure.step, problem, problem.value, failure.reason, passing=True)
             with self._guard:
+                # Kept for this run's output, but not in the ledger: a later run asks again.
                 self._given_up[index] = Outcome([], [reject.to_json()])
         else:
             self._finished.append(outcome.to_json(self._keys[index], item.id))
@@ -291,6 +296,7 @@ class _Crew:
             except BudgetSpentError:
                 raise
             except RefusedError as error:
+                # A wrong key or model name would refuse all other requests as well.
                 if not error.concerns_request:
                     raise
                 raise _NoReply(ask.step, error.found, final=True) from None
@@ -309,6 +315,7 @@ class _Crew:
                 self._count_failure(error)
                 raise _NoReply(ask.step, f"{error.summary} {error.found}") from None
             with self._guard:
+                # Only failures in a row tell that the server is gone.
                 self._failures = 0
             return reply
         raise AssertionError("the last attempt returns or raises")
@@ -350,6 +357,8 @@ class _Drive:
                 try:
                     value = self._answer(ask)
                 except GivenUpError as error:
+                    # Raised at the flow's own `yield`, where a job may catch it and go on without this
+                    # answer.
                     ask = flow.throw(error)
                 else:
                     ask = flow.send(value)
@@ -378,6 +387,8 @@ class _Drive:
                     self._item.id, ask.step, unusable.problem, unusable.rule, unusable.reason,
                     attempt + 1, next(iter(reply.places()), "")[:2000],
                 )  # fmt: skip
+                # From the first messages, not the last: faults of earlier attempts do not pile up in the
+                # prompt.
                 messages = ask.again(reply, unusable.reason)
             else:
                 self._notes += reading.notes

@@ -164,6 +164,7 @@ def prist_job(source: PristSource, settings: PristSettings) -> GenerationJob:
             "settings": {name: getattr(settings, name) for name in settings.__dataclass_fields__},
             "masks": "annotated" if source.annotated else source.mask_maker,
         },
+        # Elements and tree, and a dialogue for each path.
         steps=2 + settings.paths + box_steps,
         reply_tokens=350,
     )
@@ -172,6 +173,7 @@ def prist_job(source: PristSource, settings: PristSettings) -> GenerationJob:
 def _item(name: str, path: Path, source: PristSource) -> Item:
     stat = path.stat()
     annotated = source.annotated.get(name)
+    # Not a hash of the content: a job lists all its items at its start, and would read every image for it.
     digest = [stat.st_size, stat.st_mtime_ns, source.captions.get(name, "")]
     digest += [] if annotated is None else [digest_of(annotated)]
     return Item(name, path, json.dumps(digest))
@@ -234,6 +236,7 @@ class _Maker:
             least=str(settings.fewest_turns),
             most=str(settings.most_turns),
         )
+        # A copy: paths branch off one chat, and no dialogue may see another one's.
         chat = [*chat, Message("user", (asked,))]
         rounds: list[Round] = yield self._ask(
             "dialogue",
@@ -245,6 +248,7 @@ class _Maker:
         )
         target, made_by = Target(path.focus, None), "none"
         if things:
+            # There is one: `check_tree` refuses a path that ends in no outlined thing.
             region = next(t.region for t in things if folded(t.label) == folded(path.element))
             target = Target(path.focus, region.rle, region.kind, region.source_label)
             made_by = "annotated"
@@ -260,6 +264,7 @@ class _Maker:
         assert self.source.mask_from_box is not None
         left, top, right, bottom = check_box(reply)
         width, height = picture.size
+        # Shares of the sides to pixels of the original: the model has seen a smaller picture (`side`).
         rle = self.source.mask_from_box(picture, (left * width, top * height, right * width, bottom * height))
         if not area(rle):
             raise broken("no mask", f"nothing can be outlined in the box {reply.box}; look again")

@@ -93,6 +93,7 @@ def finished(
     article, focus = split_article(target.focus)
     requests, answers = (final_lines(name) for name in FINAL_PROMPTS)
     request = requests[int(rng.integers(len(requests)))]
+    # "Here is $focus." with the focus "a red mug" gives "Here is a red mug.", and its phrase is "red mug".
     before, _, after = answers[int(rng.integers(len(answers)))].partition("$focus")
     if not focus:
         raise RecordError(

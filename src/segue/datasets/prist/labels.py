@@ -75,6 +75,8 @@ def mask_of_focus(file: Path, focus: str, matching: Matching = "exact") -> Found
         return FoundMask(None, None, "label file without image size or shapes")
     wanted = folded(focus)
     shapes = [s for s in data["shapes"] if isinstance(s, dict) and isinstance(s.get("label"), str)]
+    # The focus "Square clock" is part of the label "Square clock with transparent casing": by substring, as
+    # PRIST's evaluation does, the mask of the first would cover the second as well.
     same = [s for s in shapes if folded(s["label"]) == wanted]
     wider = [s for s in shapes if folded(s["label"]) != wanted and wanted in folded(s["label"])]
     collisions = tuple(sorted({s["label"] for s in wider}))

@@ -38,6 +38,7 @@ def outlined_things(image: AnnotatedImage) -> list[OutlinedThing]:
     kept = [r for r in image.regions if r.area >= LEAST_SHARE * image.height * image.width]
     kept = sorted(kept, key=lambda region: -region.area)[:MOST_LISTED]
     boxes = {region.rid: _box(region, image) for region in kept}
+    # Objects first, since a part is called after the label of its object: "chair 2", then "chair 2's leg".
     labels: dict[str, str] = {}
     for group in _by_name([r for r in kept if r.parent is None]).values():
         _number(sorted(group, key=lambda r: boxes[r.rid]), group[0].name, labels)
@@ -49,6 +50,7 @@ def outlined_things(image: AnnotatedImage) -> list[OutlinedThing]:
     for name, group in parts.items():
         _number(sorted(group, key=lambda r: boxes[r.rid]), name, labels)
     things = [OutlinedThing(labels[r.rid], r, boxes[r.rid]) for r in kept if r.rid in labels]
+    # A user's own "chair 2" may meet a numbered one; a label that two things have names neither.
     taken = Counter(thing.label for thing in things)
     return sorted((t for t in things if taken[t.label] == 1), key=lambda t: (t.region.kind, t.box, t.label))
 
@@ -80,6 +82,7 @@ def _box(region: AnnotatedRegion, image: AnnotatedImage) -> tuple[int, int, int,
     """Left, top, right, bottom in percent of width and height."""
     rows = np.flatnonzero(region.mask.any(axis=1))
     columns = np.flatnonzero(region.mask.any(axis=0))
+    # + 1: the last column belongs to the box.
     left, right = columns[0] / image.width, (columns[-1] + 1) / image.width
     top, bottom = rows[0] / image.height, (rows[-1] + 1) / image.height
     return round(100 * left), round(100 * top), round(100 * right), round(100 * bottom)

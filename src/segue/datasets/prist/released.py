@@ -28,8 +28,8 @@ from segue.records import Conversation, ImageRef, Region, Span, Turn
 from segue.records.conversation import Split
 
 Answers = Literal["named", "plain"]
-"""Whether the answer with the mask names the focus ("Certainly, the logo.", as the paper's template has it)
-or is the bare published one ("Certainly, ." with a mask without a phrase)."""
+"""Form of the answer with the mask: with the focus ("Certainly, the logo.", as the paper's template has it)
+or the bare published one ("Certainly, ." with a mask without a phrase)."""
 
 _ROLES = {"human": "user", "gpt": "assistant"}
 
@@ -120,6 +120,7 @@ def to_released(conversation: Conversation) -> dict[str, Any]:
     dialogue = []
     for turn in conversation.turns:
         text = turn.text
+        # From the end, so that the offsets of earlier spans stay right.
         for span in reversed(turn.spans):
             text = text[: span.start] + SEG_TOKEN + text[span.end :]
         dialogue.append({"from": names[turn.role], "value": text})
@@ -227,11 +228,14 @@ def _conversation(
 ) -> Conversation:
     path, hw = folders.image(image)
     found = folders.mask(image, focus, hw)
+    # The label file knows the size also where the image is not at hand.
     hw = found.hw or hw
     region = Region(rid="r1", image_index=0, kind="region", name=focus, mask=found.rle)
     inserted = focus if answers == "named" else ""
     turns = []
     for role, text in messages:
+        # With the focus "red mug", "Certainly, [SEG]." becomes "Certainly, red mug." and span (11, 18); with
+        # plain answers it becomes "Certainly, ." and span (11, 11).
         pieces = text.split(SEG_TOKEN)
         spans, written = [], pieces[0]
         for piece in pieces[1:]:

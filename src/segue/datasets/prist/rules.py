@@ -12,7 +12,7 @@ from segue.datasets.prist.steps import ROOT, BoxReply, Dialogue, Elements, Reaso
 from segue.protocol import contains_tag
 
 FEWEST_TURNS, MOST_TURNS = 2, 8
-"""Rounds of a dialogue before the one with the mask. Source: issue of the project; the release has 2 to 4."""
+"""Rounds of a dialogue before the one with the mask. Source: ours; the release has 2 to 4."""
 
 _DEPTHS = range(2, 7)
 _LONGEST_FOCUS = 12  # words; the longest of the release has 13
@@ -44,6 +44,7 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _stem(word: str) -> str:
+    # "watches" to "watch", "glasses" to "glass"; "glass" itself stays.
     if len(word) > 4 and word.endswith(("ches", "shes", "xes", "sses")):
         return word[:-2]
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
@@ -54,6 +55,7 @@ def names(focus: str, text: str) -> bool:
 
     "blue umbrella on the left" is named by "the blue umbrella" and by "umbrellas that are blue".
     """
+    # Of "red mug on the table" only "red mug" must be said; where nothing stands before the preposition, all.
     core = words_of(_AFTER_CORE.split(focus.casefold(), maxsplit=1)[0]) or words_of(focus)
     return bool(core) and core <= words_of(text)
 
@@ -87,6 +89,8 @@ def check_tree(
     if len(tree.paths) != paths:
         raise broken("wrong number of paths", f"it has {len(tree.paths)} paths; give exactly {paths}")
     _check_nodes(tree)
+    # Order: later checks rest on earlier ones, such as `way_to` on known parents; and the first reason is
+    # what the model is told.
     parents = {node.parent for node in tree.nodes}
     leaves = [node.id for node in tree.nodes if node.id not in parents]
     ends = Counter(path.leaf for path in tree.paths)
@@ -152,6 +156,7 @@ def _check_path(path: TreePath, known: Collection[str], outlined: bool) -> None:
 
 
 def _check_distinct(paths: Sequence[TreePath], outlined: bool) -> None:
+    # By words that carry meaning: "the red mug" and "red mugs" are one focus.
     focuses = Counter(words_of(path.focus) for path in paths)
     for path in paths:
         if focuses[words_of(path.focus)] > 1:
@@ -213,6 +218,7 @@ def check_box(reply: BoxReply) -> tuple[float, float, float, float]:
     if len(box) != 4 or not all(0 <= value <= 1000 for value in box):
         raise broken("no box", f"{box} is not four numbers from 0 to 1000")
     left, top, right, bottom = box
+    # Thousandths of the side.
     if right - left < 2 or bottom - top < 2:
         raise broken("no box", f"{box} has no area; left and top are the smaller numbers")
     return left / 1000, top / 1000, right / 1000, bottom / 1000

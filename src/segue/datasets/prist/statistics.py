@@ -28,6 +28,7 @@ from segue.images import load_image
 from segue.records import Conversation
 
 _EXAMPLES, _PICTURE_SIDE = 8, 360
+# The last bound is above every share, so each target finds its class.
 _SHARES = ((0.01, "below 1 %"), (0.05, "1 to 5 %"), (0.2, "5 to 20 %"), (2.0, "20 % and more"))
 _SIZES = (*(name for _, name in _SHARES), "no mask")
 _TINT = (239, 71, 58)
@@ -255,6 +256,7 @@ def _picture(conversation: Conversation, root: Path) -> str:
         picture = load_image(root / image.path).convert("RGB")
     except ImageError:
         return '<div class="missing">image not at hand</div>'
+    # Before `thumbnail`, which changes the picture in place.
     hw, target = [picture.height, picture.width], target_of(conversation)
     picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
     if target is not None and target.mask is not None and target.mask["size"] == hw:

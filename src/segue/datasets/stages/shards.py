@@ -76,6 +76,7 @@ class ShardWriter:
             writer = atomic_writer(self._folder / f"{self.name(output)}.jsonl", "wb")
             self._open[output] = (self._files.enter_context(writer), [0], hashlib.sha256())
         file, offsets, digest = self._open[output]
+        # NaN is no JSON: other readers of the file would refuse the line.
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         file.write(line)
         digest.update(line)
@@ -84,6 +85,8 @@ class ShardWriter:
     def array(self, output: str, rows: NDArray[Any]) -> None:
         """Write an array, one row a record, as `.npy`."""
         path = self._folder / f"{self.name(output)}.npy"
+        # A transposed array would be saved in Fortran's order: other bytes, and another hash, for the same
+        # rows.
         _save_array(path, np.ascontiguousarray(rows))
         self._arrays.append(ShardFile(output, path.name, len(rows), path.stat().st_size, file_hash(path)))
 
@@ -97,9 +100,12 @@ class ShardWriter:
 
     def finish(self) -> ShardEntry:
         """Put every file into its place; the line offsets of `a-00000.jsonl` go to `a-00000.offsets.npy`."""
+        # Moves the lines into place before their offsets: a file without offsets is not in the entry, and
+        # made again.
         self._files.close()
         files = list(self._arrays)
         for output, (_, offsets, digest) in sorted(self._open.items()):
+            # One more than there are lines: lines of 41 and 56 bytes give [0, 41, 97].
             index = self._folder / f"{self.name(output)}.offsets.npy"
             _save_array(index, np.asarray(offsets, dtype=np.int64))
             file = f"{self.name(output)}.jsonl"

@@ -42,6 +42,8 @@ class StageOutput:
         digest = hashlib.sha256()
         for shard in self.shards:
             for file in shard.files:
+                # Neither folder nor counts: a stage that makes the same records elsewhere has the same hash,
+                # so those after it are kept.
                 digest.update(f"{file.output} {file.lines} {file.sha256}\n".encode())
         return digest.hexdigest()
 
@@ -93,9 +95,11 @@ class StoredLines:
     def __getitem__(self, row: int) -> dict[str, Any]:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
+        # Starts [0, 500, 1000]: row 500 is the first of the second file.
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
         path = self._files[shard][0]
         offsets, line = _offsets(path, self.key), int(row - self._starts[shard])
+        # Opened for each row: an open file cannot be pickled, and threads would share its position.
         with open(path, "rb") as file:
             file.seek(int(offsets[line]))
             record: dict[str, Any] = json.loads(file.read(int(offsets[line + 1] - offsets[line])))

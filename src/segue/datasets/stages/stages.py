@@ -134,6 +134,7 @@ def run_stage(
         missing = ((n, chunk) for n, chunk in enumerate(chunks) if n not in done)
         task: _ShardTask[Chunk] = _ShardTask(folder, work)
         for entry in map_fn(task, missing):
+            # After the shard's files are in place: a line never promises what a kill has left undone.
             journal.write(json.dumps(entry.to_json()).encode() + b"\n")
             settle(journal)
             done[entry.shard] = entry
@@ -148,6 +149,7 @@ def run_stage(
         "counts": dict(output.counts()),
         "shards": [entry.to_json() for entry in output.shards],
     }
+    # Before the journal goes: a kill between the two leaves a complete stage and a file that nobody reads.
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     (folder / JOURNAL).unlink(missing_ok=True)
     return output
@@ -175,6 +177,7 @@ def _claim(folder: Path, key: str) -> dict[int, ShardEntry]:
         done = _journal(folder, key)
         if done is None:
             for path in folder.iterdir():
+                # Only what stages write: whatever else somebody keeps in the folder is theirs.
                 if path.name in (MANIFEST, JOURNAL) or _is_shard(path):
                     path.unlink()
             write_atomic(folder / JOURNAL, json.dumps({"key": key}) + "\n")
@@ -206,6 +209,7 @@ def _journal(folder: Path, key: str) -> dict[int, ShardEntry] | None:
             entry = ShardEntry.from_json(json.loads(line))
             if is_there(folder, entry):
                 done[entry.shard] = entry
+    # Written anew without the broken half: the next line would be appended to it and lost as well.
     entries = [json.dumps({"key": key}), *(json.dumps(entry.to_json()) for entry in done.values())]
     write_atomic(folder / JOURNAL, "\n".join(entries) + "\n")
     return done
@@ -228,6 +232,7 @@ def _complete_but_damaged(folder: Path, key: str) -> dict[int, ShardEntry] | Non
 
 
 def _is_shard(path: Path) -> bool:
+    # "images-00000.offsets.npy" has the stem "images-00000".
     stem = path.name.split(".", 1)[0]
     return stem[-5:].isdigit() and stem[-6:-5] == "-" and path.suffix in (".jsonl", ".npy")
 

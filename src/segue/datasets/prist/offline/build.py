@@ -83,6 +83,7 @@ def dialogues_of(picture: Picture, settings: OfflineSettings) -> list[Conversati
         in `meta`; none where no target can be told apart.
     """
     annotated = picture.annotated
+    # By the picture's own id: its dialogues stay the same whatever other pictures there are.
     key = f"{settings.seed}/{settings.split}/{annotated.image_id}".encode()
     seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
     rng = random.Random(seed)
@@ -108,6 +109,8 @@ def tree_of(talks: Sequence[Talk]) -> ReasoningTree:
     Raises:
         AssertionError: The tree breaks a rule of PRIST's second step; the composer rules this out.
     """
+    # Thoughts (a, b) and (a, c) give the nodes n1 = a, n2 = b and n3 = c: a way is known by all thoughts up
+    # to it, so equal thoughts after different ones stay two nodes.
     ids: dict[tuple[str, ...], str] = {}
     nodes, paths = [], []
     asked: set[str] = set()
@@ -147,6 +150,8 @@ def _conversation(
     annotated = picture.annotated
     assert talk.target is not None
     region = talk.target.region
+    # The target has the first place whenever it is named: `finished` gives it the rid "r1". `_spans` adds the
+    # others, so they are listed only after it.
     rids = {region.rid: "r1"}
     said = []
     for exchange in talk.exchanges:
@@ -246,6 +251,7 @@ def build_offline(
             key = hashlib.sha256(f"{own}{name}".encode()).hexdigest()
             if key not in ledger:
                 records = [c.to_json() for c in dialogues_of(get(), settings)]
+                # Not synced: what a power cut loses is made again for nothing.
                 ledger.append({"key": key, "records": records}, synced=False)
             keys.append(key)
         return _write(out, ledger, keys)

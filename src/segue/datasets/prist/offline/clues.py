@@ -47,6 +47,7 @@ def clues_for(target: Entity, candidates: Sequence[Entity], facts: PictureFacts)
     found: list[Clue] = []
     for maker in _MAKERS:
         for clue in maker(target, candidates, facts):
+            # A clue that all candidates fulfil narrows nothing.
             if target.index in clue.kept and len(clue.kept) < len(candidates):
                 found.append(clue)
     return found
@@ -61,6 +62,8 @@ def _sides(target: Entity, candidates: Sequence[Entity], facts: PictureFacts) ->
     if target.owner is not None:
         return
     for axis, (low, high) in enumerate((("left", "right"), ("upper", "lower"))):
+        # One candidate in the middle spoils the clue for all: on which side it stands would be a matter of
+        # opinion.
         if any(abs(c.center[axis] - 0.5) < CLEAR for c in candidates):
             continue
         is_low = target.center[axis] < 0.5

@@ -63,11 +63,13 @@ class PictureFacts:
         self.image = image
         self.entities: list[Entity] = []
         by_rid: dict[str, Entity] = {}
+        # Objects before parts, whose owner must be there already; the sort is stable.
         for region in sorted(image.regions, key=lambda r: r.parent is not None):
             owner = None if region.parent is None else by_rid.get(region.parent)
             if region.parent is not None and owner is None:
                 continue
             key = region.name if owner is None else f"{owner.region.name}:{region.name}"
+            # An object that is left out takes its parts along: they do not find their owner.
             if region.area < LEAST_SHARE * image.height * image.width or key in image.unsure:
                 continue
             entity = self._entity(region, owner)
@@ -75,12 +77,16 @@ class PictureFacts:
             by_rid[region.rid] = entity
 
     def _entity(self, region: AnnotatedRegion, owner: Entity | None) -> Entity:
+        # "red mug" is the colour red and the noun "mug"; "orange" alone is a fruit, and parts have no colour
+        # of their own.
         first, _, rest = region.name.partition(" ")
         colour, noun = (
             (first, rest) if first in COLOUR_NAMES and rest and owner is None else ("", region.name)
         )
         rows, columns = (np.flatnonzero(region.mask.any(axis=axis)) for axis in (1, 0))
         height, width = self.image.hw
+        # In shares of the sides, so that one `CLEAR` fits pictures of any shape; + 1 for the far edge of the
+        # last pixel.
         center = (columns[0] + columns[-1] + 1) / 2 / width, (rows[0] + rows[-1] + 1) / 2 / height
         area = region.area / (height * width)
         index = None if owner is None else owner.index
@@ -119,6 +125,7 @@ class PictureFacts:
         for entity in self.entities:
             if entity.owner is not None and entity.owner in found and len(self.same_noun(entity)) == 1:
                 found[entity.index] = f"{entity.noun} of the {found[entity.owner]}"
+        # A name of the user's may read like a phrase of ours ("mug on the left"): then neither is used.
         names = Counter(found.values())
         return {index: phrase for index, phrase in found.items() if names[phrase] == 1}
 
@@ -131,6 +138,7 @@ class PictureFacts:
             return entity.title
         gaps = [b.center[0] - a.center[0] for a, b in pairwise(alike)]
         place = alike.index(entity)
+        # Things stand from left to right (`objects`), so neighbours in the list have the smallest gaps.
         if len(alike) == 2 and gaps[0] >= CLEAR:
             return f"{entity.title} on the {('left', 'right')[place]}"
         if place == 0 and gaps[0] >= CLEAR:

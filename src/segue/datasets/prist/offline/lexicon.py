@@ -91,6 +91,7 @@ _PURPOSES = {
 
 
 def _words(text: str) -> list[str]:
+    # With bars where a noun has two words: "wine glass|cup".
     return text.split("|") if "|" in text else text.split()
 
 

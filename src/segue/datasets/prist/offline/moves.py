@@ -32,7 +32,10 @@ class Moves(Telling):
         moves: list[Callable[[], bool]] = [*changing, *asides]
         weights = [2.0, 1.5, 1.0, 3.0, 2.0, 1.0, 0.8, 0.6, 0.6, 1.0]
         full = len(self.talk.thoughts) >= MOST_THOUGHTS
+        # A weighted shuffle: keys u ** (1 / w) of uniform u, the highest first, draw without replacement by
+        # weight (Efraimidis and Spirakis, 2006).
         order = sorted(zip(moves, weights), key=lambda pair: -(self.rng.random() ** (1 / pair[1])))
+        # Moves to another thing cost a thought; when the tree is deep enough, only asides are left.
         return any(move() for move, _ in order if not (full and move in changing))
 
     def _change(self, question: str, entity: Entity, step: str, thought: str, forms: Sequence[str]) -> bool:
@@ -52,6 +55,7 @@ class Moves(Telling):
 
     def _other(self) -> bool:
         rest = [e for e in self.before if e is not self.one]
+        # "The other one" needs exactly one other.
         if len(self.before) != 2 or len(rest) != 1:
             return False
         return self._change(self.pick(w.ASK_OTHER), rest[0], "other", "It is the other of the two", w.OTHER)
@@ -106,6 +110,7 @@ class Moves(Telling):
         if len(parts) < 2:
             return False
         part = self.rng.choice(parts)
+        # Only "the largest" and the like keep exactly one part, which the answer then names.
         clues = [c for c in clues_for(part, parts, self.facts) if c.superlative]
         if not clues:
             return False

@@ -67,6 +67,7 @@ def scene_pictures(out: Path, count: int, *, seed: int, split: str, size: int) -
         return Picture(annotated_scene(scene, name, path), f"images/{name}.png", absent)
 
     for number in range(count):
+        # `number=number` fixes the value: a plain closure would see the last one when it is called.
         yield f"scene {seed} {split} {size} {number}", lambda number=number: draw(number)  # type: ignore[misc]
 
 
@@ -82,4 +83,5 @@ def annotated_pictures(images: Sequence[AnnotatedImage], out: Path) -> Iterator[
 
     for image in images:
         key = f"{image.image_id} {relative_path(image.path, out)} {digest_of(image)}"
+        # Fixed as the default, like the number of a scene.
         yield key, lambda image=image: open_(image)  # type: ignore[misc]

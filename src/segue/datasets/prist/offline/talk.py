@@ -59,6 +59,7 @@ class _Composer(Moves):
         [target] = self.current
         self.talk.target, self.talk.focus = target, self.facts.phrases[target.index]
         meaning = words_of(self.talk.focus)
+        # In any order and number: "mugs that are red" gives away "red mug".
         if any(meaning <= words_of(e.question) for e in self.talk.exchanges):
             return None
         return self.talk
@@ -108,6 +109,7 @@ class _Composer(Moves):
         steps = self.rng.choice((1, 2, 2, 3))
         while len(self.current) > 1:
             room = self.rounds - len(self.talk.exchanges)
+            # At least one, since the last clue must be given even where the dialogue grows too long.
             steps = min(steps, max(1, room), MOST_THOUGHTS - len(self.talk.thoughts))
             options = [c for c in clues_for(target, self.current, self.facts) if c.one not in self.used]
             last = [c for c in options if len(c.kept) == 1]

@@ -130,6 +130,8 @@ class Telling:
     def _grounder(
         self, text: RegionText, lead: str, name: str, group: Sequence[Entity]
     ) -> Callable[[], object]:
+        # Made here, not in the loop: a lambda there would see the last phrase. Called later by `join`,
+        # between commas.
         return lambda: text.say(lead).ground(name, 0, tuple(entity.region for entity in group))
 
     def _plain(self, entities: Sequence[Entity]) -> str:
