@@ -17,7 +17,7 @@ from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.models.losses import IGNORE_INDEX, target_weight
 from segue.models.mini.findings import MOST_FINDINGS, Finding, listed
 from segue.models.mini.point_prompt import point_prompt
-from segue.models.mini.spelled_findings import FindingSpeller, stack_finding_ids
+from segue.models.mini.spelled_findings import FindingSpeller
 from segue.models.mini.talking import TalkingModel, TalkingProcessor
 from segue.models.processing_grounded import GroundedProcessor
 from segue.training.engine.accumulation import WHOLE, Share
@@ -85,7 +85,6 @@ class TalkObjective:
             self.bucket = (number, self.draw_bucket(number))
         items = share.of(self.bucket[1][place])
         batch = dict(self.processor.collate([i["encoded"] for i in items]))
-        batch["finding_ids"] = stack_finding_ids([i["findings"] for i in items])
         batch["points"] = torch.cat([i["points"] for i in items])
         if self.seen:
             batch["pointed"] = PointedStates()
@@ -128,8 +127,11 @@ class TalkObjective:
         wanted = [k * (places + self.free[0]) + _place(f, order[k]) for k, f in conversation.wanted]
         return {
             "pointed": pointed_columns(encoded["input_ids"], encoded["labels"], wanted, *self.tags),
-            "encoded": encoded | {"num_images": len(conversation.images)},
-            "findings": self.spell(conversation.images, places),
+            "encoded": encoded
+            | {
+                "num_images": len(conversation.images),
+                "finding_ids": self.spell(conversation.images, places),
+            },
             "points": points_of([finding for _, finding in conversation.wanted], self.width),
         }
 

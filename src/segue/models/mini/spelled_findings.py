@@ -33,7 +33,7 @@ class FindingSpeller:
 
     Args:
         tokenizer: the language model's; None where all words are known.
-        known: ids of words.
+        known: ids of words; W is then that of the longest of them, so that images of one model fit together.
 
     Source: paper silent; ours.
     """
@@ -41,6 +41,7 @@ class FindingSpeller:
     def __init__(self, tokenizer: Any = None, known: Mapping[str, list[int]] | None = None) -> None:
         self.tokenizer = tokenizer
         self._ids = dict(known or {})
+        self.least = SAID + max(map(len, self._ids.values()), default=0)
 
     def __call__(self, images: Sequence[Sequence[Finding]], places: int = MOST_FINDINGS) -> Tensor:
         """Findings of N images to the ids of their words.
@@ -57,7 +58,7 @@ class FindingSpeller:
         for findings in images:
             row = [self.finding(finding) for finding in listed(findings)]
             rows.append(row + [empty] * (places - len(row)))
-        longest = max(len(ids) for row in rows for ids in row)
+        longest = max(self.least, *(len(ids) for row in rows for ids in row))
         return torch.tensor([[ids + [PADDING] * (longest - len(ids)) for ids in row] for row in rows])
 
     def finding(self, finding: Finding) -> list[int]:

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig
+from transformers import AutoConfig, BatchFeature
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.sam import SamConfig
 
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.mini.question_words import read_question
-from segue.models.mini.spelled_findings import embed_findings
+from segue.models.mini.spelled_findings import embed_findings, stack_finding_ids
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.processing_grounded import GroundedProcessor
 from segue.models.visual_tokens import VisualTokens
@@ -105,3 +105,10 @@ class TalkingProcessor(GroundedProcessor):
             return super().encode_turns(read, num_images, add_generation_prompt)
         finally:
             self.num_query_tokens = usual
+
+    def collate(self, items: list[dict[str, Any]]) -> BatchFeature:
+        """As in other families, with the findings of all images in order."""
+        batch = super().collate(items)
+        if "finding_ids" in items[0]:
+            batch["finding_ids"] = stack_finding_ids([item["finding_ids"] for item in items])
+        return batch

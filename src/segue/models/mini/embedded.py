@@ -1,0 +1,84 @@
+"""The embedded model: it finds things in pictures, reads what was found, and draws what it speaks of.
+
+    picture -> trunk -> names' heat -> findings -> spelled as visual tokens -> language model
+                                |                                                   |
+                                +-- heat of the phrase's name --> mask decoder <----+ point of the [SEG]
+
+Legend: N images, K masks, F findings an image, W words a finding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from segue.models.mini.findings import Finding
+from segue.models.mini.names import name_table
+from segue.models.mini.segmenter_mini import MiniSegmenter
+from segue.models.mini.spelled_findings import FindingSpeller
+from segue.models.mini.talking import TalkingConfig, TalkingModel
+from segue.models.segmenter import MaskPrompts, SegmenterFeatures
+
+
+class EmbeddedConfig(TalkingConfig):
+    """What the language half needs to spell findings and to look names up without a tokenizer."""
+
+    model_type = "prima_embedded"
+
+    word_ids: Any = None
+    """Names and the words that are said of findings, each with its token ids within a sentence."""
+
+    phrase_end_token_id: int = -1
+    """Id of `</p>`."""
+
+    phrase_names: Any = None
+    """Token ids of phrases, joined by blanks, to the name that each means ("dogs" and "dog's heads" too)."""
+
+
+class EmbeddedModel(TalkingModel):
+    """The language half and the seeing half in one.
+
+    Source: PRIMA section 3.2 for the frame; findings as visual tokens and heat as dense prompt are ours.
+    """
+
+    config_class = EmbeddedConfig
+
+    def __init__(self, config: EmbeddedConfig) -> None:
+        super().__init__(config)
+        self.seeing = MiniSegmenter(name_table())
+        self.spell = FindingSpeller(known=dict(config.word_ids or {}))
+        self.post_init()
+
+    @property
+    def segmenter(self) -> MiniSegmenter:
+        """Sees names, finds things and draws masks."""
+        return self.seeing
+
+    def encode(self, streams: dict[str, Tensor]) -> tuple[dict[str, Tensor], SegmenterFeatures]:
+        """Pictures `[N, 3, S, S]` are looked at once, for words and for masks."""
+        features = self.segmenter.encode(streams["pixel_values_sam"])
+        return {"finding_ids": self.spell(self.segmenter.find(features)).to(self.device)}, features
+
+    def draw_masks(
+        self, features: SegmenterFeatures, seg_prompts: Tensor, image_index: Tensor, phrases: list[Tensor]
+    ) -> Tensor:
+        """Mask logits `[K, h, w]`: the heat of each phrase's name, at the place that its `[SEG]` says."""
+        found = self.segmenter.find(features)
+        names = [
+            self.name_of(p.tolist(), found[k]) for p, k in zip(phrases, image_index.tolist(), strict=True)
+        ]
+        dense = self.segmenter.heat_prompts(features, names, image_index)
+        return self.segmenter.decode(features, MaskPrompts(seg_prompts, image_index, dense))
+
+    def name_of(self, phrase: list[int], findings: list[Finding]) -> str:
+        """The name that a phrase means; of an unknown phrase that of the finding that shares most with it."""
+        tags = (self.config.phrase_token_id, self.config.phrase_end_token_id)
+        words = [i for i in phrase if i not in tags]
+        # From the front on, so that "brown teddy bear" is a teddy bear and no bear.
+        for start in range(len(words)):
+            name = self.config.phrase_names.get(" ".join(map(str, words[start:])))
+            if name is not None:
+                return str(name)
+        names = [f.name for f in findings] or list(name_table().names)
+        return max(names, key=lambda name: len(set(words) & set(self.config.word_ids[name])))
