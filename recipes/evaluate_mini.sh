@@ -34,5 +34,5 @@ print(f"{'':22}" + "".join(f"{k[:14]:>16}" for k in keys) + f"{'turn 1 / 2 F1':>
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*/metrics.json")):
     m = json.loads(path.read_text())
     turns = " / ".join(f"{m['by_turn'][t]['phrase_f1']:.3f}" for t in ("1", "2") if t in m["by_turn"])
-    print(f"{path.parent.name:22}" + "".join(f"{m[k]:16.3f}" if m[k] is not None else f"{'-':>16}" for k in keys) + f"{turns:>18}")
+    print(f"{path.parent.name:22}" + "".join(f"{m[k]:16.3f}" if m.get(k) is not None else f"{'-':>16}" for k in keys) + f"{turns:>18}")
 PY

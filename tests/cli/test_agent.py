@@ -83,5 +83,9 @@ def test_eval_scores_the_boxes(chat_server: ChatServer, folder: Path) -> None:
     arguments = ["--data", str(folder / "data.jsonl"), "--out", str(out), "-m", chat_server.address()]
     assert main(["eval", *arguments, "--history", "truth", "--no-progress"]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
-    assert (metrics["model"], metrics["mean_iou"], metrics["phrase_f1"]) == ("agent:scripted", 1.0, 1.0)
+    assert (metrics["header"]["model"], metrics["mean_iou"], metrics["phrase_f1"]) == (
+        "agent:scripted",
+        1.0,
+        1.0,
+    )
     assert chat_server.texts(1)[-2:] == ["The red mug.", "Sure?"], "truth stands in for the earlier answer"

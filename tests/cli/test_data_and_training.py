@@ -48,7 +48,10 @@ def test_evaluation_of_scenes(
     assert "images: " in capsys.readouterr().out
     assert main([*arguments, "--out", str(tmp_path / "b"), "--shuffle-images", "--progress"]) == 0
     shuffled = json.loads((tmp_path / "b" / "metrics.json").read_text())
-    assert (shuffled["n"], shuffled["mean_iou"], shuffled["shuffle_images"]) == (4, None, True)
+    assert (shuffled["n"], shuffled["header"]["shuffle_images"]) == (4, True)
+    assert shuffled["mean_iou"] is not None
+    assert main([*arguments, "--out", str(tmp_path / "b")]) == 2
+    assert "another evaluation" in capsys.readouterr().err
 
 
 def test_evaluation_names_what_is_wrong(

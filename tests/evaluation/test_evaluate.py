@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 
 from segue import masks
 from segue.errors import AlignmentError, InputError
-from segue.evaluation.evaluate import evaluate, exchange_images
-from segue.evaluation.run_conversation import run_conversation, targets_of
+from segue.evaluation.evaluate import AskingOptions, ScoringOptions, evaluate, exchange_images
+from segue.evaluation.predictions import read_answer
+from segue.evaluation.protocols import Item, M4SegProtocol
+from segue.evaluation.run_conversation import run_conversation
+from segue.evaluation.samples import samples_of, targets_of
+from segue.evaluation.sentence_embedder import FoundEmbedder
 from segue.inference.answer import SessionAnswer
 from segue.inference.session import GroundingSession
 from segue.records import Conversation, Grounding, ImageRef, Region, Span, Turn, write_jsonl
@@ -108,22 +112,42 @@ def truth(turn: int) -> list[tuple[str, int, np.ndarray]]:
     return [("lamps", *MASKS["c"]), ("lamps", *MASKS["b"])]
 
 
+WORDS = FoundEmbedder(lambda texts: np.array([[len(t), 1.0, 3.0 * ("mug" in t)] for t in texts]), "by hand")
+ASKING = ("history", "shuffle_images", "teacher_forced")
+
+
 def run(model: LoadedModel, data: Path, **options: Any) -> dict[str, Any]:
     from segue.records import read_jsonl
 
-    return evaluate(model, read_jsonl(data / "data.jsonl"), data / "out", root=data, **options)
+    conversations = options.pop("conversations", None) or read_jsonl(data / "data.jsonl")
+    asking = AskingOptions(**{name: options.pop(name) for name in ASKING if name in options})
+    scoring = ScoringOptions(embedder=WORDS, report=options.pop("report", False), drawings=20)
+    return evaluate(
+        model,
+        conversations,
+        data / "out",
+        root=data,
+        asking=asking,
+        scoring=scoring,
+        overwrite=True,
+        **options,
+    )
 
 
 def test_targets_follow_the_spans() -> None:
     first, second = (targets_of(conversation(), k) for k in (1, 3))
-    assert [t.key for t in first] == [(0, "red mug"), (1, "lamp")]
-    assert [t.key for t in second] == [(1, "lamps"), (1, "lamps")]
-    assert (second[1].mask == MASKS["c"][1]).all()
+    assert [key(t) for t in first] == [(0, "red mug"), (1, "lamp")]
+    assert [key(t) for t in second] == [(1, "lamps"), (1, "lamps")]
+    assert (masks.decode(second[1].mark.rle) == MASKS["c"][1]).all()
     span = Span(start=0, end=5, rids=["a", "b", "c"], merge="union")
     turns = [Turn(role="user", text="q"), Turn(role="assistant", text="Lamps.", spans=[span])]
     targets = targets_of(conversation(turns=turns), 1)
-    assert [t.key for t in targets] == [(0, "Lamps"), (1, "Lamps")]
-    assert targets[1].mask.sum() == 200
+    assert [key(t) for t in targets] == [(0, "Lamps"), (1, "Lamps")]
+    assert masks.area(targets[1].mark.rle) == 200
+
+
+def key(target: Any) -> tuple[int, str]:
+    return target.mark.image_index, target.mark.phrase
 
 
 def test_an_oracle_scores_one(tiny_model: LoadedModel, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,12 +169,18 @@ def test_an_oracle_scores_one(tiny_model: LoadedModel, data: Path, monkeypatch: 
     assert list(metrics["by_kind"]) == ["comparison", "spatial"]
     assert metrics["by_number_of_images"]["2"]["n_turns"] == 6
     assert metrics["by_level"]["object"]["mean_iou"] == 1.0
-    assert metrics["failures"] == {"count": 0, "first": []}
+    assert metrics["failures"] == {"count": 0, "reasons": {}, "first": []}
+    assert metrics["by_size"] == {"small": {**metrics["by_size"]["small"], "mean_iou": 1.0, "n_masks": 12}}
+    assert metrics["by_number_of_targets"]["2"]["recall"] == 1.0
+    assert metrics["mean_iou_by_class"] == 1.0
+    assert metrics["intervals"]["mean_iou"] == [1.0, 1.0]
+    assert metrics["header"]["protocol"] == "m4seg"
+    assert len(metrics["header"]["weights_sha256"]) == len(metrics["header"]["data_sha256"]) == 64
     assert json.loads((data / "out" / "metrics.json").read_text()) == metrics
     lines = [json.loads(line) for line in (data / "out" / "predictions.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["t/0", "t/1", "t/2"]
     assert lines[0]["images"] == ["images/0_0.png", "images/0_1.png"]
-    assert lines[0]["turns"][1]["ious"] == [1.0, 1.0]
+    assert [g["phrase"] for g in lines[0]["turns"][1]["groundings"]] == ["lamps", "lamps"]
 
 
 def test_wrong_images_surplus_and_half_masks_by_hand(
@@ -164,12 +194,13 @@ def test_wrong_images_surplus_and_half_masks_by_hand(
     }
     script(monkeypatch, lambda turn: said[turn])
     metrics = run(tiny_model, data, limit=1)
-    # Turn 1: mug half covered, lamp in the wrong image; turn 2: one of two lamps. Over four masks.
-    assert metrics["mean_iou"] == pytest.approx((0.5 + 0 + 1 + 0) / 4)
-    # The half mask has an IoU of exactly 0.5, which is no hit.
-    assert metrics["recall_at_50"] == pytest.approx(1 / 4)
-    assert metrics["cumulative_iou"] == pytest.approx((50 + 0 + 100 + 0) / 400)
+    # Turn 1: the mug half covered, and wholly by what is called a lamp; the lamp missed. Turn 2: one of two.
+    assert metrics["mean_iou"] == pytest.approx(((1 + 0) / 2 + (1 + 0) / 2) / 2)
+    assert metrics["mean_iou_by_phrase"] == pytest.approx((0.5 + 0 + 1 + 0) / 4)
+    assert metrics["recall_at_50"] == pytest.approx(2 / 4)
+    assert metrics["cumulative_iou"] == pytest.approx((100 + 0 + 100 + 0) / 400)
     assert metrics["phrase_f1"] == pytest.approx(2 * 2 / (2 * 2 + 2 + 2))
+    # Of the names that are said, mug and lamps are in their images, the first lamp is not.
     assert metrics["image_id_accuracy"] == pytest.approx(2 / 3)
     assert metrics["exact_match"] == 0.0
     assert metrics["by_turn"]["2"]["phrase_f1"] == pytest.approx(2 / 3)
@@ -189,6 +220,7 @@ def test_failed_questions_count_as_zero(
     assert metrics["failures"]["count"] == 6
     assert metrics["failures"]["first"][0]["id"] == "t/0"
     assert "too few prompts" in metrics["failures"]["first"][0]["reason"]
+    assert metrics["failures"]["reasons"] == {"AlignmentError: too few prompts": 6}
     assert (metrics["mean_iou"], metrics["phrase_f1"], metrics["exact_match"]) == (0.0, 0.0, 0.0)
     assert metrics["n_masks"] == 12
 
@@ -214,10 +246,11 @@ def test_missed_empty_answers_and_empty_turns(
     nothing = conversation(
         turns=[Turn(role="user", text="Is there a boat?"), Turn(role="assistant", text="No.")], meta={}
     )
-    metrics = evaluate(tiny_model, [nothing], data / "out", root=data)
-    assert (metrics["exact_match"], metrics["phrase_f1"], metrics["mean_iou"]) == (1.0, None, None)
+    metrics = run(tiny_model, data, conversations=[nothing])
+    assert (metrics["exact_match"], metrics["phrase_f1"], metrics["absent_refused"]) == (1.0, None, 1.0)
+    assert metrics["mean_iou"] is None
+    assert metrics["not_available"]["phrase_f1"] == "nothing to score"
     assert metrics["by_kind"] == {}
-    assert metrics["phrase_f1_image_dependent"] is None
 
 
 def test_ignored_pixels_do_not_count(
@@ -228,7 +261,10 @@ def test_ignored_pixels_do_not_count(
     script(monkeypatch, lambda turn: [("red mug", 0, half), ("lamp", *MASKS["b"])])
     ignore = [IgnoredArea(image_index=0, mask=masks.encode(MASKS["a"][1] & ~half))]
     images = [data / "images" / "0_0.png", data / "images" / "0_1.png"]
-    assert run_conversation(tiny_model, conversation(ignore=ignore), images)[0].ious == (1.0, 1.0)
+    record = conversation(ignore=ignore)
+    line = run_conversation(tiny_model, record, images)
+    item = Item(samples_of(record)[0], read_answer(line["turns"][0], "here"))
+    assert M4SegProtocol().answer(item)["mean_iou"].value == 1.0
 
 
 def test_regions_without_masks_fail_and_count(
@@ -238,20 +274,22 @@ def test_regions_without_masks_fail_and_count(
     bare = [
         Region(rid=r, image_index=k, kind="object", name=r, mask_ref="t:x#1") for r, (k, _) in MASKS.items()
     ]
-    metrics = evaluate(tiny_model, [conversation(regions=bare)], data / "out", root=data)
+    metrics = run(tiny_model, data, conversations=[conversation(regions=bare)])
     assert metrics["failures"]["count"] == 2
     assert "no mask to be scored" in metrics["failures"]["first"][0]["reason"]
     assert (metrics["n_masks"], metrics["mean_iou"]) == (4, 0.0)
 
 
-def test_shuffled_images_score_phrases_only(
+def test_shuffled_images_are_scored_at_the_own_size(
     tiny_model: LoadedModel, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script(monkeypatch, truth)
+    script(monkeypatch, lambda turn: [("red mug", 0, np.ones((33, 33), bool)), ("lamp", *MASKS["b"])])
     picture(33, 33).save(data / "images" / "2_0.png")
     metrics = run(tiny_model, data, shuffle_images=True)
-    assert (metrics["mean_iou"], metrics["recall_at_50"], metrics["phrase_f1"]) == (None, None, 1.0)
     assert metrics["failures"]["count"] == 0
+    assert metrics["by_turn"]["1"]["phrase_f1"] == 1.0
+    # All of the picture is drawn for a mug of 100 pixels; the lamp is where it always is.
+    assert metrics["by_turn"]["1"]["mean_iou"] == pytest.approx((100 / 2400 + 1) / 2)
     lines = [json.loads(line) for line in (data / "out" / "predictions.jsonl").read_text().splitlines()]
     for number, line in enumerate(lines):
         assert not any(f"/{number}_" in path for path in line["images"])
@@ -302,8 +340,51 @@ def test_the_real_model_end_to_end(tiny_model: LoadedModel, data: Path) -> None:
     assert metrics["by_turn"]["1"]["phrase_f1"] == 1.0
     assert metrics["by_turn"]["1"]["image_id_accuracy"] == 1.0
     assert 0.0 <= metrics["mean_iou"] <= 1.0
-    assert metrics["model"] == "tiny-taught"
-    assert set(metrics["versions"]) >= {"segue", "torch", "transformers"}
+    assert metrics["header"]["model"] == "tiny-taught"
+    assert set(metrics["header"]["versions"]) >= {"segue", "torch", "transformers"}
+    again = run(tiny_model, data, report=True)
+    assert {k: v for k, v in again.items() if k != "seconds_per_turn"} == {
+        k: v for k, v in metrics.items() if k != "seconds_per_turn"
+    }
+    page = (data / "out" / "report.html").read_text()
+    assert page.count('<img src="data:image/jpeg;base64,') >= 8
+    assert "tiny-taught, m4seg" in page
+
+
+def test_teacher_forcing_stands_beside(tiny_model: LoadedModel, data: Path) -> None:
+    metrics = run(tiny_model, data, teacher_forced=True)
+    forced = metrics["teacher_forced"]
+    assert forced["phrase_f1"] == 1.0
+    assert 0 <= forced["mean_iou"] <= 1
+    gap = metrics["teacher_forced_gap"]["mean_iou"]
+    assert gap == pytest.approx(forced["mean_iou"] - metrics["mean_iou"])
+    assert len((data / "out" / "teacher_forced.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_folder_is_gone_on_with_or_left_alone(
+    tiny_model: LoadedModel, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segue.records import read_jsonl
+
+    asked = []
+    script(monkeypatch, lambda turn: asked.append(turn) or truth(turn))
+    options: dict[str, Any] = {
+        "root": data,
+        "scoring": ScoringOptions(embedder=WORDS, report=False, drawings=0),
+    }
+    reader = read_jsonl(data / "data.jsonl")
+    first = evaluate(tiny_model, reader, data / "out", **options)
+    path = data / "out" / "predictions.jsonl"
+    whole = path.read_bytes()
+    # As a kill leaves it: two lines and a half.
+    path.write_bytes(whole[: whole.rindex(b'{"id"') + 40])
+    second = evaluate(tiny_model, reader, data / "out", **options)
+    assert len(asked) == 8, "six questions, and the two of the third conversation again"
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["t/0", "t/1", "t/2"]
+    assert second["mean_iou"] == first["mean_iou"] == 1.0
+    with pytest.raises(InputError, match="another history"):
+        evaluate(tiny_model, reader, data / "out", asking=AskingOptions(history="truth"), **options)
+    assert path.read_bytes().startswith(whole[:200])
 
 
 def test_unusable_options(tiny_model: LoadedModel, data: Path) -> None:
@@ -313,3 +394,5 @@ def test_unusable_options(tiny_model: LoadedModel, data: Path) -> None:
         run(tiny_model, data, limit=0)
     with pytest.raises(InputError, match="nothing to evaluate"):
         evaluate(tiny_model, [], data / "out")
+    with pytest.raises(InputError, match="one id"):
+        run(tiny_model, data, conversations=[conversation(), conversation()])

@@ -13,7 +13,11 @@ from PIL import Image
 
 from segue import masks
 from segue.errors import InputError
-from segue.evaluation.teacher_forced import teacher_forced_ious, teacher_forced_score
+from segue.evaluation.predictions import answers_of
+from segue.evaluation.protocols import M4SegProtocol
+from segue.evaluation.samples import all_samples
+from segue.evaluation.scores import pair_up, summarise
+from segue.evaluation.teacher_forced import check_can_be_forced, force_conversation
 from segue.models.losses import shrink_masks
 from segue.records import Conversation, ImageRef, Region, Span, Turn
 
@@ -81,28 +85,37 @@ def oracle(bundle: Any, names: list[str]) -> Any:
     return SimpleNamespace(model=forward, processor=bundle.processor)
 
 
+def scored(bundle: Any, record: Conversation, folder: Path) -> dict[str, Any]:
+    line = force_conversation(bundle, record, [folder / image.path for image in record.images])
+    return summarise(pair_up(all_samples([record]), answers_of([line])), M4SegProtocol(), drawings=0)
+
+
 def test_right_masks_score_one_over_all_turns(tiny_bundle: Any, folder: Path) -> None:
     names = ["lid", "mug", "cup"]
-    ious = teacher_forced_ious(oracle(tiny_bundle, names), conversation(*names), folder)
-    assert len(ious) == 3
-    assert min(ious) > 0.85, "the grid of the square is coarser than the images"
+    found = scored(oracle(tiny_bundle, names), conversation(*names), folder)
+    assert found["n_masks"] == 3
+    assert found["mean_iou"] > 0.85, "the grid of the square is coarser than the images"
+    assert (found["phrase_f1"], found["recall_at_50"]) == (1.0, 1.0)
 
 
 def test_another_order_scores_nothing(tiny_bundle: Any, folder: Path) -> None:
-    model = oracle(tiny_bundle, ["lid", "cup"])
-    score = teacher_forced_score(model, [conversation("lid", "cup"), conversation("lid", "cup")], folder)
-    assert score["masks"] == 4
-    assert score["recall_at_50"] == 1.0
-    swapped = oracle(tiny_bundle, ["cup", "lid"])
-    assert teacher_forced_score(swapped, [conversation("lid", "cup")], folder)["mean_iou"] < 0.1
+    # The phrases stay, so that only the masks can be wrong.
+    found = scored(oracle(tiny_bundle, ["cup", "lid"]), conversation("lid", "cup"), folder)
+    assert found["mean_iou_by_phrase"] < 0.1
 
 
 def test_a_real_model_draws_one_mask_for_each_seg(tiny_bundle: Any, folder: Path) -> None:
-    ious = teacher_forced_ious(tiny_bundle, conversation("mug", "lid"), folder)
-    assert len(ious) == 2
-    assert all(0 <= iou <= 1 for iou in ious)
+    found = scored(tiny_bundle, conversation("mug", "lid"), folder)
+    assert (found["n_masks"], found["failures"]["count"]) == (2, 0)
+    assert 0 <= found["mean_iou"] <= 1
 
 
-def test_nothing_to_score_is_told(tiny_bundle: Any, folder: Path) -> None:
-    with pytest.raises(InputError, match="no masks"):
-        teacher_forced_score(tiny_bundle, [], folder)
+def test_what_cannot_be_read_fails(tiny_bundle: Any, folder: Path) -> None:
+    (folder / "0.png").unlink()
+    found = scored(tiny_bundle, conversation("mug", "lid"), folder)
+    assert (found["failures"]["count"], found["mean_iou"]) == (2, 0.0)
+
+
+def test_models_elsewhere_cannot_be_forced() -> None:
+    with pytest.raises(InputError, match="cannot be teacher-forced"):
+        check_can_be_forced(SimpleNamespace(model=object(), name="agent:far"))  # type: ignore[arg-type]

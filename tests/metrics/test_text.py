@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.metrics import PhraseCounts, count_phrases, image_id_hits, match_phrases, normalise_phrase
+from segue.metrics import PhraseCounts, count_phrases, match_phrases, normalise_phrase
 
 KEYS = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from(["red mug", "The red mug", "lamp", "lamp's base"]))
@@ -78,16 +78,3 @@ def test_an_empty_turn_is_exact_and_has_no_f1() -> None:
     assert (counts.f1, counts.precision, counts.recall) == (None, None, None)
     assert count_phrases([], [(0, "mug")]).f1 == 0.0
     assert count_phrases([(0, "mug")], []).f1 == 0.0
-
-
-def test_identifier_accuracy_considers_true_phrases_only() -> None:
-    truth = [(0, "mug"), (1, "lamp")]
-    assert image_id_hits([(0, "mug"), (0, "the lamp"), (2, "chair")], truth) == (1, 2)
-    assert image_id_hits([(1, "chair")], truth) == (0, 0)
-    assert image_id_hits([], truth) == (0, 0)
-
-
-@given(KEYS, KEYS)
-def test_identifier_hits_are_bounded(predicted: list[tuple[int, str]], truth: list[tuple[int, str]]) -> None:
-    right, considered = image_id_hits(predicted, truth)
-    assert count_phrases(predicted, truth).right <= right <= considered <= len(predicted)

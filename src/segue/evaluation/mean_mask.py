@@ -14,7 +14,7 @@ from PIL import Image
 
 from segue import masks
 from segue.errors import InputError
-from segue.evaluation.run_conversation import Target, targets_of
+from segue.evaluation.samples import questions_of, targets_of
 from segue.masks import Mask
 from segue.metrics import recall_at
 from segue.records import Conversation, read_jsonl
@@ -23,28 +23,30 @@ GRID = 128
 """Side of the square on which masks of images of all sizes are averaged."""
 
 
-def all_targets(conversations: Iterable[Conversation]) -> list[Target]:
+Named = tuple[str, Mask]
+"""A phrase with its mask."""
+
+
+def all_targets(conversations: Iterable[Conversation]) -> list[Named]:
     """Every mask that the records' answers name."""
     return [
-        target
+        (target.mark.phrase, masks.decode(target.mark.rle))
         for conversation in conversations
-        for index, turn in enumerate(conversation.turns)
-        if turn.role == "assistant"
+        for index, _ in questions_of(conversation)
         for target in targets_of(conversation, index)
+        if target.mark.rle is not None
     ]
 
 
-def mean_masks(targets: Iterable[Target]) -> dict[str, np.ndarray]:
+def mean_masks(targets: Iterable[Named]) -> dict[str, np.ndarray]:
     """Phrase to the mean of its masks, `[GRID, GRID]` in 0..1."""
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = defaultdict(int)
-    for target in targets:
-        square = Image.fromarray(target.mask.astype(np.uint8) * 255).resize(
-            (GRID, GRID), Image.Resampling.BOX
-        )
+    for phrase, mask in targets:
+        square = Image.fromarray(mask.astype(np.uint8) * 255).resize((GRID, GRID), Image.Resampling.BOX)
         share = np.asarray(square, np.float64) / 255
-        sums[target.phrase] = sums.get(target.phrase, 0.0) + share
-        counts[target.phrase] += 1
+        sums[phrase] = sums.get(phrase, 0.0) + share
+        counts[phrase] += 1
     return {phrase: total / counts[phrase] for phrase, total in sums.items()}
 
 
@@ -77,9 +79,9 @@ def mean_mask_score(train: Iterable[Conversation], test: Iterable[Conversation])
             fix="give records whose answers name regions",
         )
     ious = []
-    for t in targets:
-        hw = (t.mask.shape[0], t.mask.shape[1])
-        ious.append(masks.iou(drawn(means[t.phrase], hw), t.mask) if t.phrase in means else 0.0)
+    for phrase, mask in targets:
+        hw = (mask.shape[0], mask.shape[1])
+        ious.append(masks.iou(drawn(means[phrase], hw), mask) if phrase in means else 0.0)
     return {
         "mean_iou": float(np.mean(ious)),
         "recall_at_50": recall_at(ious),

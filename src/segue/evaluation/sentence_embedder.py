@@ -69,7 +69,7 @@ def mean_pooled(folder: Path) -> Embedder:
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False).eval()
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
 
     @torch.no_grad()
     def embed(texts: list[str]) -> NDArray[np.floating]:

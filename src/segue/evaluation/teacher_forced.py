@@ -6,96 +6,94 @@ are given which phrase is meant, and in which image.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
 from segue import masks
-from segue.errors import InputError
-from segue.evaluation.run_conversation import targets_of
+from segue.errors import InputError, SegueError
+from segue.evaluation.predictions import Line
+from segue.evaluation.samples import Target, questions_of, said, targets_of
 from segue.images import load_image
 from segue.inference.loaded_model import LoadedModel
-from segue.loading import load
-from segue.metrics import recall_at
-from segue.records import Conversation, grounded_markup, read_jsonl
+from segue.masks import Mask
+from segue.records import Conversation, grounded_markup
+
+
+def check_can_be_forced(bundle: LoadedModel) -> None:
+    """Raise InputError for a model that cannot be fed an answer, such as a chat model behind a server."""
+    if not isinstance(bundle.model, torch.nn.Module):
+        raise InputError(
+            "This model cannot be teacher-forced.",
+            expected="a model whose weights are here",
+            found=bundle.name,
+            where="--teacher-forced",
+            fix="leave the option out",
+        )
+
+
+def force_conversation(bundle: LoadedModel, conversation: Conversation, images: Sequence[Path]) -> Line:
+    """The record's answers with the masks that the model draws for them, as a line of predictions.
+
+    A record whose images or masks cannot be read fails as a whole.
+    """
+    turns = questions_of(conversation)
+    try:
+        targets = [targets_of(conversation, index) for index, _ in turns]
+        drawn = iter(forced_masks(bundle, conversation, images, [t for part in targets for t in part]))
+    except (SegueError, RuntimeError, ValueError) as error:
+        failed = [{"turn": k + 1, "failure": said(error)} for k in range(len(turns))]
+        return {"id": conversation.id, "turns": failed}
+    written: list[dict[str, Any]] = []
+    for number, ((index, question), part) in enumerate(zip(turns, targets, strict=True), start=1):
+        groundings = [
+            {
+                "phrase": target.mark.phrase,
+                "image_index": target.mark.image_index,
+                "segmentation": masks.encode(next(drawn)),
+            }
+            for target in part
+        ]
+        text = conversation.turns[index].text
+        written.append({"turn": number, "question": question, "text": text, "groundings": groundings})
+    return {"id": conversation.id, "turns": written}
 
 
 @torch.no_grad()
-def teacher_forced_ious(model: LoadedModel, conversation: Conversation, root: Path) -> list[float]:
-    """IoU of every mask of a conversation's answers, in text order; what shares a `[SEG]` is one mask.
+def forced_masks(
+    model: LoadedModel, conversation: Conversation, images: Sequence[Path], targets: Sequence[Target]
+) -> list[Mask]:
+    """The mask of every `[SEG]` of a conversation's answers, in text order.
+
+    Args:
+        model: Fed the whole conversation in one pass.
+        conversation: The record.
+        images: Its images.
+        targets: Of its answers, in order.
 
     Raises:
-        ImageError: an image cannot be opened.
+        ImageError: An image cannot be opened.
     """
-    processor, turns, targets = model.processor, [], []
+    if not targets:
+        return []
+    processor, turns = model.processor, []
     for index, turn in enumerate(conversation.turns):
         if turn.role == "user":
             turns.append(("user", turn.text))
         elif turn.role == "assistant":
             turns.append(("assistant", grounded_markup(conversation, index, processor.dialect)[0]))
-            targets += targets_of(conversation, index)
-    if not targets:
-        return []
-    images = [load_image(root / image.path) for image in conversation.images]
-    hws = [(image.height, image.width) for image in images]
+    pictures = [load_image(path) for path in images]
+    hws = [(image.height, image.width) for image in pictures]
     resized = [processor.sam_stream.resized_hw(hw) for hw in hws]
-    item: dict[str, Any] = dict(processor.encode_turns(turns, len(images)))
-    item |= {"num_images": len(images), "seg_image_index": [target.image_index for target in targets]}
-    item |= processor.encode_pixels(images)
+    item: dict[str, Any] = dict(processor.encode_turns(turns, len(pictures)))
+    item |= {"num_images": len(pictures), "seg_image_index": [t.mark.image_index for t in targets]}
+    item |= processor.encode_pixels(pictures)
     batch = dict(processor.collate([item]))
     device = model.model.device
     output = model.model(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()})
     drawn = processor.post_process_masks(
         output.mask_logits.cpu(), item["seg_image_index"], torch.tensor(hws), torch.tensor(resized)
     )
-    return [masks.iou(mask, target.mask) for (mask, _), target in zip(drawn, targets, strict=True)]
-
-
-def teacher_forced_score(
-    model: LoadedModel, conversations: Sequence[Conversation], root: Path
-) -> dict[str, Any]:
-    """Mean IoU and recall at 0.5 over all masks.
-
-    Args:
-        root: folder that the image paths are relative to.
-
-    Raises:
-        InputError: nothing to score.
-
-    Source: ours.
-    """
-    found = [teacher_forced_ious(model, c, root) for c in tqdm(conversations, desc="drawing", leave=False)]
-    ious = [iou for some in found for iou in some]
-    if not ious:
-        raise InputError(
-            "no masks to score",
-            expected="answers with grounded phrases",
-            found="none",
-            where="teacher_forced_score",
-            fix="give records whose answers name regions",
-        )
-    return {
-        "mean_iou": float(np.mean(ious)),
-        "recall_at_50": recall_at(ious),
-        "masks": len(ious),
-    }
-
-
-def main() -> None:
-    """`python -m segue.evaluation.teacher_forced --model MODEL --data FILE.jsonl`."""
-    parser = argparse.ArgumentParser(description=teacher_forced_score.__doc__)
-    parser.add_argument("--model", default="segue-mini")
-    parser.add_argument("--data", type=Path, required=True)
-    arguments = parser.parse_args()
-    conversations = list(read_jsonl(arguments.data))
-    print(json.dumps(teacher_forced_score(load(arguments.model), conversations, arguments.data.parent)))
-
-
-if __name__ == "__main__":
-    main()
+    return [mask for mask, _ in drawn]

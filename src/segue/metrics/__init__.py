@@ -6,7 +6,6 @@ from segue.metrics.segmentation import cumulative_iou, iou, mean_iou, overlap, r
 from segue.metrics.text import (
     PhraseCounts,
     count_phrases,
-    image_id_hits,
     match_phrases,
     normalise_phrase,
 )
@@ -15,7 +14,6 @@ __all__ = [
     "PhraseCounts",
     "count_phrases",
     "cumulative_iou",
-    "image_id_hits",
     "iou",
     "match_phrases",
     "mean_iou",

@@ -72,11 +72,14 @@ def bootstrap(
     found: dict[str, Interval | None] = {}
     for name in names:
         pairs = np.array([sample.get(name, Tally(0, 0)) for sample in samples], dtype=float)
-        if sum(name in sample for sample in samples) < 2:
+        if np.count_nonzero(pairs[:, 1]) < 2:
             found[name] = None
             continue
         above, below = times @ pairs[:, 0], times @ pairs[:, 1]
         drawn = above[below > 0] / below[below > 0]
+        if not len(drawn):
+            found[name] = None
+            continue
         low, high = np.quantile(drawn, [(1 - share) / 2, (1 + share) / 2])
         found[name] = Interval(float(low), float(high))
     return found

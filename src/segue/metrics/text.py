@@ -134,26 +134,3 @@ def count_phrases(predicted: Sequence[Key], truth: Sequence[Key]) -> PhraseCount
     want = Counter((image_index, normalise_phrase(phrase)) for image_index, phrase in truth)
     right = (have & want).total()
     return PhraseCounts(right, have.total() - right, want.total() - right)
-
-
-def image_id_hits(predicted: Sequence[Key], truth: Sequence[Key]) -> tuple[int, int]:
-    """Count the predictions that name a right image, among those whose phrase is true somewhere in this turn.
-
-    A prediction is considered when its normalised phrase equals that of at least one truth of the turn, in
-    whatever image; it is right when one of these truths lies in the predicted image. Whether a phrase is true
-    at all is thereby left to F1; this measures the identifier alone.
-
-    Args:
-        predicted: Keys of the predictions.
-        truth: Keys of the truths.
-
-    Returns:
-        `(right, considered)`; `(0, 0)` when no predicted phrase is true, then the accuracy is undefined.
-
-    Source: PRIMA reports grounding per image; this definition is ours.
-    """
-    images: dict[str, set[int]] = defaultdict(set)
-    for image_index, phrase in truth:
-        images[normalise_phrase(phrase)].add(image_index)
-    considered = [(i, normalise_phrase(p)) for i, p in predicted if normalise_phrase(p) in images]
-    return sum(image_index in images[phrase] for image_index, phrase in considered), len(considered)

@@ -18,8 +18,11 @@ from segue.datasets.m4seg.parquet import conversations_of, is_ours, read_parquet
 from segue.datasets.m4seg.region_store import RegionStore
 from segue.datasets.stages.stages import read_stage
 from segue.errors import InputError, ModelError, RecordError
+from segue.evaluation.predictions import answers_of
+from segue.evaluation.protocols import M4SegProtocol
 from segue.evaluation.run_conversation import run_conversation
-from segue.evaluation.scores import summarise
+from segue.evaluation.samples import all_samples
+from segue.evaluation.scores import pair_up, summarise
 from segue.records import Conversation, read_jsonl
 
 FILES = ("train.jsonl", "test.jsonl", "rejected.jsonl", "report.json")
@@ -231,7 +234,9 @@ class Blind:
 
 def test_kinds_of_questions_reach_the_evaluation(built: Path) -> None:
     records = list(read_jsonl(built / "train.jsonl"))
-    results = [turn for record in records for turn in run_conversation(Blind(), record, [])]  # type: ignore[arg-type]
-    by_kind = {kind: numbers["n_turns"] for kind, numbers in summarise(results)["by_kind"].items()}
+    lines = [run_conversation(Blind(), record, []) for record in records]  # type: ignore[arg-type]
+    items = pair_up(all_samples(records), answers_of(lines))
+    found = summarise(items, M4SegProtocol(), drawings=0)
+    by_kind = {kind: numbers["n_turns"] for kind, numbers in found["by_kind"].items()}
     assert by_kind == Counter(record.meta["kind"] for record in records)
     assert set(by_kind) == {"functional", "spatial", "numerical", "open_ended"}
