@@ -34,10 +34,15 @@ def _boundary_loops(mask: NDArray[np.bool_]) -> list[list[tuple[_Point, int]]]:
         Closed loops of unit edges, each ((x, y) of its first corner, direction).
     """
     height, width = mask.shape
+    # A border of background: pixels at the edge of the picture have an outline too.
     padded = np.zeros((height + 2, width + 2), dtype=np.bool_)
     padded[1:-1, 1:-1] = mask
+    # Place (y, x) holds the pixel whose upper left corner is the point (x, y); one row and one column more
+    # than the mask, for the edges below and to the right of the last pixels.
     here, above, left = padded[1:, 1:], padded[:-1, 1:], padded[1:, :-1]
     found = (here & ~above, left & ~here, above & ~here, here & ~left)
+    # From that point, where each edge begins: one that runs west at its right end, one that runs north at its
+    # lower.
     first_corner = ((0, 0), (0, 0), (1, 0), (0, 1))
     leaving: dict[_Point, list[int]] = {}
     for direction in range(4):
@@ -45,6 +50,7 @@ def _boundary_loops(mask: NDArray[np.bool_]) -> list[list[tuple[_Point, int]]]:
         for y, x in np.argwhere(found[direction]).tolist():
             leaving.setdefault((x + dx, y + dy), []).append(direction)
     loops: list[list[tuple[_Point, int]]] = []
+    # Row by row, which is the order that `polygons` promises.
     for start in sorted(leaving, key=lambda corner: (corner[1], corner[0])):
         while leaving[start]:
             loop: list[tuple[_Point, int]] = []
@@ -60,11 +66,13 @@ def _boundary_loops(mask: NDArray[np.bool_]) -> list[list[tuple[_Point, int]]]:
 
 def _rightmost(choices: Sequence[int], came: int) -> int:
     """Choose the edge that turns right, else goes straight on, else turns left."""
+    # 0 is right, 1 straight on, 2 left; 3 would be back.
     return min(choices, key=lambda direction: (came + 1 - direction) % 4)
 
 
 def _is_hole(loop: Sequence[tuple[_Point, int]]) -> bool:
     """Outlines run clockwise on the screen (positive area, y points down), holes the other way."""
+    # Green: the sum of x dy is the area, and its sign the sense of rotation.
     return sum(point[0] * _STEP[direction][1] for point, direction in loop) < 0
 
 
@@ -90,6 +98,7 @@ def _join_holes(mask: NDArray[np.bool_], loops: Sequence[Sequence[tuple[_Point, 
     anchors = {k: min(edge[0] for edge in loops[k]) for k in holes}
     for k in sorted(holes, key=lambda hole: anchors[hole]):
         x, y = anchors[k]
+        # The hole's leftmost corner is (x, y), so row y has mask directly left of it, as far as the last gap.
         outside = np.flatnonzero(~mask[y, :x])
         met = int(outside[-1]) + 1 if len(outside) else 0
         # The edge met runs north, from (met, y + 1) to (met, y), where the cut begins.
@@ -103,6 +112,7 @@ def _join_holes(mask: NDArray[np.bool_], loops: Sequence[Sequence[tuple[_Point, 
         cut, back = len(corners), len(corners) + 1
         corners += [(met, y), (x, y)]
         following += [entry, following[before]]
+        # a -> b and hole e .. l become a -> cut -> e .. l -> back -> b, with b at the cut's own corner.
         following[before], following[last] = cut, back
     hole_set = set(holes)
     return [_chain(corners, following, first_node[k]) for k in range(len(loops)) if k not in hole_set]

@@ -65,6 +65,8 @@ def encode(mask: NDArray[Any]) -> RLE:
         InputError: Not two-dimensional, no pixels, or floating point (a probability is not a mask yet).
     """
     array = _as_mask(mask)
+    # COCO counts down the columns, so its encoder takes column-major arrays only. The view costs nothing:
+    # True is 1.
     rle = coco_mask.encode(np.asfortranarray(array.view(np.uint8)))
     return {"size": [int(array.shape[0]), int(array.shape[1])], "counts": rle["counts"].decode("ascii")}
 
@@ -84,6 +86,8 @@ def decode(rle: Mapping[str, Any]) -> Mask:
     height, width, runs = _runs(rle)
     values = np.zeros(len(runs), dtype=np.bool_)
     values[1::2] = True
+    # Down the columns again: size [2, 3], runs [1, 2, 3] -> 0 1 1 0 0 0 -> columns 01, 10, 00, which is [[0,
+    # 1, 0], [1, 0, 0]]. The copy is contiguous, row by row.
     return np.repeat(values, runs).reshape((width, height)).T.copy()
 
 
@@ -95,6 +99,7 @@ def check_rle(rle: Mapping[str, Any]) -> None:
 def area(mask: NDArray[Any] | Mapping[str, Any]) -> int:
     """Count the pixels of a mask or RLE."""
     if isinstance(mask, Mapping):
+        # Runs begin with background, of length 0 if need be: every second one is the mask.
         return int(_runs(mask)[2][1::2].sum())
     return int(np.count_nonzero(_as_mask(mask)))
 
@@ -106,6 +111,7 @@ def box(mask: NDArray[Any] | Mapping[str, Any]) -> list[float]:
     if not len(columns):
         return [0.0, 0.0, 0.0, 0.0]
     rows = np.flatnonzero(array.any(axis=1))
+    # One past the last pixel: a single pixel is 1 wide.
     left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
     return [float(left), float(top), float(right - left), float(bottom - top)]
 
@@ -173,6 +179,7 @@ def from_polygons(polygons: Sequence[Sequence[float]], hw: tuple[int, int]) -> M
             finite.
     """
     height, width = hw
+    # pycocotools takes a list of four numbers for a box, and says nothing.
     for number, polygon in enumerate(polygons):
         if len(polygon) < 6 or len(polygon) % 2 or not np.isfinite(np.asarray(polygon, dtype=float)).all():
             raise InputError(
@@ -274,6 +281,7 @@ def _runs(rle: Mapping[str, Any]) -> tuple[int, int, NDArray[np.int64]]:
     if height * width > MAX_PIXELS:
         raise _damaged(rle, f"at most {MAX_PIXELS:,} pixels", f"{height} * {width}")
     if isinstance(counts, (str, bytes)):
+        # `__wrapped__` is the function without its cache.
         read = _kept_runs if len(counts) <= _LONGEST_KEPT else _kept_runs.__wrapped__
         return height, width, read(height, width, counts)
     if isinstance(counts, (list, tuple)) and all(isinstance(n, (int, np.integer)) for n in counts):
@@ -281,6 +289,7 @@ def _runs(rle: Mapping[str, Any]) -> tuple[int, int, NDArray[np.int64]]:
     raise _damaged(rle, "counts as a string", type(counts).__name__)
 
 
+# 4096 entries of at most 4096 runs of 8 bytes.
 _LONGEST_KEPT = 4096
 """Characters of a string whose runs are kept; at most 130 MB in all."""
 
@@ -290,12 +299,14 @@ def _kept_runs(height: int, width: int, counts: str | bytes) -> NDArray[np.int64
     """The runs of a string, read once: training meets the masks of its data again and again."""
     rle = {"size": [height, width], "counts": counts}
     runs = _check_runs(rle, _read_counts(rle, counts.encode("utf-8") if isinstance(counts, str) else counts))
+    # All later callers get this same array.
     runs.setflags(write=False)
     return runs
 
 
 def _check_runs(rle: Mapping[str, Any], runs: NDArray[np.int64]) -> NDArray[np.int64]:
     height, width = rle["size"]
+    # Bounds before the sum: absurd runs could wrap around in 64 bits and come out right.
     if len(runs) and (runs.min() < 0 or runs.max() > height * width):
         raise _damaged(rle, "run lengths between 0 and height * width", f"{runs.min()} to {runs.max()}")
     total = int(runs.sum())
@@ -305,11 +316,12 @@ def _check_runs(rle: Mapping[str, Any], runs: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _read_counts(rle: Mapping[str, Any], counts: bytes) -> NDArray[np.int64]:
-    """Undo COCO's string form: 5 bits a character, little end first, from the third run on as differences.
+    """Undo COCO's string form: 5 bits a character, little end first, from the fourth run on as differences.
 
     Each character minus 48 holds 5 bits, bit 6 says that more follow, and bit 5 of a number's last
     character is its sign. From index 3 on a number is the difference to the run two before.
     """
+    # 100 is 00100 and 00011: "T" (4, more follow: 36) and "3". -1 is "O" (31, its highest bit the sign).
     digits = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     if not len(digits):
         return np.zeros(0, dtype=np.int64)
@@ -318,11 +330,15 @@ def _read_counts(rle: Mapping[str, Any], counts: bytes) -> NDArray[np.int64]:
     ends = np.flatnonzero((digits & 32) == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts + 1
+    # 35 bits: more than any run here, and no shift below can leave 64.
     if lengths.max() > 7:
         raise _damaged(rle, "numbers of at most 7 characters in counts", f"{lengths.max()} characters")
     place = np.arange(len(digits)) - np.repeat(starts, lengths)
     numbers = np.add.reduceat((digits & 31) << (5 * place), starts)
+    # Two's complement, as wide as the number's characters: 31 of 5 bits becomes 31 - 32.
     numbers -= np.where(digits[ends] & 16, np.int64(1) << (5 * lengths), 0)
+    # Masks change little from column to column, so COCO writes each run as its difference to the last of its
+    # kind.
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers

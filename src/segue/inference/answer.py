@@ -50,6 +50,7 @@ class SessionAnswer(GroundedAnswer):
             image_index: 0-based.
             hw: Size to bring the masks to; their own by default.
         """
+        # Over the whole answer, before this image's are picked: a phrase has one colour in all images.
         numbers = colour_numbers([grounding.span for grounding in self.groundings])
         return [
             Layer(resize_mask(g.mask, hw or g.mask.shape[:2]), g.phrase, colour(number))

@@ -31,6 +31,7 @@ def load_images(
     Raises:
         InputError: None, more than nine, or not as many names; ImageError names one that cannot be used.
     """
+    # A single array is one image; taken for a list it would be as many as it has rows.
     listed = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else list(images)
     if not 1 <= len(listed) <= MAX_IMAGES:
         raise InputError(
@@ -40,6 +41,7 @@ def load_images(
             where="images",
             fix="choose the images that matter, or ask about them in several sessions",
         )
+    # For people, hence from 1.
     if names is None:
         names = [str(s) if isinstance(s, (str, Path)) else f"image {k + 1}" for k, s in enumerate(listed)]
     elif len(names) != len(listed):
@@ -68,6 +70,8 @@ def check_question(text: str) -> str:
 
 def whole_unicode(text: str) -> str:
     """The text with lone surrogates, as undecodable arguments bring them, replaced by U+FFFD."""
+    # By way of UTF-16, where the two halves of a pair become one character again; only a lone half is
+    # replaced.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -106,6 +106,7 @@ def write_answer(answer: PicturedAnswer, folder: Path) -> list[Path]:
 
 @cache
 def _template() -> Template:
+    # Not str.format: the page's style is full of braces.
     return Template(resources.files("segue.inference").joinpath("answer.html").read_text(encoding="utf-8"))
 
 
@@ -196,6 +197,7 @@ def _layer(grounding: Grounding, number: int) -> str:
     """A mask as an image element of the page."""
     hw = _page_hw(grounding.mask.shape[:2])
     label = html.escape(f"{grounding.phrase}, score {grounding.score:.2f}", quote=True)
+    # Brought to the page's size before its outline is drawn: a thin line does not survive shrinking.
     url = mask_url(resize_mask(grounding.mask, hw), colour(number))
     return f'<img class="mask" data-phrase="{number}" src="{url}" alt="{label}">'
 
@@ -205,6 +207,7 @@ def mask_url(mask: np.ndarray, tint: Colour) -> str:
     tones = mask.astype(np.uint8)
     tones[outline(mask, line_width(mask.shape[:2]))] = 2
     picture = Image.fromarray(tones)
+    # 0 outside, 1 inside, 2 the line; `transparency` gives each its alpha.
     picture.putpalette([0, 0, 0, *tint, *tint])
     return data_url(picture, "PNG", transparency=bytes([0, round(255 * FILL_ALPHA), 255]))
 

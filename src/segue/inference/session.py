@@ -66,6 +66,7 @@ class GroundingSession:
     ) -> None:
         self.bundle = bundle
         self.images, self.names = load_images(images, names)
+        # By content, not by path: the same picture twice is encoded once, a changed file is another picture.
         self._keys = [content_hash(image) for image in self.images]
         self._encoded: dict[str, EncodedImage] = {}
         self._read: ConversationCache | None = None
@@ -271,7 +272,10 @@ class GroundingSession:
         model, processor = self.bundle.model, self.bundle.processor
         used = sorted({g.image_index for g in placed})
         features = join_features([self._encode(k).segmenter for k in used])
+        # Masks in images 3, 0, 3: `used` is [0, 3], `local` [1, 0, 1]. Only those two images go to the
+        # decoder.
         local = [used.index(g.image_index) for g in placed]
+        # Prompts are counted over all `[SEG]`, also over those that were not placed.
         chosen = [g.seg_ordinal for g in placed]
         with torch.no_grad():
             logits = model.draw_masks(
@@ -310,10 +314,13 @@ class _TextStreamer:
         self._send(self._text())
 
     def _text(self) -> str:
+        # All of it each time: a new token can change what stood before, the rest of a character or the end of
+        # a tag.
         markup = self._processor.decode_markup(self._ids)
         return protocol.parse(markup, self._num_images, self._processor.dialect).text
 
     def _send(self, text: str) -> None:
+        # What was sent cannot be taken back.
         if text.startswith(self._sent) and len(text) > len(self._sent):
             self._callback(text[len(self._sent) :])
             self._sent = text

@@ -140,6 +140,7 @@ class ParsedAnswer:
             (u.span, u.seg_ordinal, u.image_index) for u in self.unplaced if u.image_index is not None
         ]
         spans: list[MarkedSpan] = []
+        # By range, then by ordinal: a `[SEG]` that stands apart from its phrase comes later than its place.
         for (start, end), _, image_index in sorted(drawable):
             last = spans[-1] if spans else None
             if last is not None and (last.start, last.end) == (start, end):

@@ -77,4 +77,5 @@ class LisaDialect(GlammDialect):
                 pieces.append(f"{before}{PHRASE_START} {STAND_IN} {PHRASE_END} ")
             pieces.append(match[0])
             done = match.end()
+        # Read again, not patched: each word put in moves all ranges and notes behind it.
         return super().parse("".join([*pieces, markup[done:]]), num_images, lenient=lenient)

@@ -48,7 +48,9 @@ from segue.protocol.tags import (
     read_identifier,
 )
 
+# "image 2", "Image #2". Blanks are bounded: a model's runs of them must not cost time.
 _MENTION = re.compile(r"\bimage[ \t]{0,2}#?[ \t]{0,2}([0-9]{1,4})\b", re.IGNORECASE | re.ASCII)
+# A full stop counts before a blank only: "3.5 metres" is one sentence.
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|\n")
 # Longest literal minus one: only so many characters on both sides of a removed tag can form a new literal.
 _REACH = 6
@@ -117,7 +119,7 @@ class PrimaDialect:
         return "".join(parts)
 
     def marked(self, text: str, span: MarkedSpan, num_images: int | None) -> str:
-        """The phrase of one span with its tags."""
+        """One span with its tags: `<p> mugs </p> [SEG] (IMAGE1) [SEG] (IMAGE2)`."""
         masks = " ".join(f"{SEG_TOKEN} {identifier(k)}" for k in span.image_indices)
         if span.start == span.end:
             return masks
@@ -188,6 +190,7 @@ class _Reading:
         self.num_images = num_images
         self.lenient = lenient
         self.parts: list[str] = []
+        # Of the clean text so far; counted along, for a join at every tag would not be linear.
         self.length = 0
         self.tail = ""
         self.open_at: int | None = None
@@ -205,6 +208,7 @@ class _Reading:
     def run(self) -> ParsedAnswer:
         """Walk over the tags, then over the rest of the text."""
         position = 0
+        # Not finditer: a [SEG] moves the position past its identifier.
         while match := TAG_PATTERN.search(self.markup, position):
             gap, tag = self.markup[position : match.start()], match[0]
             position = match.end()
@@ -256,6 +260,7 @@ class _Reading:
         if seg.image_index is not None:
             self.previous = seg.image_index
             if seg.source is Source.EXPLICIT:
+                # An image that was guessed is no mention: one guess must not carry the next.
                 self.mentioned = seg.image_index
         return after
 
@@ -331,12 +336,14 @@ class _Reading:
         piece = self._after_opening(piece)
         if self.just_stray:
             self.just_stray = False
+            # "a </p> b" without its tag has two blanks; the second one goes.
             if self.tail.endswith(" "):
                 piece = piece.removeprefix(" ")
         if not piece:
             return
         self.attached = None
         self._follow_sentence(piece)
+        # "[SE" was written, and "G]" follows: the blank keeps them from becoming a tag.
         if contains_tag(self.tail + piece[:_REACH]):
             piece = " " + piece
         self.parts.append(piece)
@@ -350,6 +357,7 @@ class _Reading:
             self.sentence += 1
             self.mentioned = None
             begin = end.end()
+        # Behind the last sentence end alone; 1-based in the text, 0-based from here on.
         for mention in _MENTION.finditer(piece, begin):
             index = int(mention[1]) - 1
             if 0 <= index < self.num_images:
@@ -373,6 +381,7 @@ class _Reading:
                 groundings.append(
                     ParsedGrounding(text[start:end], seg.span, seg.image_index, seg.ordinal, seg.source)
                 )
+        # Only at the end is it known that no [SEG] came, so these notes are sorted in by their place.
         for phrase in self.phrases:
             if not phrase.used:
                 detail = f"no {SEG_TOKEN} follows {text[phrase.start : phrase.end][:60]!r}"

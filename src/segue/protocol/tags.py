@@ -25,6 +25,7 @@ TAG_LITERALS = (SEG_TOKEN, PHRASE_START, PHRASE_END, IMAGE_TOKEN, OBJ_TOKEN)
 TOKENIZER_LITERALS = ("<s>", "</s>", "<unk>", "<pad>", "<im_start>", "<im_end>", "<bbox>", "<point>")
 """Further literals on which tokenizers of the supported families split; for `escape_user_text` only."""
 
+# ASCII, here and below: without it IGNORECASE lets the Turkish dotless i stand for an i.
 _ESCAPED = re.compile(
     "|".join(re.escape(t) for t in TAG_LITERALS + TOKENIZER_LITERALS), re.IGNORECASE | re.ASCII
 )
@@ -46,6 +47,7 @@ _MALFORMED = re.compile(
 )
 _INLINE = re.compile(rf"\({_GAP}IMAGE{_GAP}#?{_GAP}[0-9]+{_GAP}\)", re.IGNORECASE | re.ASCII)
 
+# Python refuses to read numbers of more than 4300 digits, and takes its time for shorter ones.
 _MOST_DIGITS = 9
 
 
@@ -130,6 +132,7 @@ def read_identifier(markup: str, position: int) -> tuple[IdentifierState, int | 
         digits = match[1].lstrip("0") or "0"
         number = int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
         return IdentifierState.VALID, number - 1, match.end()
+    # Before the malformed ones: "(IMAGE2" at the very end of an answer is both.
     if match := _CUT_OFF.match(markup, position):
         return IdentifierState.CUT_OFF, None, match.end()
     if match := _MALFORMED.match(markup, position):

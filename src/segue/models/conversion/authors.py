@@ -47,6 +47,7 @@ def find_prefix(names: Mapping[str, Any], ending: str, beside: str = "") -> str 
     """The prefix before `ending` in the one name that ends so (and has `beside` next to it)."""
     found = [name.removesuffix(ending) for name in names if name.endswith(ending)]
     found = [prefix for prefix in found if not beside or prefix + beside in names]
+    # The shortest: "" wins over a copy of the same module deeper inside another part.
     return min(found, key=len) if found else None
 
 
@@ -68,6 +69,7 @@ def prima_rules(shapes: Mapping[str, Shape], hidden: int, width: int) -> tuple[R
         rules += under(eva, "vision_model.", EVA_ORIGINAL)
     elif eva_hf is not None:
         rules += under(eva_hf, "vision_model.", EVA_HF)
+    # LAVIS keeps this norm beside the tower; transformers has it inside, as `post_layernorm`.
     norm = find_prefix(shapes, "ln_vision.weight")
     if norm is not None:
         rules += renames((norm + "ln_vision.{leaf}", "vision_model.post_layernorm.{leaf}"))
@@ -89,6 +91,7 @@ def prima_rules(shapes: Mapping[str, Shape], hidden: int, width: int) -> tuple[R
         rules += under(language, "language_model.", LLAMA)
     rules += drops("reads boxes drawn by the user; captions of regions only", "model.region_encoder.{rest}")
     placed = [name for name in shapes if any(rule.apply(name) is not None for rule in rules)]
+    # Patterns first, shapes last: at 768 a Q-Former's own matrices look like any other matrix of that width.
     rules += _by_shape({n: s for n, s in shapes.items() if n not in set(placed)}, hidden, width)
     return tuple(rules)
 
@@ -102,8 +105,11 @@ def _by_shape(rest: Mapping[str, Shape], hidden: int, width: int) -> list[Rule]:
     for name, shape in rest.items():
         lower = name.lower()
         relational = any(word in lower for word in ("relation", "square", "rel_"))
+        # `(1, 32, 768)`: the one tensor of three dimensions that a set of learnable queries can be.
         if len(shape) == 3 and shape[0] == 1 and shape[2] == width:
             rules += renames((name, "reader.relational.queries" if relational else "reader.query_tokens"))
+        # `(4096, 768)`: a linear layer's weight is (out, in), so this one leads from the Q-Former to the
+        # words.
         elif shape == (hidden, width):
             rules += renames((name, "image_projection.weight"))
             bias = name.removesuffix("weight") + "bias"
@@ -140,6 +146,7 @@ def prima_config(checkpoint: Checkpoint, dinov2: Checkpoint | None) -> PrimaConf
     text = llama_sizes(checkpoint.config.get("text_config") or checkpoint.config, rows)
     square = any("relation" in n.lower() or "square" in n.lower() for n in shapes)
     stem = words.removesuffix("embeddings.position_embeddings.weight")
+    # 30523 is InstructBLIP's: BERT's 30522 pieces and BLIP-2's `[DEC]`.
     vocabulary = shapes.get(stem + "embeddings.word_embeddings.weight", (30523, width))[0]
     return PrimaConfig(
         visual_module="square" if square else "fusion",
@@ -152,6 +159,7 @@ def prima_config(checkpoint: Checkpoint, dinov2: Checkpoint | None) -> PrimaConf
                 {n[len(stem) :]: s for n, s in shapes.items() if n.startswith(stem)},
                 "encoder.layer.#.attention.output.dense.weight",
             ),
+            # Shapes do not tell heads. BERT's are 64 wide.
             "num_attention_heads": max(1, width // 64),
             "intermediate_size": 4 * width,
             "max_position_embeddings": shapes[words][0],
@@ -168,6 +176,7 @@ def _eva_sizes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     if original is not None:
         own = strip_prefix(shapes, original)
         width, patch = own["cls_token"][-1], own["patch_embed.proj.weight"][-1]
+        # 257 positions are 16 x 16 patches and the class token: (257 - 1) ** 0.5 * 14 = 224 pixels.
         length, depth = own["pos_embed"][1], count(own, "blocks.#.norm1.weight")
         inner = own["blocks.0.mlp.fc1.weight"][0]
     else:
@@ -201,6 +210,7 @@ def convert_prima(
     base = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
     rows = int(config.text_config.vocab_size)
     tokenizer = load_tokenizer(base, GLAMM_TOKENS, rows, int(config.text_config.max_position_embeddings))
+    # Asked of the tokenizer after it was made: a folder may have the tokens at other ids than GLaMM.
     config.seg_token_id = int(tokenizer.convert_tokens_to_ids(protocol.SEG_TOKEN))
     config.image_token_id = int(tokenizer.convert_tokens_to_ids(protocol.IMAGE_TOKEN))
     checkpoints = {"": checkpoint} | ({"dinov2:": dinov2} if dinov2 else {})

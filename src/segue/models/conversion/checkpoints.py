@@ -23,6 +23,7 @@ _WRAPPERS = ("state_dict", "module", "model_state_dict")
 _PREFIXES = ("base_model.model.", "module.")
 """What training frameworks put before every name."""
 
+# Memory that mapped pages may take while a file is read.
 _GROUP_BYTES = 2**30
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -66,6 +67,7 @@ class Checkpoint:
     def _groups(self, file: Path) -> Iterator[list[str]]:
         """The stored names of a file, about a gigabyte at a time where it can be opened again cheaply."""
         names = self.files[file]
+        # Torch's format before 1.6 cannot be mapped: opening it again would read all of it again.
         if file.suffix != ".safetensors" and not zipfile.is_zipfile(file):
             yield list(names)
             return
@@ -85,6 +87,7 @@ class Checkpoint:
         for name, dtype in self.dtypes.items():
             if dtype.is_floating_point:
                 counts[dtype] = counts.get(dtype, 0) + int(torch.Size(self.shapes[name]).numel())
+        # Numbers are counted, not tensors: a bfloat16 model with float32 norms stays bfloat16.
         return max(counts, key=lambda d: counts[d]) if counts else torch.float32
 
 
@@ -119,6 +122,7 @@ def _files(path: Path) -> list[Path]:
         raise _unreadable(path, "a .safetensors, .bin, .pth or .pt file", f"a file named {path.name}")
     if not os.path.isdir(path):
         raise _unreadable(path, "a folder or a file", "nothing")
+    # The index before any pattern: the folder may hold files that it does not name.
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (path / index).is_file():
             named = set(_json(path / index).get("weight_map", {}).values())
@@ -127,6 +131,8 @@ def _files(path: Path) -> list[Path]:
                 raise _unreadable(path, f"every shard that {index} names", f"no {', '.join(missing)}")
             return sorted(path / name for name in named)
     for pattern in ("*.safetensors", "pytorch_model*.bin", "open_clip_pytorch_model*.bin", "*.pth", "*.pt"):
+        # All files of one pattern, and none of the next: `pytorch_model*.bin` beside safetensors would give
+        # every tensor twice.
         if found := sorted(path.glob(pattern)):
             return found
     raise _unreadable(path, "weights (*.safetensors, pytorch_model*.bin, *.pth)", "none")
@@ -175,6 +181,7 @@ def _load_torch(file: Path) -> dict[str, Tensor]:
         raise _unreadable(file, "tensors only (weights_only)", str(error).split("\n")[0]) from None
     except (RuntimeError, OSError, EOFError, ValueError) as error:
         raise _unreadable(file, "a whole torch file", str(error).split("\n")[0]) from None
+    # One after the other, so that `{"state_dict": {"module": {...}}}` is opened twice.
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -184,6 +191,7 @@ def _load_torch(file: Path) -> dict[str, Tensor]:
 
 
 def _without_prefix(checkpoint: Checkpoint) -> Checkpoint:
+    # PEFT's outermost first. Taken off only where every name has it: one `module.` inside a model is a name.
     for prefix in _PREFIXES:
         if checkpoint.shapes and all(name.startswith(prefix) for name in checkpoint.shapes):
             cut = len(prefix)

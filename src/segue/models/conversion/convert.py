@@ -77,6 +77,8 @@ def convert(
     chat = chosen_template(template)
     checkpoint = open_checkpoint(locate(source))
     kind = identify(checkpoint.shapes, checkpoint.config)
+    # Kept as it came: a silent cast to float32 would double 14 GB, one to float16 would lose bfloat16's
+    # range.
     kept = dtype or checkpoint.majority_dtype()
     with whole_folder(Path(out)) as folder:
         if kind in FAMILIES:
@@ -111,12 +113,14 @@ def locate(source: str | Path) -> Path:
     if os.path.exists(source):
         return Path(source)
     name = str(source)
+    # A hub name is `owner/name`. What looks like a path and does not exist must not become a look-up.
     if name.count("/") == 1 and not name.startswith((".", "/")):
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
             return Path(snapshot_download(name, local_files_only=True))
+        # Not downloaded, or no hub name at all: either way the message below says what to do.
         except (HFValidationError, LocalEntryNotFoundError, OSError):
             pass
     raise ModelError(
@@ -140,6 +144,7 @@ def _convert_lisa(
     tower = _clip_of(family, checkpoint, clip)
     config, processor = lisa_parts(family, checkpoint, tower.config, template)
     shapes = target_shapes(family.model, config)
+    # Released weights leave CLIP out; a checkpoint that holds one is converted with its own.
     has_tower = any(name.startswith("model.vision_tower.") for name in checkpoint.shapes)
     checkpoints = {"": checkpoint} if has_tower else {"": checkpoint, "clip:": tower}
     planned = plan(joined_shapes(checkpoints), shapes, family.rules, where=str(checkpoint.path))
@@ -220,6 +225,7 @@ def _convert_sam(
     kind: str, checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, shard_bytes: int
 ) -> list[str]:
     if kind == "sam":
+        # The original file is weights alone, so that its size must be read from shapes.
         config, rules = SamConfig(**sam_sizes(checkpoint.shapes)), SAM_ORIGINAL
     else:
         config, rules = SamConfig(**checkpoint.config), SAM_HF
@@ -245,5 +251,6 @@ def _write(
 ) -> None:
     with ShardWriter(folder, shapes, dtype, shard_bytes) as writer:
         write_converted(checkpoints, planned, shapes, writer)
+    # Folder names, not paths: the file travels with the weights, and a path would tell of one machine.
     origin = {"converted_from": [c.path.name for c in checkpoints.values()], "format": 1}
     (folder / "conversion.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")

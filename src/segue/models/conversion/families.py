@@ -93,8 +93,11 @@ def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any]
     Raises:
         ModelError: none of them.
     """
+    # A dot before the name too, so that `mask_decoder.` at its very start is found by the same word.
     segments = any(".mask_decoder." in f".{name}" for name in names)
     asks = any("query_tokens" in name for name in names)
+    # From the special to the general: PRIMA, MIRAS and LISA all hold a SAM, and MIRAS shares LISA's name for
+    # it.
     if segments and (asks or (config or {}).get("model_type") == "prima"):
         return "prima"
     if segments and any(name.startswith("model.vlm_uni_") for name in names):
@@ -138,6 +141,7 @@ def lisa_config(
         image_token_id: of the tokenizer that `load_tokenizer` made; beyond the embedding, so that the model
             cannot write `<image>` and its logits stay those of the published model.
     """
+    # From shapes: the vocab_size of a config.json may be that from before tokens were added.
     rows, width = shapes["model.embed_tokens.weight"]
     inner = shapes["model.text_hidden_fcs.0.0.weight"][0]
     built = family.config(
@@ -147,6 +151,7 @@ def lisa_config(
         vision_select_layer=int(config.get("mm_vision_select_layer", -2)),
         seg_token_id=seg_token_id,
         image_token_id=image_token_id,
+        # None means "as wide as the language model", and keeps config.json equal to the preset's.
         seg_projection_hidden_size=None if inner == width else inner,
     )
     built.architectures = [family.model.__name__]
@@ -190,4 +195,5 @@ def target_shapes(model: type[PreTrainedModel], config: Any) -> dict[str, Shape]
     """Names and shapes of a model's parameters, built on the meta device, where they take no memory."""
     with torch.device("meta"):
         built: nn.Module = model(config)
+    # state_dict, not parameters: buffers are saved too, and tied tables under both names.
     return {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}

@@ -84,6 +84,7 @@ def initialise_prima(
     planned = plan_composition(config, glamm, instructblip, dinov2)
     reader = bert_tokenizer(instructblip.path, bert)
     shapes = target_shapes(PrimaModel, config)
+    # Labels keep apart what has one name in two checkpoints: `vision_model.` is CLIP in one, EVA in another.
     checkpoints = {"glamm:": glamm, "instructblip:": instructblip, "dinov2:": dinov2}
     processor = PrimaProcessor(
         tokenizer,
@@ -128,6 +129,7 @@ def composed_config(
         text_config=llama_sizes(glamm.config, rows),
         sam_config=sam_sizes(strip_prefix(glamm.shapes, "model.grounding_encoder.")),
         num_query_tokens=queries,
+        # 1408 has 16 heads of 88; a tower of another width takes the most that divide it.
         fusion_heads=next(heads for heads in (16, 8, 4, 2, 1) if width % heads == 0),
         seg_token_id=seg_token_id,
         image_token_id=image_token_id,
@@ -177,12 +179,16 @@ def fresh_tensors(
     """
     with torch.device("meta"):
         model = model_class(config)
+    # After the meta model, before the first draw: the same seed gives the same weights, whatever was drawn
+    # before.
     torch.manual_seed(seed)
     found: dict[str, Tensor] = {}
     for part in parts:
         wanted = [name for name in names if name.startswith(part)]
         if not wanted:
             continue
+        # to_empty gives memory with whatever lies there; `_init_weights` must reach every parameter of the
+        # part.
         module: nn.Module = model.get_submodule(part.rstrip(".")).to_empty(device="cpu")
         module.apply(model._init_weights)
         state = module.state_dict()

@@ -87,8 +87,10 @@ def vocabulary(names: Mapping[str, Shape], base: int, known: Mapping[str, int]) 
         known: added tokens that the folder names.
     """
     if not has_masks(names):
+        # LLaVA: the first 32000 rows are kept, and [SEG] .. <im_patch> follow as 32000 .. 32004.
         return Vocabulary(base, PUBLISHED_TOKENS, {})
     rows = table_shape(names)[0]
+    # Five rows beyond LLaMA's are those with `[OBJ]`, four those without it.
     order = PUBLISHED_TOKENS if rows - base == len(PUBLISHED_TOKENS) else WITHOUT_OBJ
     published = dict(known) or {token: base + place for place, token in enumerate(order)}
     return Vocabulary(rows, (*published, *(t for t in PUBLISHED_TOKENS if t not in published)), published)
@@ -106,6 +108,7 @@ def is_transformers_llava(names: Mapping[str, Any] | Sequence[str]) -> bool:
 
 def table_shape(names: Mapping[str, Shape]) -> Shape:
     """Shape of the embedding, under any of the three namings."""
+    # The token table is (rows, width).
     return next(shape for name, shape in names.items() if name.endswith(TABLES[0]))
 
 
@@ -156,6 +159,7 @@ def miras_config(
     else:
         assert sam is not None
         sam_config = sam.config if is_transformers_sam(sam) else sam_sizes(sam.shapes)
+    # `mm_projector.0` and `.2` with a GELU between them, or one `mm_projector` without a number.
     layers = 2 if any(n.endswith(("mm_projector.2.weight", "linear_2.weight")) for n in names) else 1
     inner = names.get("model.text_hidden_fcs.0.0.weight", (None,))[0]
     config = MirasConfig(
@@ -176,6 +180,7 @@ def miras_config(
         seg_projection_hidden_size=None if inner == table_shape(names)[1] else inner,
     )
     grid = config.vision_config.image_size // config.vision_config.patch_size
+    # Mining without SAM is Mini-Gemini's own release, trained at 8 x 8 cells; with SAM it is MIRAS's, 2 x 2.
     mining = any("vlm_uni_query_projector" in name for name in names)
     config.aux_grid = grid * (MINI_GEMINI_WINDOW if mining and not inside else 2)
     config.architectures = [MirasModel.__name__]
@@ -193,9 +198,11 @@ def convnext_sizes(names: Mapping[str, Shape], side: int) -> dict[str, Any]:
     Raises:
         ModelError: there is no ConvNeXt of four stages.
     """
+    # Behind the last `stages.` all namings agree but for the words in `blocks`.
     own = {name.rpartition("stages.")[2]: shape for name, shape in names.items() if "stages." in name}
     blocks = {"blocks": "conv_dw", "layers": "dwconv"}
     kind = next((k for k in blocks if f"0.{k}.0.{blocks[k]}.weight" in own), None)
+    # [3, 3, 27, 3] for the large one.
     depths = [count(own, f"{n}.{kind}.#.{blocks[kind]}.weight") for n in range(4)] if kind else [0]
     if not all(depths):
         raise ModelError(
@@ -221,6 +228,7 @@ def plan_miras(
         ConversionError: tensors are left over, missing or of another size; all are named.
     """
     names = checkpoints[""].shapes
+    # As a whole or not at all: where a checkpoint has one tensor of a part, a missing second one is an error.
     lacking = tuple(part for part, word in FRESH.items() if not any(word in name for name in names))
     from_transformers = "sam:" in checkpoints and is_transformers_sam(checkpoints["sam:"])
     rules = miras_rules(names, kept, from_transformers)
@@ -280,6 +288,7 @@ def convert_miras(
     words = vocabulary(
         checkpoint.shapes, vocabulary_size(base), {} if is_llava else _published(added_tokens(base))
     )
+    # LLaVA in transformers' form describes its CLIP itself.
     tower = checkpoint.config if "vision_config" in checkpoint.config else (clip.config if clip else {})
     source = checkpoints.get("convnext:", checkpoint).shapes
     config = miras_config(checkpoint, words, tower, source, checkpoints.get("sam:"))

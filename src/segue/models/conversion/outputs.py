@@ -27,10 +27,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
             fix="choose another folder, or delete this one",
         )
     partial = out.with_name(out.name + ".partial")
+    # Left by a conversion that was killed.
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
+        # Empty, as was checked above: `os.replace` does not take an existing folder on every system.
         if out.is_dir():
             out.rmdir()
         os.replace(partial, out)

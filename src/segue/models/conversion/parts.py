@@ -65,6 +65,7 @@ def keep_vision(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, shard_
     with ShardWriter(folder, shapes, dtype, shard_bytes) as writer:
         write_converted({"": checkpoint}, planned, shapes, writer)
     (folder / "config.json").write_text(json.dumps(checkpoint.config, indent=2) + "\n", encoding="utf-8")
+    # `segue init` looks for it beside the weights, and the repository may be deleted by then.
     tokenizer = checkpoint.path / "qformer_tokenizer"
     if tokenizer.is_dir():
         shutil.copytree(tokenizer, folder / "qformer_tokenizer")

@@ -98,6 +98,8 @@ def plan(
     problems: list[str] = []
     for name, shape in source.items():
         move = _route(name, rules)
+        # A rule that leads to no parameter of this model counts as no rule: the message then says where it
+        # led.
         if move is None or any(t not in target for t in move.targets):
             meant = f" (would be {', '.join(move.targets)})" if move and move.targets else ""
             problems.append(f"left over  {name} {list(shape)}{meant}")
@@ -107,18 +109,22 @@ def plan(
             dropped.setdefault(move.reason, []).append(name)
         for t in move.targets:
             filled.setdefault(t, []).append(move)
+            # EVA's `q_bias` of 1408 numbers fills a third of `qkv.bias`, 4224.
             wanted = target[t] if move.third is None else (target[t][0] // 3, *target[t][1:])
+            # A table may be longer or shorter than ours, as long as both have the rows that are taken over.
             if move.rows is not None and min(shape[0], wanted[0]) >= move.rows:
                 wanted = (shape[0], *wanted[1:])
             if wanted != shape:
                 problems.append(f"wrong size {name} {list(shape)} for {t} {list(wanted)}")
     for t, givers in filled.items():
+        # Two givers are right only as different thirds of one target.
         if len(givers) > 1 and len({g.third for g in givers} - {None}) < len(givers):
             problems.append(f"twice      {t} from {' and '.join(g.source for g in givers)}")
     started = tuple(t for t in target if t not in filled and t.startswith(fresh)) if fresh else ()
     for t in target:
         if t not in filled and t not in started:
             problems.append(f"missing    {t} {list(target[t])}")
+    # All together, at the end: a message per run would mean as many runs as names.
     if problems:
         raise _misfit(problems, where)
     return Plan(tuple(moves), started, dropped)

@@ -44,10 +44,12 @@ class Rule:
         parts = _FIELD.split(self.source)
         seen: set[str] = set()
         written = ""
+        # `split` with a group gives text and fields in turn: "blocks.{n}.norm" -> "blocks.", "n", ".norm".
         for place, part in enumerate(parts):
             if place % 2 == 0:
                 written += re.escape(part)
             elif part in seen:
+                # A field that comes twice must stand for the same both times.
                 written += f"(?P={part})"
             else:
                 seen.add(part)
@@ -56,6 +58,7 @@ class Rule:
 
     def apply(self, name: str) -> tuple[str, ...] | None:
         """Target names of a source name; None where the rule is not about it."""
+        # The whole name: `norm.weight` must not be found inside `blocks.0.norm.weight`.
         match = self._regex.fullmatch(name)
         if match is None:
             return None

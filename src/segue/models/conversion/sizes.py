@@ -21,6 +21,7 @@ def strip_prefix(shapes: Mapping[str, Shape], prefix: str) -> dict[str, Shape]:
 def count(shapes: Mapping[str, Shape], pattern: str) -> int:
     """Number of numbers that stand at the `#` of a pattern, such as `blocks.#.norm1.weight`."""
     regex = re.compile(re.escape(pattern).replace(r"\#", r"(\d+)"))
+    # Different numbers, not the largest plus one.
     return len({match[1] for name in shapes if (match := regex.fullmatch(name))})
 
 
@@ -41,6 +42,7 @@ def sam_sizes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
         prompt_width = shapes["image_encoder.neck.0.weight"][0]
         decoder = "mask_decoder.transformer.layers"
         inner = shapes[f"{decoder}.0.cross_attn_token_to_image.q_proj.weight"][0]
+        # ViT-H at 1024: windows of 14 have 27 positions, the 64 x 64 grid of the four global blocks has 127.
         sides = [(length + 1) // 2 for length, _ in positions]
         side = grid * patch
         return {
@@ -48,6 +50,7 @@ def sam_sizes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
                 "hidden_size": width,
                 "output_channels": prompt_width,
                 "num_hidden_layers": depth,
+                # Relative positions are as wide as one head.
                 "num_attention_heads": width // positions[0][1],
                 "image_size": side,
                 "patch_size": patch,
@@ -69,6 +72,7 @@ def sam_sizes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
                 "num_hidden_layers": count(shapes, f"{decoder}.#.norm1.weight"),
                 "num_attention_heads": _SAM_DECODER_HEADS,
                 "attention_downsample_rate": prompt_width // inner,
+                # One more token stands for the single mask.
                 "num_multimask_outputs": shapes["mask_decoder.mask_tokens.weight"][0] - 1,
                 "iou_head_depth": count(shapes, "mask_decoder.iou_prediction_head.layers.#.weight"),
                 "iou_head_hidden_dim": shapes["mask_decoder.iou_prediction_head.layers.0.weight"][0],
@@ -122,8 +126,11 @@ def llama_sizes(config: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
             fix="put the config.json of the published repository beside the weights",
         )
     fields = {name: config[name] for name in _LLAMA_FIELDS if config.get(name) is not None}
+    # Files of LLaMA's first years name neither; 10000 was fixed then.
     theta = float(config.get("rope_theta") or 10000.0)
     scaling = dict(config.get("rope_scaling") or {})
+    # transformers 5 has one field where earlier files have `rope_theta` and `rope_scaling`, whose "type"
+    # became "rope_type".
     kind = scaling.pop("type", None) or scaling.pop("rope_type", None) or "default"
     return (
         {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -142,5 +149,7 @@ _NOT_OURS = ("torch_dtype", "dtype", "transformers_version", "_name_or_path", "a
 
 def part_sizes(config: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Fields of a tower's configuration: `part` of a whole repository's config.json, or all of it."""
+    # A null in the file means the class's own default; configurations of transformers 5 are strict about
+    # types.
     fields = config.get(part, config)
     return {name: value for name, value in fields.items() if name not in _NOT_OURS and value is not None}

@@ -39,12 +39,15 @@ def converted(
             move = moves[label + name]
             if move.third is None:
                 for target in move.targets:
+                    # SAM's position frequencies go to two places.
                     yield target, tensor if move.rows is None else _fitted(tensor, move.rows, shapes[target])
                 continue
             (target,) = move.targets
+            # Zeros stay where nothing comes: EVA's keys have no bias.
             whole = thirds.setdefault(target, torch.zeros(shapes[target], dtype=tensor.dtype))
             size = len(tensor)
             whole[move.third * size : (move.third + 1) * size] = tensor
+            # Yielded by the last third that is planned, in whichever order the file has them.
             waiting[target] -= 1
             if not waiting[target]:
                 yield target, thirds.pop(target)
@@ -53,6 +56,7 @@ def converted(
 def _fitted(tensor: Tensor, rows: int, shape: Shape) -> Tensor:
     """A table of the vocabulary with another number of rows; see `Rule.rows`."""
     kept = tensor[:rows]
+    # In float32 whatever the file's type. Why the average: docs/provenance.md, MIRAS 17.
     average = kept.float().mean(0, keepdim=True).to(kept.dtype)
     return torch.cat([kept, average.expand(shape[0] - rows, *shape[1:])])
 
@@ -65,6 +69,7 @@ def write_converted(
     fresh: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write all target tensors, showing progress; `fresh` holds those that no checkpoint has."""
+    # Any order will do: the writer knows the place of every tensor.
     for name, tensor in (fresh or {}).items():
         writer.write(name, tensor)
     total = len(shapes) - len(plan.fresh)

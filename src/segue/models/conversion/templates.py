@@ -14,6 +14,7 @@ SAM_ORIGINAL: tuple[Rule, ...] = (
     *renames(
         ("image_encoder.pos_embed", "vision_encoder.pos_embed"),
         ("image_encoder.patch_embed.proj.{leaf}", "vision_encoder.patch_embed.projection.{leaf}"),
+        # Before the rule with {rest}, which would take the norms along under their old names.
         ("image_encoder.blocks.{n}.norm{k}.{leaf}", "vision_encoder.layers.{n}.layer_norm{k}.{leaf}"),
         ("image_encoder.blocks.{n}.{rest}", "vision_encoder.layers.{n}.{rest}"),
         ("image_encoder.neck.0.{leaf}", "vision_encoder.neck.conv1.{leaf}"),
@@ -23,6 +24,7 @@ SAM_ORIGINAL: tuple[Rule, ...] = (
         ("prompt_encoder.point_embeddings.{n}.{leaf}", "prompt_encoder.point_embed.{n}.{leaf}"),
         ("prompt_encoder.not_a_point_embed.{leaf}", "prompt_encoder.not_a_point_embed.{leaf}"),
         ("prompt_encoder.no_mask_embed.{leaf}", "prompt_encoder.no_mask_embed.{leaf}"),
+        # 2 and 5 are GELUs, without weights.
         ("prompt_encoder.mask_downscaling.0.{leaf}", "prompt_encoder.mask_embed.conv1.{leaf}"),
         ("prompt_encoder.mask_downscaling.1.{leaf}", "prompt_encoder.mask_embed.layer_norm1.{leaf}"),
         ("prompt_encoder.mask_downscaling.3.{leaf}", "prompt_encoder.mask_embed.conv2.{leaf}"),
@@ -282,6 +284,7 @@ INSTRUCTBLIP: tuple[Rule, ...] = (
 
 DINOV2: tuple[Rule, ...] = (
     *renames(
+        # Longer names before {rest}, which takes all others as they are.
         ("encoder.layer.{n}.attention.attention.query.{leaf}", "encoder.layer.{n}.attention.q_proj.{leaf}"),
         ("encoder.layer.{n}.attention.attention.key.{leaf}", "encoder.layer.{n}.attention.k_proj.{leaf}"),
         ("encoder.layer.{n}.attention.attention.value.{leaf}", "encoder.layer.{n}.attention.v_proj.{leaf}"),

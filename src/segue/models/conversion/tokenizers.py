@@ -50,8 +50,10 @@ def load_tokenizer(
     Raises:
         ModelError: no tokenizer, or one that does not fit the embedding.
     """
+    # `known={}` is an order (forget all additions), None a question (what do the files say?).
     tokenizer = _base(folder) if known is None or known else _without_additions(_base(folder))
     known = added_tokens(folder) if known is None else known
+    # In the order of ids: a fast tokenizer gives the next free id, whatever the file said.
     for content, index in sorted(known.items(), key=lambda item: item[1]):
         if tokenizer.token_to_id(content) is None:
             tokenizer.add_special_tokens([AddedToken(content, normalized=False)])
@@ -61,6 +63,8 @@ def load_tokenizer(
     missing = [token for token in added if tokenizer.token_to_id(token) is None]
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in missing])
     size = tokenizer.get_vocab_size()
+    # Fewer tokens than rows are usual, padding of the table; but tokens added here must end exactly at its
+    # end, or their ids are those of other rows, without an error.
     if size > rows or (missing and size != rows):
         told = f"{size} tokens" + (f", {len(missing)} of them added here" if missing else "")
         raise _misfit(folder, f"{rows} tokens, one per row of the embedding", told)
@@ -87,6 +91,7 @@ def vocabulary_size(folder: Path) -> int:
 
 
 def _base(folder: Path) -> Tokenizer:
+    # First, because the published code reads this file, with the slow tokenizer.
     if (folder / "tokenizer.model").is_file():
         return from_sentencepiece((folder / "tokenizer.model").read_bytes(), str(folder))
     if (folder / "tokenizer.json").is_file():
@@ -136,6 +141,7 @@ def from_sentencepiece(content: bytes, where: str) -> Tokenizer:
     vocab = {piece: index for index, (piece, _, _) in enumerate(pieces)}
     if "<unk>" not in vocab or "</s>" not in vocab:
         raise _misfit(Path(where), "LLaMA's <unk>, <s> and </s> in tokenizer.model", f"{len(vocab)} pieces")
+    # Control pieces and those that a user defined are found whole, never merged from parts.
     scores = {piece: score for piece, score, kind in pieces if kind not in (_CONTROL, _USER_DEFINED)}
     tokenizer = Tokenizer(
         models.BPE(
@@ -167,6 +173,8 @@ def _pieces(content: bytes) -> Iterator[tuple[str, float, int]]:
     """(text, score, kind) of each piece: field 1 of the model is a piece with its own fields 1, 2 and 3."""
     for number, value in _fields(content):
         if number == 1 and isinstance(value, bytes):
+            # The defaults of sentencepiece_model.proto: score 0, kind 1 (normal). Read by hand, so that
+            # neither sentencepiece nor protobuf is needed.
             piece: dict[int, Any] = {2: 0.0, 3: 1} | dict(_fields(value))
             yield piece[1].decode("utf-8"), float(piece[2]), int(piece[3])
 
@@ -175,6 +183,8 @@ def _fields(content: bytes) -> Iterator[tuple[int, bytes | int | float]]:
     """The fields of one protobuf message: (number, value)."""
     position = 0
     while position < len(content):
+        # The key holds the field's number and, in its last three bits, how the value is stored: 0 varint, 1
+        # eight bytes, 2 length and bytes, 5 four bytes.
         key, position = _varint(content, position)
         kind = key & 7
         if kind == 0:
@@ -199,10 +209,13 @@ def _varint(content: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = content[position]
+        # Seven bits a byte, the lowest first; the eighth says that more come. 0xAC 0x02 -> 44 + 2 * 128,
+        # which is 300.
         value |= (byte & 127) << shift
         position, shift = position + 1, shift + 7
         if byte < 128:
             return value, position
+        # Ten bytes hold every 64-bit number; more is damage.
         if shift > 63:
             raise ValueError("a number without an end")
 

@@ -60,9 +60,13 @@ class ShardWriter:
                 where[name] = file
                 offset += size
             text = json.dumps(header, separators=(",", ":")).encode()
+            # Data begin at a multiple of 8, as safetensors asks: readers map them in place.
             text += b" " * (-len(text) % 8)
             opened = (folder / file).open("wb")
+            # Eight bytes, little-endian: the length of the header. Offsets in it count from its end, those in
+            # `_place` from the file's start.
             opened.write(struct.pack("<Q", len(text)) + text)
+            # The full length at once: tensors may then come in any order.
             opened.truncate(8 + len(text) + offset)
             self._place |= {name: (number, 8 + len(text) + self._place[name][1]) for name in names}
             self._files.append(opened)
@@ -85,7 +89,10 @@ class ShardWriter:
                 where=name,
                 fix="report this: the plan and the tensors disagree",
             )
+        # Popped: a second write of the same name is a KeyError, and what is left at the end was never
+        # written.
         number, offset = self._place.pop(name)
+        # As bytes: numpy has no bfloat16.
         data = tensor.detach().to(self.dtype).contiguous().reshape(-1).view(torch.uint8).numpy()
         self._files[number].seek(offset)
         self._files[number].write(data.data)
@@ -114,6 +121,7 @@ def _shards(shapes: Mapping[str, Shape], item: int, limit: int) -> list[list[str
     filled = 0
     for name, shape in shapes.items():
         size = int(torch.Size(shape).numel()) * item
+        # A tensor larger than the limit has a file of its own; an empty one is never written before it.
         if shards[-1] and filled + size > limit:
             shards.append([])
             filled = 0
