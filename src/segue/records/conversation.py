@@ -121,6 +121,7 @@ class Region(StrictRecord):
         written = super().to_json()
         if self.mask_ref is not None:
             del written["mask"]
+        # A file may say `parent: null`, and must come back as it was.
         if self.parent is None and "parent" in self.model_fields_set:
             written["parent"] = None
         return written
@@ -151,6 +152,8 @@ class Turn(StrictRecord):
     def _check(self) -> Self:
         done = 0
         for number, span in enumerate(self.spans):
+            # A span may begin where the one before ends, and a bare mask (start == end) may stand at a
+            # border.
             if not done <= span.start <= span.end <= len(self.text):
                 raise RecordError(
                     "A span does not fit its text.",
@@ -208,6 +211,7 @@ class Conversation(StrictRecord):
                 raise self._wrong("Two regions have one rid.", "unique rids", repr(region.rid), "regions")
             known[region.rid] = region
             self._check_image(region.image_index, region.mask, f"region {region.rid!r}")
+        # A second pass: a part may stand before its object.
         for region in self.regions:
             parent = known.get(region.parent) if region.parent is not None else region
             if parent is None or parent.image_index != region.image_index:
@@ -239,6 +243,7 @@ class Conversation(StrictRecord):
                 where,
             )
         image = self.images[image_index]
+        # Height or width 0 is unknown: nothing to compare with.
         if mask is not None and image.height and image.width and mask["size"] != [image.height, image.width]:
             raise self._wrong(
                 "A mask has another size than its image.",
@@ -338,6 +343,7 @@ def _read(line: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Python's `json` keeps the last of two equal keys without a word.
         found = dict(pairs)
         if len(found) != len(pairs):
             twice = next(key for k, (key, _) in enumerate(pairs) if key in dict(pairs[:k]))

@@ -68,6 +68,7 @@ def _zero_based(item: Any, where: str) -> Any:
     if "image" not in item:
         raise _wrong("A field is missing.", "the field 'image', counted from 1", "nothing", where)
     number = item["image"]
+    # `true` is an int to Python.
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_IMAGES:
         expected = f"an integer from 1 to {MAX_IMAGES}"
         raise _wrong("A field has a wrong value.", expected, shown(number), f"{where}.image")

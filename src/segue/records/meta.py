@@ -33,7 +33,7 @@ class SamplingMeta(TypedDict):
     anchor: int
     """The image that the others were found for, from 1."""
     distances: list[float]
-    """Of every image to the anchor, in feature space."""
+    """Distance of every image to the anchor, in feature space."""
     classes: list[str]
     """Classes that the images have in common, with the criterion `category`."""
 

@@ -71,6 +71,7 @@ def _ground(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int, hori
         y, gap = horizon, size * 0.04
         while y < size:
             draw.line((0, y, size, y), fill=other, width=thin)
+            # Wider towards the viewer, as in perspective.
             y, gap = y + gap, gap * 1.45
     elif pattern == 1:
         vanish, y, gap = size * rng.random(), horizon, size * 0.05
@@ -116,6 +117,7 @@ def background(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     planes = np.asarray(image).transpose(2, 0, 1).astype(np.float32)
     # The mean of 2 x 2 neighbours softens the stairs of PIL's edges.
     planes[:, :, 1:] += planes[:, :, :-1].copy()
+    # The first column has no neighbour to the left and counts twice.
     planes[:, :, 0] *= 2
     planes[:, 1:] += planes[:, :-1].copy()
     planes[:, 0] *= 2
@@ -123,6 +125,7 @@ def background(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     light = _noise(size)[y : y + size, x : x + size] * np.float32(0.0025 + 0.005 * rng.random())
     slope_x, slope_y = 0.06 * (rng.random(2) - 0.5).astype(np.float32)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
+    # A quarter: the planes hold sums of four neighbours.
     light += (np.float32(0.25) + slope_y * ramp)[:, None] + (slope_x * ramp)[None]
     planes *= light
     return planes

@@ -70,6 +70,7 @@ def build(
     ids = [f"scenes/{split}_{seed}/{index:06d}" for index in range(count)]
     done, kept_bytes = _completed(folder, part, ids)
     with part.open("ab") as file:
+        # Half a line of a killed build goes; its set is drawn again, the same as before.
         file.truncate(kept_bytes)
         for index in tqdm(
             range(done, count), initial=done, total=count, desc=f"scenes {split}", disable=not progress
@@ -115,6 +116,7 @@ def _save(image: Image.Image, path: Path) -> None:
     """Write an image so that the file is either whole or not there."""
     with atomic_path(path) as unfinished:
         if path.suffix == ".jpg":
+            # Without chroma subsampling, which would smear the colours of small parts over their neighbours.
             image.save(unfinished, format="JPEG", quality=92, subsampling=0)
         else:
             image.save(unfinished, format="PNG", compress_level=1)
@@ -126,6 +128,7 @@ def _completed(folder: Path, part: Path, ids: Sequence[str]) -> tuple[int, int]:
     if not part.exists():
         return done, kept
     with part.open("rb") as file:
+        # A smaller `count` has fewer ids than the file has lines; the rest is cut.
         for line, id in zip(file, ids, strict=False):
             try:
                 record = json.loads(line) if line.endswith(b"\n") else {}

@@ -100,6 +100,8 @@ def _shuffled(templates: Sequence[Template], chance: random.Random, level: str =
     """Order templates at random, heavy ones and those of the level tending to the front."""
     return sorted(
         templates,
+        # u ** (1 / w) of uniform u, the highest first: a draw without replacement by weight (Efraimidis and
+        # Spirakis, 2006).
         key=lambda t: -(chance.random() ** (1.0 / (t.weight * (LEVEL_PULL if t.level == level else 1.0)))),
     )
 
@@ -177,6 +179,7 @@ def needs_images(named: Sequence[SceneObject], said: str) -> bool:
 
     "red mug", "red mug's handle" and "red mugs" all give away a red mug.
     """
+    # Words between blanks: " red mug " is not found in "hatred mugs".
     text = f" {' '.join(_WORD.findall(said.lower()))} "
     return any(
         f" {obj.phrase} " not in text and f" {obj.colour} {KINDS[obj.kind].plural} " not in text

@@ -81,4 +81,5 @@ def lay(picture: NDArray[np.float32], raster: Raster, left: int, top: int, rng: 
     target *= keep
     planes = small[window].transpose(2, 0, 1)
     paint = planes[:3] * light[window]
+    # A premultiplied channel is at most its alpha: light above 1 would else glow past white.
     target += np.minimum(paint, planes[3], out=paint)

@@ -84,6 +84,7 @@ def _choose(
     unusual = int(rng.integers(count)) if split == "heldout" else -1
     pairs: set[tuple[str, str]] = set()
     chosen: list[tuple[str, str]] = []
+    # The unusual one first, while its colour is still free.
     for k in (unusual, *(k for k in range(count) if k != unusual)):
         if k < 0:
             continue
@@ -131,6 +132,7 @@ def _fits(placed: list[_Placed], new: _Placed, owner: NDArray[np.uint8]) -> bool
         min(new.left + width, size),
     )
     inside = mask[y0 - new.top : y1 - new.top, x0 - new.left : x1 - new.left]
+    # Most of it in the frame; the rest of the loss that `LEAST_VISIBLE` allows is for objects in front.
     if np.count_nonzero(inside) < 0.93 * np.count_nonzero(mask):
         return False
     window = owner[y0:y1, x0:x1]
@@ -140,6 +142,7 @@ def _fits(placed: list[_Placed], new: _Placed, owner: NDArray[np.uint8]) -> bool
             visible = np.count_nonzero(owner == number) - lost
             if visible < LEAST_VISIBLE * np.count_nonzero(other.raster.parts):
                 return False
+    # Only after every check: an object that is refused leaves the map as it was.
     window[inside] = len(placed) + 1
     return True
 
@@ -158,6 +161,7 @@ def _arrange(
     calm = (1.0, 0.7, 0.4, 0.0)[attempt]
     owner = np.zeros((size, size), np.uint8)
     placed: list[_Placed] = []
+    # By height in the picture: what stands lower is nearer and drawn later, over the others.
     for (x, y), which in sorted(zip(slots, order, strict=True), key=lambda pair: pair[0][1]):
         kind, colour = chosen[which]
         side = _SAFE_SIDE if attempt == 3 else (low + (high - low) * rng.random()) * (1 - 0.06 * attempt)
@@ -208,6 +212,8 @@ def _described(
         )
         found.append((thing.center[0], number, thing))
     found.sort(key=lambda entry: entry[:2])
+    # Objects were painted from back to front, and are numbered from left to right: paint 3 may become object
+    # 1.
     renumber = np.zeros(len(placed) + 1, np.uint8)
     for position, (_, number, _) in enumerate(found, start=1):
         renumber[number] = position

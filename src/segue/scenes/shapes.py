@@ -48,8 +48,10 @@ def smooth(points: ArrayLike, closed: bool = True, steps: int = 6) -> Points:
     """A Catmull-Rom curve through the points `[n, 2]`, `steps` samples per segment."""
     p = np.asarray(points, dtype=float)
     if closed:
+        # A segment takes one point before and one behind it: of a closed curve those that come round again.
         p = np.concatenate([p[-1:], p, p[:2]])
     else:
+        # Of an open one the ends are mirrored, so that it leaves them straight.
         p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
     a, b, c, d = p[:-3], p[1:-2], p[2:-1], p[3:]
@@ -113,6 +115,7 @@ class Pen:
         along = np.gradient(p, axis=0)
         normal = np.stack([-along[:, 1], along[:, 0]], axis=1)
         normal *= width / 2 / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+        # There along one side and back along the other.
         self.poly(part, np.concatenate([p + normal, (p - normal)[::-1]]), tone)
         if caps:
             for x, y in (p[0], p[-1]):
@@ -131,6 +134,7 @@ class Pen:
     ) -> None:
         """An elliptic ring with a hole; rx and ry reach to the middle of its band."""
         h = width / 2
+        # The inner edge runs backwards, so that one outline closes into a band with a hole.
         points = np.concatenate([arc(cx, cy, rx + h, ry + h), arc(cx, cy, rx - h, ry - h)[::-1]])
         self.poly(part, turned(points, turn, (cx, cy)), tone)
 
@@ -177,6 +181,7 @@ def _tables(pen: Pen, rgb: Sequence[float]) -> tuple[NDArray[np.uint32], NDArray
         palette[paint] = (*colour, 255)
         palette[paint + EDGE_PAINTS] = (*(colour * 0.55), 255)
         part_of[[paint, paint + EDGE_PAINTS]] = part
+    # Four bytes as one number: a single look-up paints all channels.
     return palette.view(np.uint32).ravel(), part_of
 
 

@@ -16,7 +16,7 @@ from segue.scenes.kinds import KINDS
 
 
 class SceneFolder(ImageSource):
-    """What `segue data scenes` made: exact masks of every object and visible part.
+    """Source of the scenes that `segue data scenes` made: exact masks of every object and visible part.
 
     An object is named by its kind ("mug"); with `attributes`, as the scenes' texts call it ("red mug").
 
@@ -102,4 +102,5 @@ _SCENES = Layout("scenes", ((CONVERSATIONS,), ("images",)), "segue data scenes -
 def _kind(phrase: str) -> str:
     """The kind at the end of a phrase: "small red coffee cup" -> "coffee cup"."""
     fitting = [kind for kind in KINDS if phrase == kind or phrase.endswith(f" {kind}")]
+    # The longest: a kind may be the end of another's name.
     return max(fitting, key=len, default=phrase)

@@ -59,8 +59,10 @@ def is_plural(noun: str) -> bool:
         return True
     if head.endswith("men") and head not in _SINGULAR_IN_MEN:
         return True
+    # "bus" and "gas" are too short to be plurals of anything.
     if len(head) < 4 or not head.endswith("s") or head in _SINGULAR_IN_S:
         return False
+    # "glass", "cactus", "tennis".
     return not head.endswith(("ss", "us", "is"))
 
 
@@ -83,6 +85,7 @@ def plural(noun: str) -> str:
 
 
 def _plural_word(word: str) -> str:
+    # "model 3" becomes "model 3s": rules of spelling are for letters.
     if word in _UNCHANGED or not word[-1:].isalpha():
         return word if word in _UNCHANGED else word + "s"
     if word in _IRREGULAR:
@@ -106,8 +109,10 @@ def article(phrase: str) -> str:
     word = phrase.lower()
     if word.startswith(("hour", "honest", "heir", "x-ray")):
         return "an"
+    # Spoken as "yoo" or "wun".
     if word.startswith(("eu", "one", "once", "use", "usu", "uten", "ukulele", "ufo")):
         return "a"
+    # "a unicycle", but "an uninflated ball": "un" before another word.
     if word.startswith("uni") and not word.startswith(("unin", "unim", "unid")):
         return "a"
     return "an" if word[:1] in tuple("aeiou") else "a"

@@ -30,6 +30,7 @@ _FOLDERS = {"train": "training", "val": "validation"}
 _PARTS = "annotations_detectron2_part"
 _ARM, _HEAD = 0, 5
 """Part numbers of a person; the check of their order looks at these two."""
+# Persons with arms and head in the map: so many are looked at, and fewer than that decide nothing.
 _MOST_JUDGED = 24
 _FEWEST_JUDGED = 5
 
@@ -130,6 +131,7 @@ class Ade20kPart(IndexedSource):
                 break
             for arm, head in self._heights(key):
                 below, above = below + (arm > head), above + (arm < head)
+        # Some people raise their arms, so only a clear majority counts.
         if below + above >= _FEWEST_JUDGED and above > 2 * below:
             raise RecordError(
                 "The part maps number the parts in another order than ADE20K-Part-234's list.",
@@ -147,6 +149,7 @@ class Ade20kPart(IndexedSource):
         if not any(not isinstance(listed, list) or {_ARM, _HEAD} <= set(listed) for listed in parts):
             return
         try:
+            # With a report that is thrown away: the image is counted when it is read for good.
             image = read_image(entry, persons, self._reading, CocoReport(self.file))
             numbers = read_label_map(self.parts / f"{image.path.stem}.png", image.hw, bits=16)
         except (UnusableRecord, UnclearFrame, Unusable):

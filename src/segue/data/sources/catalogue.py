@@ -77,6 +77,7 @@ def _check_options(name: str, kind: type[ImageSource], options: Mapping[str, Any
     unclear = [
         option
         for option, value in options.items()
+        # The annotation is a text, because the sources' modules import `annotations` from `__future__`.
         if option in known and parameters[option].annotation == "bool" and not isinstance(value, bool)
     ]
     if unknown:

@@ -1,4 +1,4 @@
-"""What the sources with one large COCO JSON share: its index, and one image of it at a time."""
+"""Base of the sources with one large COCO JSON: its index, and one image of it at a time."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ class IndexedSource(ImageSource):
         except (UnusableRecord, UnusableFrame) as problem:
             raise Unusable(*problem.args) from None
         finally:
+            # Also where the image is of no use: what it lost first is the reason.
             for record in found.dropped:
                 self.drop(record.record, record.reason, record.detail)
             for record in found.repaired:

@@ -81,6 +81,8 @@ class CocoIndex:
                 )
             entry = self._images.load(file, position)
             code = self._code_of.get(key, -1)
+            # Annotations are sorted by the code of their image: those of one image lie between it and the
+            # next code.
             first, last = np.searchsorted(self._sorted_codes, [code, code + 1])
             wanted = sorted(int(row) for row in self._order[first:last])
             return entry, [self._annotations.load(file, row) for row in wanted]
@@ -121,6 +123,7 @@ class CocoIndex:
         elif key in self.image_keys:
             first = self._names[self.image_keys[key]]
             if name != first:  # whose the annotations are, nobody can tell
+                # The first repetition makes the first image unclear too, so it counts two.
                 self._drop(REPEATED_IMAGE, f"id {key} of {first!r}, {name!r}", 1 + (key not in self._twice))
                 self._twice.add(key)
         else:
@@ -146,6 +149,7 @@ class CocoIndex:
         rows = np.flatnonzero(reachable)
         self._order = rows[np.argsort(of_image[rows], kind="stable")]
         self._sorted_codes = of_image[self._order]
+        # Unary plus drops the reasons that were counted 0 times.
         self.dropped = +self.dropped
 
 
@@ -153,6 +157,7 @@ class _Ranges:
     """Byte ranges of records."""
 
     def __init__(self) -> None:
+        # 8 bytes an offset and 4 a length; with the 8 of the image's code that is 20 an annotation.
         self._starts = array("q")
         self._lengths = array("i")
 

@@ -14,7 +14,7 @@ _SPACE = " \t\n\r"
 _NUMERIC = "+-.eE0123456789"
 
 LIST_BEGINS: Final = object()
-"""What `scan` gives as the value where a list opens, so that empty lists are seen too."""
+"""Value that `scan` gives where a list opens, so that empty lists are seen too."""
 
 
 def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:

@@ -12,6 +12,8 @@ from PIL import Image
 from segue.data.sources.source import Unusable
 from segue.masks import MAX_PIXELS
 
+# Pillow names 16 bits "I;16" or "I;16B", in older versions "I". "P" has a palette, and `np.asarray` its
+# indices.
 _MODES = {8: ("L", "P"), 16: ("I;16", "I;16B", "I")}
 LABEL_MAP_ADVICE = {
     "label map not found": ("a .png with the image's name", "unpack the archive again"),

@@ -1,4 +1,4 @@
-"""Whether a folder looks like the download it is said to be, and which one nearby does."""
+"""Check that a folder looks like the download it is said to be, and find one nearby that does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies at the top of a download.
+    """Layout of a download: the files and folders at its top.
 
     Attributes:
         source: Name of the source.
@@ -58,7 +58,7 @@ def locate(root: Path, layout: Layout) -> Path:
 
 
 def content(folder: Path) -> str:
-    """What lies in a folder, for an error: "annotations, images and 3 more"."""
+    """Content of a folder, for an error: "annotations, images and 3 more"."""
     if not folder.is_dir():
         return "a file" if folder.exists() else "nothing"
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
@@ -80,6 +80,7 @@ def _neighbours(root: Path) -> Iterator[Path]:
 
 def _folders(folder: Path) -> list[Path]:
     try:
+        # Bounded: the user may have named a folder with a million photographs, or a network drive.
         entries = islice(os.scandir(folder), 20 * _MOST_NEIGHBOURS)
         found = sorted(entry.path for entry in entries if entry.is_dir())
     except OSError:

@@ -91,6 +91,7 @@ class PacoLvis(CocoFile):
         regions = tuple(r for r in image.regions if r.rid not in others and r.parent not in others)
         if not regions:
             raise Unusable("image without usable annotation", str(image.path))
+        # They are in the picture, though left out: unsure, not absent.
         names = {region.name for region in image.regions if region.rid in others}
         return AnnotatedImage(
             image.image_id,

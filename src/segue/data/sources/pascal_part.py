@@ -207,6 +207,7 @@ class PascalPart(ImageSource):
         for number in range(parts.size):
             part = parts.flat[number]
             label = _text(part["part_name"])
+            # "wheel_2" is a "wheel".
             base = _NUMBER.sub("", label)
             name = kind.parts.get(base)
             where = f"{record}, part {label!r}"
@@ -220,6 +221,8 @@ class PascalPart(ImageSource):
             if rle is None:
                 unsure.add(f"{kind.name}:{name}")
                 continue
+            # The union is larger than the object only if the part has pixels outside of it. Kept as it is
+            # annotated.
             if coco_mask.area(union_rle([rle, outline])) > coco_mask.area(outline):
                 self.report.noticed["part reaches beyond its object"] += 1
             by_name.setdefault(name, []).append((label, rle))

@@ -1,4 +1,4 @@
-"""What a reading of a source kept, dropped and noticed, counted while it goes on."""
+"""Report of a reading of a source: what it kept, dropped and noticed, counted while it goes on."""
 
 from __future__ import annotations
 

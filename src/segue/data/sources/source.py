@@ -1,4 +1,4 @@
-"""What every source is: the annotated images of one split, read one by one, with a report."""
+"""Base of every source: the annotated images of one split, read one by one, with a report."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def keys(self) -> Sequence[str]:
-        """What `read` can be asked for: one key for each image, always in the same order."""
+        """Keys that `read` takes: one for each image, always in the same order."""
 
     @abstractmethod
     def read(self, key: str) -> AnnotatedImage:
@@ -126,6 +126,7 @@ class ImageSource(ABC):
         digest = hashlib.sha256()
         digest.update(json.dumps([self.name, self.split, self.options], sort_keys=True).encode())
         for path in self.annotation_files():
+            # The file's own name, not its path: a download that moved is the same data.
             digest.update(f"\0{path.name}\0".encode())
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):

@@ -93,6 +93,7 @@ def pascal_classes(vocabulary: PascalVocabulary, *, split_lr: bool = False) -> d
                 name = f"{part['side']} {name}"
             parts[part["label"]] = name
         found = PascalClass(entry["name"], parts, frozenset(left_out))
+        # "table" as the .mat files write it, and VOC's "diningtable".
         classes[entry["label"]] = classes[entry["name"].replace(" ", "")] = found
     return classes
 

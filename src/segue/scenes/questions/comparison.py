@@ -86,6 +86,7 @@ def shared_kinds(facts: Facts, say: Speaker) -> Draft | None:
     if facts.num_images < 2:
         return None
     shared = [kind for kind in facts.kinds if all(facts.of_kind(kind, i) for i in range(facts.num_images))]
+    # "Nothing in common" is true of most sets, and would be asked far too often.
     if len(shared) > 2 or (not shared and say.rng.random() < 0.85):
         return None
     every = "both" if facts.num_images == 2 else "all"
@@ -140,6 +141,7 @@ def same_colour(facts: Facts, say: Speaker) -> Draft | None:
     for thing in facts.things:
         groups.setdefault(thing.colour, []).append(thing)
     shared = [things for things in groups.values() if len(things) > 1]
+    # With two colours that repeat, the answer would be one of two.
     if len(shared) != 1 or len(shared[0]) > 4:
         return None
     question = say.ask(

@@ -144,6 +144,7 @@ def largest(things: Sequence[Thing]) -> Thing | None:
 
 def smallest(things: Sequence[Thing]) -> Thing | None:
     """Return the thing that covers least of its image, or None when another comes within ``AREA_RATIO``."""
+    # Negated areas: the smallest is the maximum, and the comparison turns the signs back.
     return _clear_maximum(things, lambda t: -t.area, lambda a, b: -b > AREA_RATIO * -a)
 
 
@@ -154,6 +155,7 @@ def nearest(anchor: Thing, others: Iterable[Thing]) -> Thing | None:
     def distance(t: Thing) -> float:
         return math.dist(t.obj.center, anchor.obj.center)
 
+    # A ratio and a gap: very near things differ by a large ratio that nobody sees.
     return _clear_maximum(
         candidates, lambda t: -distance(t), lambda a, b: -b > NEAR_RATIO * -a and a - b > SIDE_MARGIN
     )
@@ -167,6 +169,7 @@ def beside(anchor: Thing, things: Sequence[Thing], side: str) -> list[Thing] | N
         if thing is anchor:
             continue
         gap = direction * (thing.obj.center[axis] - anchor.obj.center[axis])
+        # One doubtful thing spoils the whole question, since its answer must be complete.
         if abs(gap) <= SIDE_MARGIN:
             return None
         if gap > 0:

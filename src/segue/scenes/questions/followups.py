@@ -175,6 +175,7 @@ def larger_than_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     bigger = [thing for thing in others if thing.area > AREA_RATIO * it.area]
     if (
         not others
+        # A thing of about the same size has no sure answer.
         or any(1 / AREA_RATIO < thing.area / it.area <= AREA_RATIO for thing in others)
         or len(bigger) > 3
     ):
@@ -198,6 +199,7 @@ def larger_than_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
 def parts_of_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """How many parts does it have?"""
     it = focus(previous)
+    # A part that is hidden would be missing in the count.
     if it is None or it.parts != KINDS[it.kind].parts or len(it.parts) < 2:
         return None
     question = say.ask(

@@ -123,6 +123,7 @@ def image_for_purpose(facts: Facts, say: Speaker) -> Draft | None:
         return None
     purpose = say.rng.choice(KINDS[say.rng.choice(facts.things).kind].purposes)
     found = [serving(facts, i, purpose) for i in range(facts.num_images)]
+    # The question asks for one image, so exactly one may have it.
     if sum(map(bool, found)) != 1:
         return None
     question = say.ask(

@@ -25,6 +25,7 @@ def _elsewhere(facts: Facts, say: Speaker, previous: Draft, topics: Sequence[str
         return None
     j = say.rng.choice([j for j in range(facts.num_images) if j != previous.topic_image])
     answer = resolve(facts, previous.topic, j)
+    # Most answers that find nothing are dropped, so that few dialogues are about what is not there.
     if answer is None or (not answer.mentions and say.rng.random() < 0.6):
         return None
     question = say.ask(
@@ -167,6 +168,7 @@ def other_part_count(facts: Facts, say: Speaker, previous: Draft) -> Draft | Non
     if not previous.topic or not previous.topic[0].startswith("count"):
         return None
     part = part_name(choose_part(say, things_in(facts, previous.topic_image)))
+    # Without the article that `part_name` gave it.
     topic = ("count_part", part.removeprefix("a ").removeprefix("an "))
     return _instead(
         facts,

@@ -75,6 +75,7 @@ def _sentence(answer: Answer, image_index: int, found: Sequence[Mention], lead: 
         "(is)", be(found[0].is_plural)
     )
     answer.add(f"In {here(image_index)}, {verb} ")
+    # "there is a red mug" makes it known; "you can use the red mug" speaks of what the viewer sees.
     introduces = "there (is)" in lead and found[0].part is None
     answer.add_list(found, article="a " if introduces else "the ").add(".")
 

@@ -152,5 +152,6 @@ def resolve(facts: Facts, topic: tuple[str, ...], image_index: int | None) -> An
         return None
     answer = in_each([(i, in_this or []) for i, in_this in found], rule.lead, rule.absent(*arguments))
     if rule.counts and answer.mentions:
+        # After the list, not before: the number is then what a reader of the phrases can count.
         answer.add(f" That makes {number(len(answer.mentions))}.")
     return answer

@@ -50,6 +50,7 @@ class Speaker:
             allowed = patterns
         else:
             unseen = self.wording == "unseen"
+            # A template without wordings of the wanted sort still has to ask.
             allowed = tuple(p for p in patterns if p.startswith(_UNSEEN) == unseen) or patterns
         pattern = self.rng.choice(allowed).removeprefix(_UNSEEN)
         text = expand(self.rng, pattern).format(image=self.noun, images=self.noun + "s", **slots)
@@ -68,6 +69,7 @@ class Speaker:
     def image(self, image_index: int, num_images: int) -> str:
         """Name an image: "image 2", "the second photo", "picture two", "the last image"."""
         number = image_index + 1
+        # The usual forms several times: a choice by weight.
         names = [
             f"{self.noun} {number}",
             f"{self.noun} {number}",
