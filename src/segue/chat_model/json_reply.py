@@ -30,6 +30,7 @@ _WRAPPERS = 4
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n?")
 _BRACKET = re.compile(r"[{\[]")
 _VALUE_NAMES = ("value", "const", "default", "example", "content")
+# Not strict: models break lines inside texts.
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -120,6 +121,8 @@ def _pieces(text: str, adapt: Adapt, keep_partial: bool) -> Iterator[_Piece]:
             wanted = None if lenient is None else _wanted(lenient.value, adapt)
             if lenient is None or wanted is None:
                 tries += 1
+                # A failure may have read to the end: without a bound, a text of nothing but brackets costs
+                # its square.
                 work += len(text) - start if lenient is None else lenient.end - start
                 position = start + 1
                 continue
@@ -196,6 +199,7 @@ def _unescaped(text: str) -> str | None:
         return html.unescape(text)
     if not re.search(r'[{\[]\s*(?:\\n\s*)*\\"', text):
         return None
+    # Double backslashes are set aside first, or the n of "C:\\\\new" would become a line break.
     return text.replace("\\\\", "\0").replace("\\n", "\n").replace('\\"', '"').replace("\0", "\\")
 
 

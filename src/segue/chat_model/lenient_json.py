@@ -214,6 +214,8 @@ class _Reader:
             return None
         digits = found[0].replace("_", "")
         try:
+            # Also refuses more than 4300 digits (Python 3.11 on); as a float such a number is infinite, hence
+            # None.
             value: int | float = int(digits)
         except ValueError:
             value = float(digits)
@@ -295,6 +297,7 @@ class _Reader:
         c = self.text[k : k + 1]
         code = self.text[k + 1 : k + 5]
         if c == "u" and re.fullmatch("[0-9a-fA-F]{4}", code):
+            # "\ud83d\ude00" is one character in two escapes, each of which alone is none.
             high, k = int(code, 16), k + 5
             low = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})").match(self.text, k)
             if 0xD800 <= high < 0xDC00 and low:

@@ -200,6 +200,7 @@ class RateLimiter:
             now = self._clock()
             turn = max(now, self._next)
             self._next = turn + self._gap
+        # Outside the lock: others take their turns while this one waits for its own.
         return not (stop.wait(turn - now) if turn > now else stop.is_set())
 
 

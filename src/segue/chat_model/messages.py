@@ -16,7 +16,7 @@ from PIL import Image
 from segue.images import content_hash
 
 JPEG_QUALITY = 92
-"""Of pictures on the wire; at 92 the artefacts stay below what a vision encoder resolves."""
+"""Quality of pictures on the wire; at 92 the artefacts stay below what a vision encoder resolves."""
 
 
 class Format(StrEnum):

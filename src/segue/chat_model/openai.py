@@ -181,6 +181,7 @@ class OpenAIChatModel:
             left = retry.total - (retry.clock() - started)
             self.budget.start_request()
             try:
+                # Never 0, which a socket takes for "do not wait at all".
                 response = exchange(url, headers, content, max(0.1, min(retry.timeout, left)), retry.clock)
             except NoAnswer as error:
                 failure, retry_after = self._clean(error.reason), None
@@ -326,6 +327,7 @@ def _base(url: str) -> str:
     expected = "an address such as http://localhost:8000/v1"
     try:
         parts = urlsplit(url.strip())
+        # The port is read because that raises ValueError where it is no number; `urlsplit` alone does not.
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
@@ -345,5 +347,6 @@ def _base(url: str) -> str:
             where="url",
             fix=f"pass a key in the environment variable {API_KEY_VARIABLES[0]}",
         )
+    # People copy the whole address of the request from a manual.
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

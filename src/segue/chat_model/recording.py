@@ -67,6 +67,7 @@ class RecordingChatModel:
             "reply": asdict(reply),
         }
         with self.path.open("a", encoding="utf-8") as file:
+            # As escapes: a reply may hold half of a surrogate pair, which UTF-8 cannot encode.
             file.write(json.dumps(line, ensure_ascii=True) + "\n")
             file.flush()
             os.fsync(file.fileno())

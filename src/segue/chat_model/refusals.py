@@ -182,6 +182,7 @@ def room_in(said: str, problem: Mapping[str, Any]) -> ContextRoom:
         said: The server's words in lower case.
         problem: The error object; llama.cpp has the numbers in it.
     """
+    # "128,000" and "128_000" to "128000".
     said = re.sub(r"(?<=\d)[,_](?=\d{3})", "", said)
     context, prompt = problem.get("n_ctx"), problem.get("n_prompt_tokens")
     if type(context) is not int:

@@ -86,6 +86,7 @@ def rouge_l(answers: Sequence[str], references: Sequence[str]) -> float:
 
     scorer = RougeScorer(["rougeL"], use_stemmer=False)
     pairs = zip(answers, references, strict=True)
+    # The reference first, then the answer; F1 hides an exchange, precision and recall would not.
     return 100 * sum(scorer.score(r, a)["rougeL"].fmeasure for a, r in pairs) / len(answers)
 
 
@@ -101,6 +102,7 @@ def meteor(answers: Sequence[str], references: Sequence[str]) -> float:
     from nltk.translate.meteor_score import single_meteor_score
 
     pairs = zip(answers, references, strict=True)
+    # nltk takes the reference first; METEOR weighs recall more, so an exchange would change the score.
     total = sum(single_meteor_score(r.lower().split(), a.lower().split()) for a, r in pairs)
     return 100 * float(total) / len(answers)
 
@@ -114,6 +116,7 @@ def cider(answers: Sequence[str], references: Sequence[str]) -> float:
 
     given = {k: [_plain(text)] for k, text in enumerate(answers)}
     wanted = {k: [_plain(text)] for k, text in enumerate(references)}
+    # The references first.
     return 100 * float(Cider().compute_score(wanted, given)[0])
 
 

@@ -68,6 +68,7 @@ class Comparison:
     @cached_property
     def pairs(self) -> Pairs:
         """The assignment that our metrics share: the largest sum of IoUs, phrases decide between equals."""
+        # Cosines may be negative, and ties must stay within 0..1 to stay below every difference of IoU.
         return best_assignment(
             self.ious, ties=np.clip(self.alike if self.alike is not None else self.words, 0, 1)
         )

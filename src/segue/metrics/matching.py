@@ -62,6 +62,7 @@ def iou_matrix(
         # pycocotools' own iscrowd would divide by the prediction's area alone; 0 everywhere is plain IoU.
         values = np.asarray(coco_mask.iou(left, right, [0] * len(right)), dtype=float)
         empty = np.outer(coco_mask.area(left) == 0, coco_mask.area(right) == 0)
+        # pycocotools divides 0 by 0 for two empty masks; here they agree.
         found[np.ix_(rows, columns)] = np.where(empty, 1.0, np.nan_to_num(values))
     return found
 
@@ -74,6 +75,7 @@ def areas(marks: Sequence[GroundedMask], ignore: dict[int, RLE] | None = None) -
         if mark.rle is None:
             found.append(0)
         else:
+            # The size is for a mask that is missing, which this one is not.
             found.append(int(coco_mask.area(_counted(mark.rle, (0, 0), area))))
     return found
 
@@ -106,6 +108,7 @@ def best_assignment(values: Matrix, *, ties: Matrix | None = None) -> Pairs:
         return []
     # Small enough never to outweigh a real difference between IoUs of masks of fewer than 10^7 pixels.
     weights = values if ties is None else values + 1e-8 * ties
+    # The solver pairs as many as it can, also at 0: such pairs are taken out again below.
     rows, columns = linear_sum_assignment(np.where(values > 0, weights, 0.0), maximize=True)
     pairs = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if values[i, j] > 0]
     return sorted(pairs, key=lambda pair: pair[1])

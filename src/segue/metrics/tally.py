@@ -68,6 +68,8 @@ def bootstrap(
     names = dict.fromkeys(name for sample in samples for name in sample)
     rng = np.random.default_rng(seed)
     count = len(samples)
+    # How often each sample is drawn: drawing n of n with replacement is a multinomial, and one product then
+    # gives the sums of all drawings.
     times = rng.multinomial(count, np.full(count, 1 / count), size=drawings) if count else np.zeros((0, 0))
     found: dict[str, Interval | None] = {}
     for name in names:
@@ -76,6 +78,7 @@ def bootstrap(
             found[name] = None
             continue
         above, below = times @ pairs[:, 0], times @ pairs[:, 1]
+        # A drawing may hold no sample that the score is about.
         drawn = above[below > 0] / below[below > 0]
         if not len(drawn):
             found[name] = None

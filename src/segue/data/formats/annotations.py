@@ -1,4 +1,4 @@
-"""What every dataset reader yields: one image with its annotated objects and parts."""
+"""Yield of every dataset reader: one image with its annotated objects and parts."""
 
 from __future__ import annotations
 

@@ -125,6 +125,7 @@ def _read_images(
         unclear = []
         for place in waiting:
             key, entry = entries[place]
+            # A report of its own: an image that is unclear at first is read twice, and must be counted once.
             own = CocoReport(report.source)
             try:
                 found[place] = read_image(entry, by_image.get(key, []), reading, own)

@@ -54,13 +54,13 @@ class Categories:
         return None if name is None else self.names.key(name)
 
     def possible_keys(self, category_id: Any) -> frozenset[str]:
-        """What an annotation of this id may show: one name, several where the id is repeated, or nothing."""
+        """Names that an annotation of this id may show: one, several where the id is repeated, or none."""
         number = identifier(category_id) or ""
         names = self.repeated.get(number) or ((self._names[number],) if number in self._names else ())
         return frozenset(self.names.key(name) for name in names)
 
     def notes(self) -> list[str]:
-        """What a user should know of the names, one sentence each."""
+        """List what a user should know of the names, one sentence each."""
         said = list(self.names.notes)
         for number, names in self.repeated.items():
             listed = ", ".join(map(repr, names))

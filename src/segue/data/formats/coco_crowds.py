@@ -1,4 +1,4 @@
-"""Whether `iscrowd: 1` means a crowd, or merely that a mask is written as run lengths.
+"""Tell whether `iscrowd: 1` means a crowd, or merely that a mask is written as run lengths.
 
 COCO gives run lengths to crowds alone, and several tools concluded that run lengths are called a crowd.
 """
@@ -48,7 +48,7 @@ class CrowdMarks:
         return self.are_kept and not self._wanted and self.run_lengths < self.masks
 
     def notes(self) -> list[str]:
-        """What was decided, for the report."""
+        """Name what was decided, for the report."""
         if not self.marked:
             return []
         if self.are_kept:

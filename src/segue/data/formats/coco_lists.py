@@ -76,7 +76,7 @@ def _is(entry: Any) -> bool:
 
 
 def entry_key(entry: Any) -> str | None:
-    """What annotations call an image: its id, else its file name."""
+    """Name by which annotations call an image: its id, else its file name."""
     if not isinstance(entry, Mapping):
         return None
     return identifier(entry.get("id")) or stated_name(entry)

@@ -148,6 +148,7 @@ def agreeing_rle(outline: Outline, record: Mapping[str, Any], hw: HW) -> tuple[R
         UnusableRecord: It is empty, damaged, or contradicts its record in every reading.
     """
     readings = _readings(outline, hw)
+    # The others are read only where the record contradicts this one: they decode the mask.
     standard = next(readings)
     stated = _boxes(record.get("bbox"), hw)
     if not stated:
@@ -178,9 +179,11 @@ def upright_rle(outline: Outline, record: Mapping[str, Any], frame: Frame) -> tu
 
 
 def _readings(outline: Outline, hw: HW) -> Iterator[tuple[RLE, str]]:
-    """What an outline may mean, the usual meaning first."""
+    """Read an outline in each way it may be meant, the usual one first."""
     if outline.polygons:
+        # In a picture of two pixels, fractions and pixels cannot be told apart.
         if outline.is_fractions and min(hw) > 2:
+            # Flat x, y, x, y: even places are x and grow with the width, which is hw[1].
             polygons = [[v * hw[1 - i % 2] for i, v in enumerate(p)] for p in outline.polygons]
             yield masks.encode(masks.from_polygons(polygons, hw)), FRACTIONS
         else:
@@ -229,7 +232,7 @@ Box = tuple[float, float, float, float]
 
 
 def _boxes(bbox: Any, hw: HW) -> list[Box]:
-    """What a `bbox` may mean, cut to the picture: x, y, width, height; two corners; either in fractions."""
+    """Boxes that a `bbox` may mean, cut to the picture: x, y, width, height; two corners; or fractions."""
     if not isinstance(bbox, (list, tuple)) or len(bbox) != 4:
         return []
     try:

@@ -1,4 +1,4 @@
-"""What reading a COCO file kept and dropped, record by record."""
+"""Report of reading a COCO file: what was kept and dropped, record by record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DroppedRecord:
 
 @dataclass
 class CocoReport:
-    """What a reading kept and dropped.
+    """Report of a reading: what it kept and dropped.
 
     Attributes:
         source: The JSON file.

@@ -66,7 +66,7 @@ class Frame:
 
 @dataclass
 class FrameVotes:
-    """What the images of a file whose coordinates tell say of the others.
+    """Votes of the images of a file whose coordinates tell, for the others.
 
     Attributes:
         counts: Images by the frame that their coordinates need.
@@ -105,6 +105,7 @@ def choose_frame(
     else:
         frame = _turned(stated, header, reaches, votes, sizes)
     far = [reach for reach in reaches if reach.is_far_out(frame.hw)]
+    # A single outline that runs out is a slip of the hand; most of them were drawn on another picture.
     if 2 * len(far) > len(reaches):
         reach = f"{max(r.width for r in far):.0f} x {max(r.height for r in far):.0f}"
         raise UnusableFrame(

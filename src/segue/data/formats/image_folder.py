@@ -31,7 +31,7 @@ _MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class Found:
-    """What a look-up gives.
+    """Result of a look-up.
 
     Attributes:
         path: The file; None where there is none, or no single one.
@@ -49,7 +49,7 @@ class Found:
         return "several image files of this name" if self.candidates else "image file not found"
 
     def found(self, name: str, folder: Path) -> str:
-        """What a report says instead of a path."""
+        """Words for a report where there is no path."""
         if not self.candidates:
             return str(folder / name)
         shown = ", ".join(map(str, self.candidates[:_MOST_SHOWN]))
@@ -119,7 +119,7 @@ class ImageFolder:
         return Found(None)
 
     def _hinted(self, candidates: list[Path], folder: Path) -> list[Path]:
-        """Of several files those in a folder that is called like a hint, if there are any."""
+        """Keep of several files those in a folder that is called like a hint, if there are any."""
         if len(candidates) < 2 or not self._hints:
             return candidates
         named = [
@@ -172,10 +172,12 @@ def _images_below(folder: Path) -> Iterator[Path]:
     seen: set[str] = set()
     for parent, below, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
+        # A link to a folder above itself would be followed without end.
         if real in seen:
             below.clear()
             continue
         seen.add(real)
+        # In place: `os.walk` goes on into what its own list holds.
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):

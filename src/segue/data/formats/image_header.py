@@ -1,4 +1,4 @@
-"""What the header of an image file says: its size before and after EXIF orientation; no pixel is decoded."""
+"""Header of an image file: its size before and after EXIF orientation; no pixel is decoded."""
 
 from __future__ import annotations
 
@@ -90,6 +90,8 @@ def turned_upright(mask: Mask, orientation: int) -> Mask:
         mask: `[height, width]` of the stored picture.
         orientation: EXIF's number.
     """
+    # EXIF's 6 is to be turned clockwise, and `np.rot90` turns the other way, hence -1; 5 and 7 are mirrored
+    # too.
     turned = {
         2: lambda m: m[:, ::-1],
         3: lambda m: m[::-1, ::-1],

@@ -1,4 +1,4 @@
-"""What things are called: the user's words, tidied only where no two of them become one.
+"""Names of things: the user's words, tidied only where no two of them become one.
 
 LVIS and PACO decorate names (`car_(automobile)`, `pool_table`); people write "bottle (full)" and mean it.
 """
@@ -52,12 +52,12 @@ class NameTable:
         self._parts = {owner: self._told_apart(own) for owner, own in parts.items()}
 
     def object(self, name: str) -> str:
-        """What an object is called; of "car:wheel" the car."""
+        """Name of an object; of "car:wheel" that of the car."""
         owner = _tight(name.partition(":")[0])
         return self._owners.get(owner) or clean_name(owner)
 
     def part(self, name: str) -> str:
-        """What the part in "car:wheel" is called apart from its object; "" for an object."""
+        """Name of the part in "car:wheel" apart from its object; "" for an object."""
         owner, _, part = name.partition(":")
         return self._parts.get(_tight(owner), {}).get(_tight(part)) or clean_name(part)
 

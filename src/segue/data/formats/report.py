@@ -1,4 +1,4 @@
-"""What a reading kept, and what it left out, record by record: nothing is skipped in silence."""
+"""Report of a reading: what it kept and left out, record by record; nothing is skipped in silence."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ SPLIT_NAMES: dict[str, tuple[str, ...]] = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""What a split is called in folder and file names, the usual name first."""
+"""Names of a split in folder and file names, the usual one first."""
 
 
 def words_of(name: str) -> set[str]:

@@ -47,7 +47,7 @@ class Decoded:
 
     @property
     def wording(self) -> str:
-        """What a report counts where the encoding is a guess."""
+        """Wording that a report counts where the encoding is a guess."""
         return f"text read as {self.encoding}, which is a guess: save the file as UTF-8 if names look wrong"
 
 
@@ -57,6 +57,7 @@ def decode(content: bytes) -> Decoded:
         if content.startswith(mark):
             # A file may be cut off in the middle of a character; the parser then says where it ends.
             return Decoded(content.decode(encoding, errors="replace"), encoding)
+    # ASCII in UTF-16 has a zero in every other byte; JSON begins with ASCII, so two bytes tell the order.
     if len(content) >= 4 and content[1] == 0 != content[0]:
         return Decoded(content.decode("utf-16-le", errors="replace"), "utf-16-le")
     if len(content) >= 4 and content[0] == 0 != content[1]:

@@ -108,6 +108,8 @@ def compose(
 
 
 def _of_shares(shares: Sequence[float], rng: np.random.Generator) -> int:
+    # Shares (0.4, 0.35, 0.25) have the borders 0.4 and 0.75: a chance of 0.5 lies behind one of them and
+    # gives 2.
     return 1 + int(np.searchsorted(np.cumsum(shares)[:-1], rng.random(), side="right"))
 
 

@@ -73,6 +73,7 @@ class CaptionRecord:
             rids = [f"r{len(regions) + n}" for n in range(1, len(phrase.rles) + 1)]
             name = self.caption[phrase.start : phrase.end]
             regions += [requests.region(rid, name, rle, "object") for rid, rle in zip(rids, phrase.rles)]
+            # GLaMM sums the masks of a phrase to one, so they are one target.
             spans.append(Span(start=phrase.start, end=phrase.end, rids=rids, merge="union"))
         return Conversation(
             id=f"{self.image.image_id}/{rng.integers(2**32):08x}",
@@ -198,6 +199,7 @@ def _flickr_records(content: Mapping[str, Any]) -> list[Any]:
     images = content["images"]
     often = Counter(entry_key(image) for image in images)
     records: list[Any] = [
+        # Popped: what is left over belongs to no single image, and is reported.
         {**image, "annotations": by_image.pop(entry_key(image) or "", [])}
         if isinstance(image, Mapping) and often[entry_key(image)] == 1
         else {"image id that several images have, or none": entry_key(image)}

@@ -34,7 +34,7 @@ class Group:
 
     @property
     def rid(self) -> str:
-        """Of the region that it becomes."""
+        """Identifier of the region that it becomes."""
         return f"s{self.numbers[0]}"
 
 

@@ -181,7 +181,7 @@ def _image(file: Path, look_ups: Sequence[ImageFolder]) -> Path:
 
 
 def _outlines(shapes: list[Any], file: Path, report: ReadReport) -> list[tuple[int, Shape]]:
-    """What each sound shape paints (1 target, 2 ignored), the largest first: small ones lie on top."""
+    """List what each sound shape paints (1 target, 2 ignored), the largest first: small ones lie on top."""
     found = []
     for number, shape in enumerate(shapes):
         record = f"{file.name}, shape {number}"

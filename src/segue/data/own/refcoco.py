@@ -155,7 +155,7 @@ def _choose(folder: Path) -> Path:
 
 
 def _note(coco: CocoReport, report: ReadReport) -> None:
-    """What instances.json lacks matters only as far as references need it, which is reported there."""
+    """Note what instances.json lacks: it matters only as far as references need it, and is reported there."""
     counts = {reason: n for reason, n in coco.counts().items() if reason != "image without annotation"}
     if counts:
         text = ", ".join(f"{reason} ({count})" for reason, count in counts.items())
@@ -200,7 +200,7 @@ def _records(
 
 
 def _problem(entry: Any, images: Mapping[str, AnnotatedImage]) -> tuple[str, str]:
-    """What is wrong with a reference, and what was found; two empty strings when nothing is."""
+    """Fault of a reference, and what was found; two empty strings when there is none."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("sentences"), list):
         return "not a reference", repr(entry)[:80]
     if "image_id" not in entry or "ann_id" not in entry:
@@ -229,5 +229,6 @@ def _texts(sentences: list[Any]) -> tuple[str, ...]:
     for sentence in sentences:
         text = sentence.get("sent") if isinstance(sentence, Mapping) else sentence
         if isinstance(text, str) and is_writable(text := " ".join(text.split()).rstrip(".")):
+            # "man in red" becomes "the man in red", which fits into every request.
             found.append(text if text.lower().startswith(_DETERMINERS) else f"the {text}")
     return tuple(found)

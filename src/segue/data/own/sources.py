@@ -148,7 +148,7 @@ class AnnotationSource:
         return Counter(name for found in inventories for name in {thing.name for thing in found.things})
 
     def shown(self, image: ImageRef) -> dict[str, bool]:
-        """Of every name of the data whether an image of it shows that, where it may be said.
+        """Tell of every name of the data whether an image shows it, where that may be said.
 
         A part's name stands for that part of whatever object.
         """
@@ -257,4 +257,5 @@ def _region(region: AnnotatedRegion, image_index: int) -> Region:
 def relative_path(path: Path, root: Path) -> str:
     """The path as a record writes it: relative to `root` if it lies under it, else absolute."""
     full, base = os.path.abspath(path), os.path.abspath(root)
+    # With the separator: "/data" does not hold "/database/a.jpg".
     return Path(full).relative_to(base).as_posix() if full.startswith(base.rstrip(os.sep) + os.sep) else full

@@ -1,4 +1,4 @@
-"""What can be said of a set of images from names and masks alone, each statement grounded."""
+"""Statements about a set of images from names and masks alone, each one grounded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Statements:
         self.all = tuple(range(len(images)))
 
     def phrase(self, thing: Thing, k: int) -> str:
-        """What a thing is called where it is so many: "cup", "cups", "cars' wheels"."""
+        """Name of a thing where it is so many: "cup", "cups", "cars' wheels"."""
         image = self.images[k]
         return thing.phrase(max(1, image.count(thing)), image.owners(thing))
 
@@ -161,6 +161,7 @@ class Statements:
         elif shares[0] < ratio * shares[-1]:
             first = len(text.text)
             text.join([self._piece(self.the, text, thing, k) for k in sorted(order)])
+            # A letter for a letter, so that the spans stay right.
             text.text = text.text[:first] + text.text[first:].replace("the ", "The ", 1)
             text.say(" are about equally large.")
         else:

@@ -1,4 +1,4 @@
-"""What an image shows, by name: objects ("car") and parts of objects ("car's wheel")."""
+"""Things that an image shows, by name: objects ("car") and parts of objects ("car's wheel")."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Thing:
         return f"{self.owner}:{self.name}" if self.owner else self.name
 
     def phrase(self, count: int = 1, owners: int = 1) -> str:
-        """What it is called: "car", "cars"; "car's wheel", "car's wheels", "cars' wheels".
+        """Name it in its number: "car", "cars"; "car's wheel", "car's wheels", "cars' wheels".
 
         Args:
             count: How many of it.
@@ -101,7 +101,7 @@ class Inventory:
         return len(self.regions.get(thing, ()))
 
     def owners(self, thing: Thing) -> int:
-        """Of how many objects these parts are; 1 for objects."""
+        """Number of objects that these parts are of; 1 for objects."""
         return len({region.parent for region in self.regions.get(thing, ())}) or 1
 
     def has(self, thing: Thing) -> bool:

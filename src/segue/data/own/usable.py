@@ -80,6 +80,7 @@ def _joined(first: AnnotatedImage, other: AnnotatedImage) -> AnnotatedImage:
     known = {(r.name, r.kind, str(r.rle["counts"])): r.rid for r in first.regions}
     rids: dict[str, str] = {}
     regions: list[AnnotatedRegion] = list(first.regions)
+    # Objects first: a part needs the new rid of its object.
     for region in sorted(other.regions, key=lambda r: r.parent is not None):
         same = known.get((region.name, region.kind, str(region.rle["counts"])))
         rids[region.rid] = same or _free(region.rid, taken)
@@ -88,6 +89,7 @@ def _joined(first: AnnotatedImage, other: AnnotatedImage) -> AnnotatedImage:
             parent = None if region.parent is None else rids[region.parent]
             regions.append(replace(region, rid=rids[region.rid], parent=parent))
     listed = [image.absent for image in (first, other) if image.absent is not None]
+    # Only what every list calls absent; a list that does not name a thing says nothing of it.
     absent = frozenset.intersection(*listed) if listed else None
     return replace(first, regions=tuple(regions), unsure=first.unsure | other.unsure, absent=absent)
 
