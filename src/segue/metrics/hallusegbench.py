@@ -62,6 +62,7 @@ def official_tallies(answers: Answers) -> dict[str, Tally]:
     scores = {name: answers.get(variant) for name, variant in _CONFUSIONS.items()}
     confused = {name: confusion(counts) for name, counts in scores.items() if counts is not None}
     found |= {f"confusion_{name}": Tally(value, 1) for name, value in confused.items()}
+    # A mean of ratios, as the scripts have it; `strict_confusion_ratio` is the ratio of the means.
     if len(confused) == 2 and confused["counterfactual"]:
         found["confusion_ratio"] = Tally(confused["factual"] / confused["counterfactual"], 1)
     return found
@@ -106,4 +107,5 @@ _CONFUSIONS = {"factual": "edtl_orgi", "counterfactual": "orgl_edti"}
 def _iou(counts: RegionCounts | None) -> float | None:
     if counts is None:
         return None
+    # The benchmark's own rule; everywhere else two empty masks agree, with IoU 1.
     return counts.iou if counts.union else 0.0

@@ -274,6 +274,7 @@ def glamm_image_iou(ious: Matrix) -> float:
 def _cumulative(found: Comparison) -> Tally:
     """Intersections and unions of the assigned pairs, got back from IoUs and areas; misses are all union."""
     drawn, wanted = areas(found.predicted, found.ignore), areas(found.targets, found.ignore)
+    # Targets that nothing is assigned to, in their order.
     left = dict.fromkeys(range(len(wanted)))
     inter = union = 0.0
     for i, j in found.pairs:
@@ -319,11 +320,13 @@ def _best_sum(values: Matrix, predicted: Sequence[GroundedMask], targets: Sequen
 
 def _same_image(predicted: Sequence[GroundedMask], targets: Sequence[GroundedMask]) -> NDArray[np.bool_]:
     same = np.array([[p.image_index == t.image_index for t in targets] for p in predicted], dtype=bool)
+    # An array made of no rows has the shape (0,), where the sums need (0, T).
     return same.reshape(len(predicted), len(targets))
 
 
 def _word_ious(predicted: Sequence[GroundedMask], targets: Sequence[GroundedMask]) -> Matrix:
     found = [[semantic_iou(p.phrase, t.phrase) for t in targets] for p in predicted]
+    # (0, T) without predictions, as in `_same_image`.
     return np.array(found, dtype=float).reshape(len(predicted), len(targets))
 
 

@@ -54,6 +54,7 @@ def count_regions(
         targets: All masks of the record.
         ignore: By image, an area that counts neither way.
     """
+    # United first: a pixel under two masks of an answer is predicted once.
     drawn, wanted = union_by_image(predicted, ignore), union_by_image(targets, ignore)
     common = 0
     for image in drawn.keys() & wanted.keys():

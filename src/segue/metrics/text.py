@@ -36,6 +36,7 @@ def normalise_phrase(phrase: str) -> str:
     Source: paper silent; ours.
     """
     text = unicodedata.normalize("NFKC", phrase).casefold()
+    # Again: folding case can leave letters that NFKC would still compose.
     text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
     # Taking an article away can bare punctuation ("the - mug"), and the other way round.
     while True:
@@ -118,6 +119,8 @@ def match_phrases(
         if score is not None and len(candidates) > 1:
             scores = {pair: score(*pair) for pair in candidates}
             candidates.sort(key=lambda pair: -scores[pair])
+        # Greedy is enough: within one key every prediction fits every truth, so min(P, T) pairs come out
+        # anyway.
         used_left: set[int] = set()
         used_right: set[int] = set()
         for i, j in candidates:
@@ -132,5 +135,6 @@ def count_phrases(predicted: Sequence[Key], truth: Sequence[Key]) -> PhraseCount
     """Count right, surplus and missing `(image, phrase)` keys of one turn; repeated keys count repeatedly."""
     have = Counter((image_index, normalise_phrase(phrase)) for image_index, phrase in predicted)
     want = Counter((image_index, normalise_phrase(phrase)) for image_index, phrase in truth)
+    # `&` of counters takes the smaller count: "cup" said three times and true twice is right twice.
     right = (have & want).total()
     return PhraseCounts(right, have.total() - right, want.total() - right)

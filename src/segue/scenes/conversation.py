@@ -109,6 +109,8 @@ def _regions(image_index: int, scene: Scene) -> list[Region]:
         whole = scene.object_map == k + 1
         regions.append(_region(rid, image_index, obj.phrase, whole))
         for part in obj.parts:
+            # Numbers of parts count within a kind: two mugs share them, and the object's own pixels tell them
+            # apart.
             mask = whole & (scene.part_map == KINDS[obj.kind].parts.index(part) + 1)
             part_rid = region_id(image_index, k, obj.kind, part)
             regions.append(_region(part_rid, image_index, obj.part_phrase(part), mask, parent=rid))

@@ -115,6 +115,7 @@ def _open(facts: Facts, say: Speaker, openings: Collection[str]) -> tuple[Templa
     kinds = list(QUESTION_KINDS)
     say.rng.shuffle(kinds)
     levels = ("part", "object") if say.rng.random() < PART_SHARE else ("object", "part")
+    # Levels outside, kinds inside: the share of parts holds whichever kinds the facts allow.
     for level in levels:
         for kind in kinds:
             for template in _shuffled(_FIRST_BY_CELL[kind, level], say.rng):

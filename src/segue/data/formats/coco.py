@@ -167,6 +167,7 @@ def read_image(
     drawn: list[Drawn] = []
     for rid, annotation, outline in outlined:
         label = categories.name(annotation.get("category_id"))
+        # `_outlined` passes on none without a name.
         assert label is not None
         record = f"annotation {rid}"
         try:
@@ -178,6 +179,7 @@ def read_image(
         for wording in (repair, SHORT_POLYGON if outline.num_short else ""):
             if wording:
                 report.repair(record, wording, label)
+        # Kept as an object, but its name is unsure: no number is asked of what may be a crowd.
         if is_crowd(annotation) and reading.crowds.are_uncertain:
             lost.add(categories.names.key(label))
         drawn.append(Drawn(rid, annotation, label, rle))
@@ -190,6 +192,7 @@ def read_image(
     absent = _listed(entry, "neg_category_ids", categories) if "neg_category_ids" in entry else None
     report.objects += sum(region.kind == "object" for region in regions)
     report.parts += sum(region.kind == "part" for region in regions)
+    # The upright size, since masks have been turned by now.
     hw = header.hw if header is not None else frame.hw
     key = identifier(entry.get("id")) or name
     return AnnotatedImage(key, path, *hw, regions, frozenset(unsure), absent)

@@ -37,6 +37,8 @@ class CrowdMarks:
     @property
     def are_kept(self) -> bool:
         """Whether marked annotations are objects like any other."""
+        # COCO: 1.2 % of the masks are run lengths, and just these are marked: crowds. An export in which all
+        # of 1000 masks are run lengths and marked: objects.
         return self._wanted or (
             0 < self.run_lengths == self.marked_run_lengths == self.marked
             and self.run_lengths >= CROWD_SHARE * self.masks

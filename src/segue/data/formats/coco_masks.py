@@ -155,10 +155,12 @@ def agreeing_rle(outline: Outline, record: Mapping[str, Any], hw: HW) -> tuple[R
         rle, repair = standard
         if repair == SWAPPED:
             raise _size_differs(outline, hw)
+        # Without a box the area is all there is to check against.
         return _of_stated_area(_not_empty(rle), record.get("area"), outline), repair
     overlap = _overlap(standard[0], stated)
     if overlap >= _CLEARLY or (overlap >= _AGREES and standard[1] != SWAPPED):
         return _not_empty(standard[0]), standard[1]
+    # Another reading must agree clearly: a loosely drawn box would else turn a sound mask around.
     for rle, repair in readings:
         if _overlap(rle, stated) >= _CLEARLY:
             return _not_empty(rle), repair

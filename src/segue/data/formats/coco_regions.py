@@ -75,6 +75,7 @@ def linked_regions(
     drawn: Sequence[Drawn], names: NameTable, report: CocoReport
 ) -> tuple[tuple[AnnotatedRegion, ...], set[str]]:
     """Objects and parts in file order, and the names of parts that have no object and are left out."""
+    # All objects first: a part may be listed before its own.
     objects = {
         one.rid: AnnotatedRegion(one.rid, "object", names.object(one.label), None, one.rle, one.label)
         for one in drawn
@@ -110,6 +111,7 @@ def _parent(
 ) -> str | None:
     wanted = names.object(one.label)
     stated = objects.get(identifier(one.annotation.get("obj_ann_id")) or "")
+    # An obj_ann_id that names another class, or the part itself, is a slip of the file.
     if stated is not None and stated.name == wanted:
         return stated.rid
     best = most_overlapped(one.rle, (region for region in objects.values() if region.name == wanted))

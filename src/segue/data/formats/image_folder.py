@@ -100,10 +100,12 @@ class ImageFolder:
             found = self._in(place, name)
             if found.path is not None:
                 return found
+            # A later folder may hold the file just once.
             several = several or (found if found.candidates else None)
         return several or Found(None)
 
     def _in(self, place: _Place, name: str) -> Found:
+        # Every exact reading before any loose one: "A.jpg" and "a.jpg" may both be there.
         for loose in (False, True):
             for said, spelling in _readings(name):
                 direct = None if loose else place.direct(said)

@@ -55,6 +55,7 @@ class Shape:
         Raises:
             UnusableShape: Nothing of it lies inside the picture, or a mask is damaged.
         """
+        # x grows with the width.
         scale = np.array([hw[1], hw[0]]) if self.is_fractions else 1
         points = self.points * scale
         if self.kind == "circle":
@@ -81,6 +82,7 @@ def read_shape(shape: Mapping[str, Any]) -> Shape:
     kind = str(shape.get("shape_type") or "polygon")
     points = _points(shape.get("points"))
     if kind == "rectangle" and len(points) == 2:
+        # Two opposite corners, in whichever order they were drawn.
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
         points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     if kind in ("polygon", "rectangle", "rotation", "quadrilateral", "oriented_rectangle"):

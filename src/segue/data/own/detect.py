@@ -22,6 +22,7 @@ LOOKED_FOR: dict[str, str] = {
 }
 _HEAD = 1 << 20
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]')
+# About so many files are looked at, spread over the folder.
 _SAMPLED = 40
 
 
@@ -94,6 +95,7 @@ def _of_file(path: Path) -> str | None:
         return "refcoco"
     with path.open("rb") as file:
         head = file.read(_HEAD)
+    # The first byte of a pickle of protocol 2 and above.
     if head[:1] == b"\x80":
         return "refcoco"
     kind = disguised(head)

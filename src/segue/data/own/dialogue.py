@@ -237,6 +237,7 @@ class _Composer:
             return None
         counts = {self.images[k].count(thing) for k in self.say.having(thing)}
         text = RegionText()
+        # Several in some image: their numbers are compared. One in each: their sizes.
         if counts != {1}:
             if thing not in self.catalogue.counted:
                 return None

@@ -67,6 +67,7 @@ def _drawn(written: Conversation, paths: tuple[str, ...] | None, rng: np.random.
     turns = [_reworded(turn, rng) for turn in written.turns]
     images = written.images
     if paths is not None:
+        # Not checked again: only the path differs from what was.
         images = [image.model_copy(update={"path": path}) for image, path in zip(images, paths, strict=True)]
     return written.model_copy(update={"turns": turns, "images": images})
 

@@ -291,6 +291,7 @@ def _phrase(caption: str, grounding: Grounding, rles: tuple[RLE, ...], taken: li
     places = _places(caption, grounding.phrase, grounding.stated)
     if not places:
         raise _Unusable("phrase not in the caption", f"{grounding.stated} in {caption!r}")
+    # A caption that names "a man" twice: the second grounding gets the second place.
     for start, end in places:
         if all(end <= other.start or start >= other.end for other in taken):
             return Phrase(start, end, rles)
@@ -307,6 +308,7 @@ def _places(caption: str, phrase: str, stated: Any) -> list[tuple[int, int]]:
     if pair is not None:
         start, end = pair
         if 0 <= start < end <= len(caption) and caption[start:end].lower().strip() == wanted:
+            # The stated range may begin with the blank before the phrase.
             start += len(caption[start:end]) - len(caption[start:end].lstrip())
             return [(start, start + len(wanted))]
     pattern = r"(?<!\w)" + re.escape(wanted).replace(r"\ ", r"\s+") + r"(?!\w)"

@@ -108,6 +108,7 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
         reading.votes.settle = settle
         unclear = []
         for file in waiting:
+            # A file that is unclear at first is read twice, and must be counted once.
             own = ReadReport("labelme", path)
             try:
                 found[file] = read_file(file, reading, own)

@@ -170,6 +170,7 @@ def _records(
     for number, entry in enumerate(references):
         record = f"reference {entry.get('ref_id', number) if isinstance(entry, Mapping) else number}"
         problem, found = _problem(entry, images)
+        # Before any fault is reported: those of other splits concern nobody who reads this one.
         if isinstance(entry, Mapping) and not _is_of(entry.get("split"), split):
             other_splits[str(entry.get("split"))] += 1
             continue

@@ -110,6 +110,7 @@ class Inventory:
 
     def is_complete(self, thing: Thing) -> bool:
         """Whether all of it is outlined, so that its number may be stated."""
+        # Where more cars may be there than are outlined, more of their wheels may be as well.
         return not self.image.unsure & {thing.key, thing.owner}
 
     def knows(self, thing: Thing) -> bool:

@@ -100,6 +100,7 @@ class PascalPart116(ImageSource):
                 rid = f"o{number}"
                 regions.append(AnnotatedRegion(rid, "object", name, None, masks.encode(inside), name))
                 for part in sorted(part_numbers & set(parts)):
+                    # Only within the class's own pixels; a part of which nothing is left is reported below.
                     mask = inside & (of_part == part)
                     if mask.any():
                         label = f"{name}:{parts[part]}"

@@ -113,6 +113,7 @@ class Written:
         for reject in outcome.rejects:
             self._rejects.write(_line(reject))
             self.rules[reject["rule"]] += 1
+            # Without a step it is the item itself that is unusable.
             self.steps[reject["step"] or "item"] += 1
             self.passing += reject["passing"]
         self.notes.update(outcome.notes)
@@ -175,6 +176,7 @@ def held(folder: Path) -> IO[str]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # The file stays behind; it is the lock on it that ends with the process, killed or not.
         file = (folder / ".lock").open("w")
     except OSError as error:
         raise _in_use("a folder that can be written", str(error), folder) from None

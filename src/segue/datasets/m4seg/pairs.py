@@ -106,6 +106,7 @@ def collect_pairs(folder: Path, written: Path, images: StageOutput, sets: StageO
     """
     return run_stage(
         folder,
+        # By blocks of the file and not by row: the pairs of a chat model may not fit into memory.
         _blocks(written),
         _CopyLines(),
         config={"version": VERSION, "generator": "chat model"},

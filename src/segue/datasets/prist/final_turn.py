@@ -112,6 +112,7 @@ def finished(
     turns = [turn.written() for turn in said]
     turns.append(Turn(role="user", text=request))
     span = Span(start=start, end=start + len(focus), rids=["r1"])
+    # A letter for a letter: the span stays right.
     turns.append(Turn(role="assistant", text=text[0].upper() + text[1:], spans=[span]))
     return Conversation(
         id=id,

@@ -272,6 +272,7 @@ def _describe(result: ReleasedPrist) -> None:
     report.notes += [f"lacking in {count} dialogues: {what}" for what, count in result.missing.most_common()]
     distinct = {image: sorted(set(focuses)) for image, focuses in by_image.items()}
     twice = sum(len(focuses) - len(distinct[image]) for image, focuses in by_image.items())
+    # Over distinct focuses: two equal ones are repeats, counted above, and not nested.
     nested = sum(a != b and a in b for focuses in distinct.values() for a in focuses for b in focuses)
     several = sum(" and " in f" {f} " or "," in f for focuses in by_image.values() for f in focuses)
     report.notes += [

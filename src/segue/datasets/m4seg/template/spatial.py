@@ -82,6 +82,7 @@ def beside(facts: SetFacts, rng: Rng) -> Made | None:
 def _related(facts: SetFacts, index: int, anchor: str, relation: str) -> list[ListedRegion]:
     thing = facts.entries(anchor, index)[0]
     names = [name for name in facts.names(index) if name != anchor]
+    # Only what is there once: "the mug" must not leave open which.
     single = [entries[0] for name in names if len(entries := facts.entries(name, index)) == 1]
     found = [entry for entry in single if facts.relation(entry, thing) == relation]
     return sorted(found, key=lambda entry: (-entry.region.area, entry.code))
