@@ -67,6 +67,7 @@ def _annotations(images: Sequence[Sequence[RLE]]) -> list[dict[str, Any]]:
         for rle in rles:
             notes.append(
                 {
+                    # From 1: COCOeval notes a match by the id of the target and takes 0 for none.
                     "id": len(notes) + 1,
                     "image_id": number,
                     "category_id": 1,

@@ -66,6 +66,7 @@ def _targets(conversation: Conversation, span: Span) -> list[tuple[int, list[str
     """The masks of one span: (image index, rids whose union it is)."""
     if span.merge != "union":
         return [(conversation.region(rid).image_index, [rid]) for rid in span.rids]
+    # A dict keeps the order of first appearance, which is that of the `[SEG]`.
     by_image: dict[int, list[str]] = {}
     for rid in span.rids:
         by_image.setdefault(conversation.region(rid).image_index, []).append(rid)

@@ -90,6 +90,7 @@ def draw_set(
 
     Pictures and words have generators of their own, so that a new question changes no picture.
     """
+    # The split's place and not its name: seeds are numbers. A new split must be appended, or all sets change.
     key = (seed, SPLITS.index(split), index)
     scenes = render_set(np.random.default_rng((*key, 0)), size=size, split=split)
     objects = [scene.objects for scene in scenes]

@@ -10,6 +10,7 @@ from segue.scenes.shapes import Pen, arc, smooth, turned
 
 def mug(pen: Pen) -> None:
     """Draw one mug."""
+    # From back to front, here as in all drawings: the body covers where the handle enters it.
     w, h, taper = pen.vary(0.52, 0.64), pen.vary(0.66, 0.8), pen.vary(0, 0.1)
     pen.stroke("handle", arc(w - 0.1, 0.02, 0.45, h * 0.58, -82, 82, 18), 0.21, 0.72)
     pen.poly("body", np.concatenate([[(-w, -h), (w, -h)], arc(0, h - 0.1, w - taper, 0.14, 0, 180, 12)]))
@@ -256,5 +257,6 @@ def clock(pen: Pen) -> None:
         r = 0.05 if k % 3 else 0.075
         pen.ellipse("face", 0.62 * np.cos(k * np.pi / 6), 0.62 * np.sin(k * np.pi / 6), r, r, (130, 126, 120))
     hour = pen.vary(0, 360)
+    # At least 50 degrees apart, so that both hands can be seen.
     for a, reach in ((hour, 0.42), (hour + pen.vary(50, 310), 0.56)):
         pen.stroke("hands", turned([(0, 0), (reach / 2, 0), (reach, 0)], a), 0.15, RUBBER)

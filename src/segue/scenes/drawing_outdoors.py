@@ -102,6 +102,7 @@ def flower(pen: Pen) -> None:
             1.0 if k % 2 else 1.14,
             np.degrees(a),
         )
+    # POLLEN is yellow, and would be lost among yellow, orange or white petals.
     pen.ellipse(
         "centre", 0, y, 0.23, 0.23, (120, 84, 52) if pen.colour in ("yellow", "orange", "white") else POLLEN
     )
@@ -150,6 +151,7 @@ def bird(pen: Pen) -> None:
     """Draw one bird."""
     plump = pen.vary(0.5, 0.58)
     pen.poly("tail", [(0.3, 0.0), (1.1, -0.3 + pen.vary(-0.1, 0.1)), (1.24, 0.16), (0.4, 0.5)], 0.5)
+    # Orange, unless the bird is: a part of its body's colour could not be told from it.
     beak = (240, 158, 40) if pen.colour not in ("orange", "yellow") else IRON
     pen.poly("beak", [(-0.6, -0.72), (-1.22, -0.42), (-0.64, -0.14)], beak)
     pen.poly(

@@ -124,6 +124,7 @@ class ImageSource(ABC):
         Two sources with the same fingerprint give the same regions; a stage that depends on them may be kept.
         """
         digest = hashlib.sha256()
+        # With the options: other vocabularies make other regions of the same files.
         digest.update(json.dumps([self.name, self.split, self.options], sort_keys=True).encode())
         for path in self.annotation_files():
             # The file's own name, not its path: a download that moved is the same data.

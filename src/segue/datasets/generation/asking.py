@@ -101,6 +101,7 @@ def read_reply(reply: ChatReply, shape: type[BaseModel]) -> Reading:
     Raises:
         UnusableReplyError: Refused, empty, cut off, not JSON, or of another shape; the reason says where.
     """
+    # Before the text is looked at: a refusal in prose would be told back as "not JSON".
     if reply.refusal or reply.finish_reason == "content_filter":
         said = reply.refusal or "the server's filter stopped it"
         raise UnusableReplyError(Problem.REFUSED, f"it refuses: {said[:300]}")

@@ -101,6 +101,7 @@ def _prompt_tokens(job: GenerationJob) -> float:
     """Mean tokens of the first requests; an item that cannot be asked about is passed over."""
     counts = []
     for item in job.items[:_LOOKED_AT]:
+        # Only the first request: later ones depend on replies that nobody has yet.
         flow = job.make(item)
         try:
             counts.append(sum(map(_tokens_of, next(flow).messages)))

@@ -205,6 +205,7 @@ class _Maker:
             ReasoningTree,
             lambda reply: check_tree(reply, names, paths=settings.paths, outlined=labels),
         )
+        # The whole tree and not one path of it: the dialogues of all paths continue the same chat.
         chat.append(_said(tree))
         records = []
         for number, path in enumerate(tree.paths):

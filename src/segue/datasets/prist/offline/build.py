@@ -124,6 +124,7 @@ def tree_of(talks: Sequence[Talk]) -> ReasoningTree:
             parent = ids[way]
         leaf = f"leaf{number + 1}"
         nodes.append(TreeNode(id=leaf, parent=parent, thought=f"So it is the {talk.focus}."))
+        # The tree's question may not name its own focus (`check_tree`), and no two paths may ask the same.
         questions = (e.question for e in talk.exchanges if not names(talk.focus, e.question))
         free = (question for question in questions if folded(question) not in asked)
         question = next(free, f"What is meant in dialogue {number + 1}?")

@@ -77,6 +77,7 @@ def _sides(target: Entity, candidates: Sequence[Entity], facts: PictureFacts) ->
 
 
 def _colours(target: Entity, candidates: Sequence[Entity], facts: PictureFacts) -> Iterator[Clue]:
+    # One thing of unknown colour could be of any: then none is asked about.
     if not all(c.colour for c in candidates):
         return
     same = _indices([c for c in candidates if c.colour == target.colour])
@@ -143,6 +144,7 @@ def _sizes(target: Entity, candidates: Sequence[Entity], facts: PictureFacts) ->
     others = [c.area for c in candidates if c is not target]
     if not others:
         return
+    # Against the next largest, as the viewer would: 1.35 times its area.
     if target.area >= _SIZE_RATIO * max(others):
         yield Clue("size", "looks largest", "look largest", frozenset({target.index}), superlative=True)
     if target.area * _SIZE_RATIO <= min(others):
@@ -171,6 +173,7 @@ def _relations(target: Entity, candidates: Sequence[Entity], facts: PictureFacts
     for anchor in facts.objects:
         if anchor.index == target.index or anchor.index not in facts.phrases:
             continue
+        # The anchor itself may be a candidate; it lies on neither side of itself, so such a clue drops it.
         rest = [c for c in candidates if c.index != anchor.index]
         for axis, (low, high) in enumerate(
             (("to the left of", "to the right of"), ("higher up than", "lower down than"))
