@@ -191,6 +191,7 @@ class RateLimiter:
             )
         self._gap = 0.0 if per_minute is None else 60.0 / per_minute
         self._clock = clock
+        # The first request has its turn at once.
         self._next = float("-inf")
         self._lock = threading.Lock()
 

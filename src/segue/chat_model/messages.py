@@ -120,6 +120,7 @@ class ChatReply:
     def tokens(self) -> tuple[int, int]:
         """Tokens of prompt and reply; where the server does not count, the reply's are guessed."""
         if not self.usage:
+            # Four characters a token: OpenAI's rule of thumb for English.
             return 0, len(self.text) // 4
         return self.usage.get("prompt_tokens", 0), self.usage.get("completion_tokens", 0)
 
@@ -162,6 +163,7 @@ def _shrunk(image: Image.Image, factor: float) -> Image.Image:
 def image_part(image: Image.Image) -> dict[str, Any]:
     """An image as a content part with a data URL."""
     buffer = io.BytesIO()
+    # JPEG has no transparency, and Pillow refuses to save a picture that has.
     image.convert("RGB").save(buffer, format="JPEG", quality=JPEG_QUALITY)
     coded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{coded}"}}
@@ -187,6 +189,7 @@ def fingerprint(
         "max_tokens": max_tokens,
         "sampling": dict(sampling),
     }
+    # Attempt 0 is the same request as one without attempts, so a recording and a cache agree on its key.
     if attempt:
         content["attempt"] = attempt
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -153,6 +153,7 @@ def _cut_half_line(path: Path) -> None:
     with path.open("rb+") as file:
         content = file.read()
         if not content.endswith(b"\n"):
+            # -1 + 1 is 0: a file that is nothing but half a line becomes empty.
             file.truncate(content.rfind(b"\n") + 1)
 
 

@@ -72,6 +72,7 @@ class SplitStatistics:
         for target in different:
             regions = [conversation.region(rid) for rid in target]
             seen |= {region.image_index for region in regions}
+            # A union is counted under the first of its regions.
             kind, name = regions[0].kind, target_name(regions[0], conversation)
             if kind == "object":
                 self.object_targets += 1

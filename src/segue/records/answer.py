@@ -38,6 +38,7 @@ class Grounding:
             "span": list(self.span),
             "image_index": self.image_index,
             "segmentation": masks.encode(self.mask),
+            # Python's numbers: `json` refuses NumPy's.
             "bbox": [float(value) for value in self.box],
             "area": masks.area(self.mask),
             "score": float(self.score),

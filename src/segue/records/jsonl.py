@@ -26,6 +26,7 @@ class RecordReader:
 
     def __iter__(self) -> Iterator[Conversation]:
         self.errors.clear()
+        # As bytes: a line that is not UTF-8 is one wrong line, and not the end of the file.
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():

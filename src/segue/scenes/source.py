@@ -79,6 +79,7 @@ class SceneFolder(ImageSource):
         if region.mask is None:
             raise Unusable("region without mask", region.rid)
         if region.parent is not None:
+            # "red mug's handle" to "handle", "red scissors' blades" to "blades".
             name = region.name.removeprefix(phrases[region.parent]).removeprefix("'s").removeprefix("'")
             return AnnotatedRegion(region.rid, "part", name.strip(), region.parent, region.mask, region.name)
         name = region.name if self._attributes else _kind(region.name)

@@ -137,6 +137,7 @@ def _read_images(
             except UnusableRecord as problem:
                 own.drop(f"image {key}", *problem.args)
             report.add(own)
+        # In the second round `settle` lets the votes of the first decide.
         waiting = unclear
     return [found[place] for place in sorted(found)]
 

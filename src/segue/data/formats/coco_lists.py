@@ -96,6 +96,7 @@ def unique_images(entries: list[Any], report: CocoReport) -> list[tuple[str, Ent
             report.drop(f"image at position {position}", "image without file_name or id", repr(entry)[:60])
             if key is None:
                 continue
+            # Without a name it still claims its id: another entry of this id is then a repetition.
             by_key[key].append({})
             continue
         by_key[key].append(entry)

@@ -78,6 +78,8 @@ class NameTable:
                 continue
             shown = ", ".join(repr(name) for name in group[:_MOST_SHOWN])
             self.notes.append(f"names that are nearly one are kept apart as they are written: {shown}")
+            # "bow" and "bow_(weapon)" become "bow" and "bow (weapon)"; where even these meet another name,
+            # all stay as they are written.
             spaced = {name: _spaced(name) for name in group}
             unlike = len(set(spaced.values())) == len(group)
             taken = {other for other in groups if other != clean}

@@ -68,6 +68,7 @@ class ReadReport:
     ) -> None:
         """Count a record that is left out; the first of each reason are kept as examples."""
         self.dropped[reason] += 1
+        # What was found may be a whole broken mask: 200 characters show what it is.
         self._show(DroppedExample(record, reason, expected, found[:200], where or str(self.path), fix))
 
     def _show(self, example: DroppedExample) -> None:

@@ -142,6 +142,7 @@ def _read_entry(
     groundings = list(_groundings(inner))
     if not isinstance(caption, str) or not isinstance(file_name, str) or not groundings:
         raise _Unusable("not a captioned image", f"fields {', '.join(map(str, inner)) or repr(entry)[:60]}")
+    # `is_writable` is made for names, of one line; a caption may have several.
     if not is_writable(caption.replace("\n", " ")):
         raise _Unusable("caption contains a tag", repr(caption)[:120])
     found = folder.look(file_name)

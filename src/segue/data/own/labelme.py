@@ -104,6 +104,7 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     reading = LabelMeReading(root, label_names(files), ImageFolder(images) if images is not None else None)
     found: dict[Path, AnnotatedImage] = {}
     waiting = files
+    # Files whose frame is unclear wait until the others have told.
     for settle in (False, True):
         reading.votes.settle = settle
         unclear = []

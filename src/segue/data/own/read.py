@@ -64,6 +64,8 @@ def read_own_data(
         )
     try:
         recognised = detect_format(path) if format is None else format
+        # With the format given, nobody has looked at the path yet; worded below like any other trouble with a
+        # file.
         if not path.exists():
             raise FileNotFoundError("nothing")
         options = {"keep_crowds": True} if keep_crowds and recognised == "coco" else {}

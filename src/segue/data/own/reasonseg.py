@@ -217,5 +217,6 @@ def _paint(
             report.repaired[FRACTIONS] += 1
     if not (painted == 1).any():
         raise _Unusable("no target", f"{len(outlines)} sound shapes")
+    # Painted in the frame of the file, and turned only then: the order of painting must not depend on EXIF.
     target, ignored = (turned_upright(painted == value, frame.orientation) for value in (1, 2))
     return masks.encode(target), masks.encode(ignored) if ignored.any() else None

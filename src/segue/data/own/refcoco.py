@@ -229,6 +229,7 @@ def _texts(sentences: list[Any]) -> tuple[str, ...]:
     found = []
     for sentence in sentences:
         text = sentence.get("sent") if isinstance(sentence, Mapping) else sentence
+        # Requests put a mark of their own behind it ("Segment {x}.").
         if isinstance(text, str) and is_writable(text := " ".join(text.split()).rstrip(".")):
             # "man in red" becomes "the man in red", which fits into every request.
             found.append(text if text.lower().startswith(_DETERMINERS) else f"the {text}")

@@ -194,6 +194,7 @@ class AnnotationSource:
             other = int(pool[int(rng.integers(len(pool)))])
             if other not in chosen:
                 chosen.append(other)
+        # The first one drawn is that which the shared thing was taken from; it shall not always be image 1.
         return [chosen[i] for i in rng.permutation(count)]
 
     def written(self, chosen: Sequence[int], exchanges: Sequence[OwnExchange], id: str) -> Conversation:
@@ -229,6 +230,7 @@ def _merge(rids: Sequence[str]) -> Literal["each", "union"]:
 
 
 def _rid(image_index: int, rid: str) -> str:
+    # With the image's number, as ids of annotations may repeat from image to image.
     return f"{image_index + 1}:{rid}"
 
 

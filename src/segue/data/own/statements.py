@@ -119,6 +119,7 @@ class Statements:
     def shows(self, text: RegionText, k: int) -> None:
         """Write "Image 1 shows a dog and two cups.", the largest `MAX_NAMES` kinds of objects."""
         image = self.images[k]
+        # "Image 1 shows ..." claims that this is all of it.
         complete = len(image.objects) <= MAX_NAMES and not image.image.unsure and image.image.absent is None
         opening = f"Image {k + 1} shows" if complete else f"Among other things, image {k + 1} shows"
         text.say(f"{opening} ")
@@ -158,6 +159,7 @@ class Statements:
             verb = "take" if thing.takes_are(1) else "takes"
             text.say(f" in image {order[0] + 1} {verb} up more of its picture than ")
             text.join([self._piece(self.the, text, thing, k) for k in sorted(order[1:])]).say(".")
+        # All within the ratio. Between the two cases nothing is said: the order would be a matter of opinion.
         elif shares[0] < ratio * shares[-1]:
             first = len(text.text)
             text.join([self._piece(self.the, text, thing, k) for k in sorted(order)])

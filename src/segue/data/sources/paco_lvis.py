@@ -49,6 +49,7 @@ class PacoLvis(CocoFile):
         self, root: Path, split: str = "train", *, images: Path | None = None, all_objects: bool = False
     ) -> None:
         name = f"paco_lvis_v1_{split}.json"
+        # Of the place "" only the name is left.
         choices = tuple(f"{place}/{name}".lstrip("/") for place in _PLACES)
         origin = "unpack paco_lvis_v1.zip; early archives lacked the test split: download it again"
         found = locate(root, Layout(self.name, (choices,), origin))

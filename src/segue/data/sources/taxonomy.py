@@ -86,6 +86,7 @@ def pascal_classes(vocabulary: PascalVocabulary, *, split_lr: bool = False) -> d
         parts, left_out = {}, set()
         for part in entry["parts"]:
             name = part["label"] if vocabulary == "raw" else part[vocabulary]
+            # null in the list: a legal label, but none of this vocabulary.
             if name is None:
                 left_out.add(part["label"])
                 continue

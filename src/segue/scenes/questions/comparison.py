@@ -162,6 +162,7 @@ def same_colour(facts: Facts, say: Speaker) -> Draft | None:
 def larger_of_two(facts: Facts, say: Speaker) -> Draft | None:
     """Which is larger in image 1, the mug or the lamp?"""
     i = say.rng.randrange(facts.num_images)
+    # One of its kind in the image, since the question names kinds alone.
     single = [thing for thing in facts.images[i] if len(facts.of_kind(thing.kind, i)) == 1]
     if len(single) < 2:
         return None
@@ -314,6 +315,7 @@ def _only_shared_part(kind: str, other: str) -> tuple[str, ...]:
     shared = tuple(
         part for part in KINDS[kind].parts if part in KINDS[other].parts and part not in VAGUE_PARTS
     )
+    # With two parts in common the answer would be one of two.
     return shared if len(shared) == 1 and kind != other else ()
 
 

@@ -90,6 +90,7 @@ def part_beside_it(facts: Facts, say: Speaker, previous: Draft) -> Draft | None:
     """And the handle of the thing to the right of it?"""
     it, side = focus(previous), choose_side(say)
     found = beside(it, facts.images[it.image_index], side) if it is not None else None
+    # One thing on that side, or "the thing to the right of it" means none in particular.
     if it is None or found is None or len(found) != 1 or not found[0].parts:
         return None
     part = say.rng.choice(found[0].parts)

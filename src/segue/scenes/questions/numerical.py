@@ -143,6 +143,7 @@ def repeated_kind(facts: Facts, say: Speaker) -> Draft | None:
     """What is there more than one of in image 1?"""
     i = say.rng.randrange(facts.num_images)
     repeated = [kind for kind in facts.kinds if len(facts.of_kind(kind, i)) > 1]
+    # With two kinds that repeat, the answer would be one of two.
     if len(repeated) != 1:
         return None
     question = say.ask(

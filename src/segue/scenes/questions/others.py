@@ -137,6 +137,7 @@ def how_many_of_them(facts: Facts, say: Speaker, previous: Draft) -> Draft | Non
         "~how often does such a thing appear {where}",
         where=where,
     )
+    # Of one image `where` is "there", which some patterns have already.
     question = question.replace("are there there", "are there").replace(
         "like it", "like them" if it.kind in PLURAL_KINDS else "like it"
     )

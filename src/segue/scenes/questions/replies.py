@@ -39,6 +39,7 @@ def agree(question: str, kind: str) -> str:
     """Make a question about one plural kind agree: "where is the scissors" -> "where are the scissors"."""
     if kind not in PLURAL_KINDS:
         return question
+    # Of all kinds only scissors are plural in the singular; hence the fixed words.
     plural = {"is": "are", "Is": "Are", "does": "do", "Does": "Do"}
     question = re.sub(
         r"\b([Ii]s|[Dd]oes) (the scissors|there)\b", lambda m: f"{plural[m[1]]} {m[2]}", question

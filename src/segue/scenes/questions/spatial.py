@@ -68,6 +68,7 @@ def beside_thing(facts: Facts, say: Speaker) -> Draft | None:
         return None
     anchor, name = chosen
     found = beside(anchor, facts.images[i], side)
+    # Most questions with an empty answer are dropped, so that they stay rare.
     if found is None or (not found and say.rng.random() < 0.75):
         return None
     question = say.ask(
@@ -114,6 +115,7 @@ def nearest_thing(facts: Facts, say: Speaker) -> Draft | None:
 def place_of_kind(facts: Facts, say: Speaker) -> Draft | None:
     """Where is the mug in image 1?"""
     i = say.rng.randrange(facts.num_images)
+    # One of its kind in the image, since the question names the kind alone.
     single = [thing for thing in facts.images[i] if len(facts.of_kind(thing.kind, i)) == 1 and _place(thing)]
     if not single:
         return None

@@ -91,6 +91,7 @@ def _with_part(facts: Facts, i: int, part: str) -> Found:
 
 def _part_of_kind(facts: Facts, i: int, kind: str, part: str) -> Found:
     things = facts.of_kind(kind, i)
+    # A thing whose part is hidden would be missing in the answer.
     return mentions(things, part) if all(part in thing.parts for thing in things) else None
 
 

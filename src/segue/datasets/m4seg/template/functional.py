@@ -58,6 +58,7 @@ def purpose(facts: SetFacts, rng: Rng) -> Made | None:
             for candidate in _purposes_of(facts, entry):
                 found_here.setdefault(candidate, []).append(entry)
         served.append(found_here)
+    # A purpose must be served in every image: filter (d) wants a mask in each.
     fit = [(p, [here[p] for here in served]) for p in served[0] if all(p in here for here in served)]
     if not fit:
         return None
