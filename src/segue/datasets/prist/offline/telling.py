@@ -87,7 +87,7 @@ class Telling:
 
     def _typed(self, question: str) -> str:
         """As people type: now and then without a capital or without the last mark."""
-        # Even in haste nobody writes "i am" for "I am" and then goes on with care.
+        # "I" keeps its capital also where people type without.
         if self.rng.random() < 0.12 and not question.startswith("I "):
             question = question[0].lower() + question[1:]
         return question.rstrip(".?") if self.rng.random() < 0.1 else question
