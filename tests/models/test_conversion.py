@@ -136,6 +136,10 @@ def test_prima_is_composed_of_its_parts_name_by_name() -> None:
     blip, dino = instructblip_full(), dinov2_full()
     for name, fresh in (
         ("prima-7b", {"fusion", "image_projection"}),
+        ("prima-qformer-7b", {"image_projection"}),
+        ("prima-dino-7b", {"fusion", "image_projection"}),
+        ("prima-plain-7b", {"image_projection"}),
+        ("prima-pooling-7b", {"image_projection"}),
         ("prima-square-7b", {"fusion", "image_projection", "reader.relational"}),
     ):
         config = composed_config(name, glamm, blip, dino, seg_token_id=32004, image_token_id=32007)
@@ -143,8 +147,11 @@ def test_prima_is_composed_of_its_parts_name_by_name() -> None:
         parts = {".".join(n.split(".")[: 2 if n.startswith("reader") else 1]) for n in done.fresh}
         assert parts == fresh
         assert config.text_config.vocab_size == 32007
-    moved = [t for move in done.moves for t in move.targets]
-    assert sorted([*moved, *done.fresh]) == sorted(target_shapes(PrimaModel, config))
+        moved = [t for move in done.moves for t in move.targets]
+        assert sorted([*moved, *done.fresh]) == sorted(target_shapes(PrimaModel, config))
+        left_out = " ".join(done.summary())
+        assert ("DINOv2, which" in left_out) == (not config.aux_vision)
+        assert ("Q-Former, which" in left_out) == (not config.has_queries)
 
 
 LAVIS_EVA = {  # a block of EVA-CLIP-g and what stands around it, as LAVIS names them

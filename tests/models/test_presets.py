@@ -35,6 +35,41 @@ def test_full_size_has_the_published_parameter_counts(name: str) -> None:
     assert all(p.is_meta for p in model.parameters())
 
 
+PARAMETERS = {
+    "prima-plain-7b": {"tower": 986, "qformer": 0, "dino": 0, "projection": 1408 * 4096 + 4096},
+    "prima-qformer-7b": {"tower": 986, "qformer": 186, "dino": 0, "projection": 768 * 4096 + 4096},
+    "prima-dino-7b": {"tower": 986, "qformer": 0, "dino": 304, "projection": 1408 * 4096 + 4096},
+    "prima-pooling-7b": {"tower": 986, "qformer": 0, "dino": 0, "projection": 1408 * 4096 + 4096},
+}
+"""By hand; millions but for the projection. What is 0 is not there at all."""
+FUSION = 2 * (1408 + 1024) + (1408 * 1408 + 2 * 1024 * 1408 + 3 * 1408) + (1408 * 1408 + 1408)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_ablations_differ_in_the_parts_of_table_4_alone(name: str) -> None:
+    _, counts = parts_of(preset(name))
+    full, whole = parts_of(preset("prima-7b"))
+    wanted = PARAMETERS[name]
+    assert counts["vision_model"] == pytest.approx(wanted["tower"] * MILLION, rel=0.01)
+    assert counts["reader"] == pytest.approx(wanted["qformer"] * MILLION, rel=0.01)
+    assert counts.get("aux_vision_model", 0) == pytest.approx(wanted["dino"] * MILLION, rel=0.01)
+    assert counts.get("fusion", 0) == (FUSION if wanted["dino"] else 0)
+    assert counts["image_projection"] == wanted["projection"]
+    for part in ("language_model", "seg_projection", "sam"):
+        assert counts[part] == whole[part]
+    assert whole["fusion"] == FUSION
+    assert full.reader.query_tokens.shape == (1, 32, 768)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_an_ablation_names_the_checkpoints_of_the_parts_that_it_has(name: str) -> None:
+    parts = PRESETS[name].components
+    assert ("aux_vision_model" in parts) == bool(PARAMETERS[name]["dino"])
+    assert ("vision_model, reader" in parts) == bool(PARAMETERS[name]["qformer"])
+    assert {"language_model", "sam"} < set(parts)
+    assert ("pixel_values_aux" in PRESETS[name].streams) == bool(PARAMETERS[name]["dino"])
+
+
 def test_square_adds_only_the_relational_attention() -> None:
     names = {}
     for name in ("prima-7b", "prima-square-7b"):

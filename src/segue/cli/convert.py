@@ -22,9 +22,14 @@ Convnext = Annotated[
     typer.Option(help="OpenCLIP's ConvNeXt-L, for MIRAS and LLaVA-1.5: a folder or its .bin file."),
 ]
 
+_PRIMA = ("glamm", "instructblip", "dinov2")
 _COMPOSED = {
-    "prima-7b": ("glamm", "instructblip", "dinov2"),
-    "prima-square-7b": ("glamm", "instructblip", "dinov2"),
+    "prima-7b": _PRIMA,
+    "prima-square-7b": _PRIMA,
+    "prima-plain-7b": _PRIMA,
+    "prima-qformer-7b": _PRIMA,
+    "prima-dino-7b": _PRIMA,
+    "prima-pooling-7b": _PRIMA,
     "miras-7b": ("llava", "convnext", "sam"),
 }
 """Preset -> the parts that it is made of, as options."""
@@ -81,7 +86,7 @@ def convert(
 
 
 def init(
-    name: Annotated[str, typer.Argument(help="prima-7b, prima-square-7b or miras-7b.", metavar="PRESET")],
+    name: Annotated[str, typer.Argument(help="prima-7b or a variant of it, or miras-7b.", metavar="PRESET")],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must be new or empty.")],
     glamm: Annotated[
         str | None,
@@ -140,7 +145,7 @@ def _parts_of(name: str, given: Mapping[str, str | None]) -> list[str]:
     if name not in _COMPOSED:
         raise InputError(
             "This preset is not composed of parts.",
-            expected="prima-7b or prima-square-7b or miras-7b",
+            expected=" or ".join(_COMPOSED),
             found=repr(name),
             where="PRESET",
             fix="convert a LISA or GLaMM checkpoint with `segue convert`; segue-mini comes with its weights",

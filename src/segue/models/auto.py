@@ -180,7 +180,8 @@ def _without_weights(name: str) -> ModelError:
             fix="use segue-mini, or give a folder that save_pretrained wrote",
         )
     how = "`segue convert`"
-    if "aux_vision_model" in PRESETS[name].components:
+    # A checkpoint of its own for SAM: no public checkpoint holds the whole model.
+    if "sam" in PRESETS[name].components:
         how = f"`segue init {name}` and train it"
     return ModelError(
         f"The preset {name} comes without weights: a folder is made from public checkpoints.",

@@ -65,8 +65,8 @@ def start_prima(
         tokenizer,
         tokenizer,
         image_streams=image_streams,
-        num_query_tokens=config.num_query_tokens,
-        keep_text_outputs=config.keep_text_outputs,
+        num_query_tokens=config.tokens_per_image,
+        keep_text_outputs=config.keeps_text,
         template=dict(SHORT_TEMPLATE),
         max_instruction_tokens=48,
     )

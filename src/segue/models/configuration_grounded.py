@@ -119,6 +119,10 @@ class GroundedConfig(PreTrainedConfig):
             )
 
 
+VISUAL_MODULES = ("fusion", "square", "projection", "pooling")
+"""Values of `PrimaConfig.visual_module`."""
+
+
 class PrimaConfig(GroundedConfig):
     """PRIMA: EVA-CLIP and DINOv2 fused by cross-attention, read by an instruction-aware Q-Former.
 
@@ -144,8 +148,17 @@ class PrimaConfig(GroundedConfig):
     """The instruction-aware Q-Former; `encoder_hidden_size` follows the vision tower."""
 
     visual_module: str = "fusion"
-    """`fusion`: the paper. `square`: adds relational queries that attend over all images together
-    (SQuARE)."""
+    """How an image's features become visual tokens.
+
+    `fusion`: the paper, queries of the Q-Former. `square`: adds relational queries that attend over all
+    images together (SQuARE). `projection`: no Q-Former, every patch is a token. `pooling`: no Q-Former,
+    patches averaged over a grid of `num_query_tokens` cells. Source: PRIMA table 4, and the newer version's
+    rows in which SQuARE is replaced by pooling and by a projection; how is not said, so that the plainest
+    reading is ours.
+    """
+
+    aux_vision: bool = True
+    """Whether there is DINOv2, whose features are fused into CLIP's. Source: PRIMA table 4."""
 
     num_query_tokens: int = 32
     """Learnable queries an image (BLIP-2's 32)."""
@@ -170,11 +183,28 @@ class PrimaConfig(GroundedConfig):
         super().__post_init__(**kwargs)
         # At the paper's sizes they agree; a preset that changes the tower need not say so twice.
         self.qformer_config.encoder_hidden_size = self.vision_config.hidden_size
-        if self.visual_module not in ("fusion", "square"):
+        if self.visual_module not in VISUAL_MODULES:
             raise ModelError(
                 "unknown visual module",
-                expected="'fusion' or 'square'",
+                expected=" or ".join(map(repr, VISUAL_MODULES)),
                 found=repr(self.visual_module),
                 where="config.visual_module",
-                fix="choose one of the two",
+                fix="choose one of them",
             )
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether a Q-Former reads the images; otherwise patches themselves become tokens."""
+        return self.visual_module in ("fusion", "square")
+
+    @property
+    def keeps_text(self) -> bool:
+        """Whether the instruction's outputs are visual tokens too, which takes a Q-Former."""
+        return self.keep_text_outputs and self.has_queries
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Visual tokens of one image, before kept text outputs: the queries, cells, or patches."""
+        if self.visual_module == "projection":
+            return int((self.vision_config.image_size // self.vision_config.patch_size) ** 2)
+        return self.num_query_tokens

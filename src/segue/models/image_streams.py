@@ -85,7 +85,7 @@ def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, d
     for).
     """
     vision, aux = config.vision_config.image_size, aux_size or config.aux_vision_config.image_size
-    return {
+    streams: dict[str, dict[str, Any]] = {
         "pixel_values": {"size": vision, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
         "pixel_values_aux": {"size": aux, "fit": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
         "pixel_values_sam": {
@@ -95,6 +95,9 @@ def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, d
             "std": IMAGENET_STD,
         },
     }
+    if not config.aux_vision:
+        del streams["pixel_values_aux"]
+    return streams
 
 
 def clip_streams_for(config: LisaConfig) -> dict[str, dict[str, Any]]:

@@ -130,24 +130,25 @@ class GroundedModel(PreTrainedModel):
         raise NotImplementedError
 
     def encode_pair(self, streams: dict[str, Tensor | None], **features: Tensor | None) -> dict[str, Tensor]:
-        """Features of a family that has two encoders: those given, or the pixels' own.
+        """Features of a family that may have two encoders: those given, or the pixels' own.
 
         Args:
             streams: pixels `[N, 3, S, S]` by the names of the processor's streams; all of them, unless the
-                features of both encoders are given.
+                features of both encoders (of the one, without `pixel_values_aux`) are given.
             **features: `[N, ...]` by the names of `encode_features`.
 
         Raises:
-            AlignmentError: Neither both features nor all pixel streams are there.
+            AlignmentError: Neither all features nor all pixel streams are there.
         """
         given = {name: value for name, value in features.items() if value is not None}
-        if {"vision_features", "aux_features"} <= given.keys():
+        needed = {"vision_features", "aux_features"} if "pixel_values_aux" in streams else {"vision_features"}
+        if needed <= given.keys():
             return given
         shown = {name: value for name, value in streams.items() if value is not None}
         if shown.keys() != streams.keys():
             raise AlignmentError(
                 "no images",
-                expected=f"{' and '.join(streams)}, or vision_features and aux_features",
+                expected=f"{' and '.join(streams)}, or {' and '.join(sorted(needed, reverse=True))}",
                 found=" and ".join(shown) or "no pixels",
                 where="encode_images",
                 fix="pass what the processor returns",

@@ -12,7 +12,13 @@ from transformers import initialization as init
 from segue.models.configuration_grounded import PrimaConfig
 from segue.models.gradients import gradients_of
 from segue.models.modeling_grounded import GroundedModel
-from segue.models.visual_tokens import FeatureFusion, InstructionQueries, RelationalQueries, VisualTokens
+from segue.models.visual_tokens import (
+    FeatureFusion,
+    InstructionQueries,
+    PatchTokens,
+    RelationalQueries,
+    VisualTokens,
+)
 
 
 class PrimaModel(GroundedModel):
@@ -28,10 +34,12 @@ class PrimaModel(GroundedModel):
     def __init__(self, config: PrimaConfig) -> None:
         super().__init__(config)
         self.vision_model = InstructBlipVisionModel(config.vision_config)
-        self.aux_vision_model = Dinov2WithRegistersModel(config.aux_vision_config)
-        self.fusion = self.fusion_class(config)
-        self.reader = self.reader_class(config)
-        self.image_projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
+        if config.aux_vision:
+            self.aux_vision_model = Dinov2WithRegistersModel(config.aux_vision_config)
+            self.fusion = self.fusion_class(config)
+        self.reader = self.reader_class(config) if config.has_queries else PatchTokens(config)
+        width = (config.qformer_config if config.has_queries else config.vision_config).hidden_size
+        self.image_projection = nn.Linear(width, config.text_config.hidden_size)
         self.add_parts(config)
         # Last: it initialises the parts that exist by then.
         self.post_init()
@@ -69,7 +77,10 @@ class PrimaModel(GroundedModel):
         return features[0], features[1]
 
     def encode_features(self, **streams: Tensor) -> dict[str, Tensor]:
-        """`vision_features` `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` of the two streams."""
+        """`vision_features` `[N, Lc, Dc]`, and `aux_features` `[N, Ld, Dd]` where there is DINOv2."""
+        if not self.config.aux_vision:
+            with gradients_of(self.vision_model):
+                return {"vision_features": self.vision_model(streams["pixel_values"]).last_hidden_state}
         vision, aux = self.encode_towers(streams["pixel_values"], streams["pixel_values_aux"])
         return {"vision_features": vision, "aux_features": aux}
 
@@ -95,19 +106,21 @@ class PrimaModel(GroundedModel):
                 frozen towers' outputs are cached.
 
         Returns:
-            `[N, Q + Lq, D]` tokens, or `[N, Q, D]` unless the text outputs are kept.
+            `[N, Q + Lq, D]` tokens, or `[N, Q, D]` unless the text outputs are kept; without a Q-Former Q is
+            the number of patches or cells.
 
         Source: PRIMA section 3.2.
         """
-        features = self.encode_pair(
-            {"pixel_values": pixel_values, "pixel_values_aux": pixel_values_aux},
-            vision_features=vision_features,
-            aux_features=aux_features,
-        )
-        fused = self.fusion(features["vision_features"], features["aux_features"])
+        streams = {"pixel_values": pixel_values}
+        if self.config.aux_vision:
+            streams["pixel_values_aux"] = pixel_values_aux
+        features = self.encode_pair(streams, vision_features=vision_features, aux_features=aux_features)
+        fused = features["vision_features"]
+        if self.config.aux_vision:
+            fused = self.fusion(fused, features["aux_features"])
         outputs, mask = self.reader(fused, qformer_input_ids, qformer_attention_mask, num_images)
         # The instruction's outputs, where they are kept, come after the queries'.
-        return VisualTokens(self.image_projection(outputs), mask, outputs, self.config.num_query_tokens)
+        return VisualTokens(self.image_projection(outputs), mask, outputs, self.config.tokens_per_image)
 
 
 def reset_attention(attention: nn.MultiheadAttention) -> None:

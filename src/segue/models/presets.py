@@ -11,7 +11,7 @@ from segue.models.configuration_grounded import GroundedConfig
 from segue.models.image_streams import clip_streams_for, miras_streams_for, streams_for
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
-from segue.models.presets_prima import PRIMA_COMPONENTS, prima_7b_config, tiny_prima_config
+from segue.models.presets_prima import PRIMA_VARIANTS, components_of, prima_7b_config, tiny_prima_config
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,17 @@ def _lisa_components(checkpoint: str, clip: str) -> dict[str, str]:
     return {"vision_model": clip, "image_projection, language_model, seg_projection, sam": checkpoint}
 
 
-PRESETS: dict[str, Preset] = {
-    "prima-7b": Preset(
-        "prima-7b",
-        "PRIMA as in the paper: EVA-CLIP-g x DINOv2-L, Q-Former, Vicuna-7B, SAM ViT-H",
-        prima_7b_config,
-        streams_for(prima_7b_config(), aux_size=448),
-        PRIMA_COMPONENTS,
-    ),
-    "prima-square-7b": Preset(
-        "prima-square-7b",
-        "PRIMA's newer version: relational queries over all images (SQuARE)",
+def _prima(name: str, summary: str, differs: dict[str, Any]) -> Preset:
+    def config(**overrides: Any) -> GroundedConfig:
         # The caller's own word comes last, and wins.
-        lambda **kw: prima_7b_config(**({"visual_module": "square"} | kw)),
-        streams_for(prima_7b_config(), aux_size=448),
-        PRIMA_COMPONENTS,
-    ),
+        return prima_7b_config(**(differs | overrides))
+
+    streams = streams_for(prima_7b_config(**differs), aux_size=448)
+    return Preset(name, summary, config, streams, components_of(differs))
+
+
+PRESETS: dict[str, Preset] = {
+    **{name: _prima(name, *variant) for name, variant in PRIMA_VARIANTS.items()},
     "lisa-7b": Preset(
         "lisa-7b",
         "LISA as published: CLIP-L/14 at 224, LLaVA-Lightning-7B, SAM ViT-H; 256 tokens an image",

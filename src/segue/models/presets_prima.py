@@ -23,6 +23,44 @@ PRIMA_COMPONENTS = {
 }
 
 
+PRIMA_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "prima-7b": ("PRIMA as in the paper: EVA-CLIP-g x DINOv2-L, Q-Former, Vicuna-7B, SAM ViT-H", {}),
+    "prima-square-7b": (
+        "PRIMA's newer version: relational queries over all images (SQuARE)",
+        {"visual_module": "square"},
+    ),
+    "prima-plain-7b": (
+        "PRIMA without Q-Former and DINOv2: CLIP's patches projected; SQuARE replaced by a projection",
+        {"visual_module": "projection", "aux_vision": False},
+    ),
+    "prima-qformer-7b": ("PRIMA without DINOv2: the Q-Former reads CLIP alone", {"aux_vision": False}),
+    "prima-dino-7b": (
+        "PRIMA without Q-Former: CLIP's patches, fused with DINOv2's, projected",
+        {"visual_module": "projection"},
+    ),
+    "prima-pooling-7b": (
+        "PRIMA's newer version with SQuARE replaced by pooling: 32 means of CLIP's patches",
+        {"visual_module": "pooling", "aux_vision": False},
+    ),
+}
+"""Presets of the family: summary, and what differs from the paper's model.
+
+Source: PRIMA table 4 and the newer version's table; how SQuARE is replaced there is not said, so both rows
+are read as the whole way from features to tokens (ours).
+"""
+
+
+def components_of(overrides: dict[str, Any]) -> dict[str, str]:
+    """Public checkpoints that a variant starts from: those of the parts that it has."""
+    config = prima_7b_config(**overrides)
+    found = dict(PRIMA_COMPONENTS)
+    if not config.has_queries:
+        found = {"vision_model": found.pop("vision_model, reader"), **found}
+    if not config.aux_vision:
+        del found["aux_vision_model"]
+    return found
+
+
 def prima_7b_config(visual_module: str = "fusion", **overrides: Any) -> PrimaConfig:
     """PRIMA at full size.
 

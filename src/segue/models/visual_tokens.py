@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import Any
 
 import torch
@@ -104,7 +105,12 @@ class RelationalQueries(nn.Module):
         queries = self.queries.expand(len(groups), -1, -1)
         found = self.attention(queries, keys, keys, key_padding_mask=padding, need_weights=False)[0]
         # Back from one row a conversation to one an image.
-        return found.repeat_interleave(torch.tensor(num_images, device=found.device), dim=0)
+        return found[conversation_of_images(num_images)]
+
+
+def conversation_of_images(num_images: list[int]) -> list[int]:
+    """The conversation that each of the N images belongs to: `[2, 1]` gives `[0, 0, 1]`."""
+    return [conversation for conversation, number in enumerate(num_images) for _ in range(number)]
 
 
 def pool_grid(tokens: Tensor, side: int) -> Tensor:
@@ -115,6 +121,37 @@ def pool_grid(tokens: Tensor, side: int) -> Tensor:
     grid = int(tokens.shape[1] ** 0.5)
     maps = tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], grid, grid)
     return F.adaptive_avg_pool2d(maps, side).flatten(2).transpose(1, 2)
+
+
+def grid_of(cells: int) -> tuple[int, int]:
+    """Rows and columns of the grid of so many cells that is nearest to a square: 32 is 4 x 8."""
+    rows = next(n for n in range(isqrt(cells), 0, -1) if cells % n == 0)
+    return rows, cells // rows
+
+
+class PatchTokens(nn.Module):
+    """Patches themselves in place of a Q-Former's queries: all of them, or their means over a grid.
+
+    It has no parameters. The instruction is not read, so that an image's tokens depend on the image alone.
+
+    Source: PRIMA table 4 ("no Q-Former"); newer version, rows "pooling" and "projection". How they pool is
+    not said; ours.
+    """
+
+    def __init__(self, config: PrimaConfig) -> None:
+        super().__init__()
+        self.grid = grid_of(config.num_query_tokens) if config.visual_module == "pooling" else None
+
+    def forward(
+        self, features: Tensor, instruction_ids: Tensor, instruction_mask: Tensor, num_images: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """`[N, 1 + P, D]` features to `[N, T, D]` and their `[N, T]` mask; see `InstructionQueries`."""
+        patches = features[:, 1:]  # the class token covers no place
+        if self.grid is not None:
+            side = isqrt(patches.shape[1])
+            maps = patches.transpose(1, 2).unflatten(2, (side, side))
+            patches = F.adaptive_avg_pool2d(maps, self.grid).flatten(2).transpose(1, 2)
+        return patches, patches.new_ones(patches.shape[:2], dtype=torch.bool)
 
 
 class CrossAttendingLayer(InstructBlipQFormerLayer):
@@ -203,9 +240,8 @@ class InstructionQueries(nn.Module):
         """
         # Every image is read with its conversation's instruction: for instructions a, b and [2, 1] images the
         # rows of text are a, a, b.
-        counts = torch.tensor(num_images, device=features.device)
-        ids = instruction_ids.repeat_interleave(counts, dim=0)
-        text_mask = instruction_mask.repeat_interleave(counts, dim=0)
+        rows = conversation_of_images(num_images)
+        ids, text_mask = instruction_ids[rows], instruction_mask[rows]
         queries = self.query_tokens.expand(features.shape[0], -1, -1)
         if self.relational is not None:
             queries = queries + self.relational(features, num_images)

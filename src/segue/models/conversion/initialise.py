@@ -18,6 +18,7 @@ from segue.models.conversion.families import GLAMM_TOKENS, IMAGE_WRAP, target_sh
 from segue.models.conversion.outputs import whole_folder
 from segue.models.conversion.parts import instructblip_sizes
 from segue.models.conversion.plan import Plan, plan
+from segue.models.conversion.rules import Rule, drops
 from segue.models.conversion.sizes import llama_sizes, part_sizes, sam_sizes, strip_prefix
 from segue.models.conversion.streaming import joined_shapes, write_converted
 from segue.models.conversion.templates import PRIMA_FROM_PARTS
@@ -54,7 +55,7 @@ def initialise_prima(
         instructblip: EVA-CLIP-g, Q-Former and queries; its own language model may be left out.
         dinov2: DINOv2 with registers.
         out: folder to write; must not hold anything yet.
-        name: `prima-7b` or `prima-square-7b`.
+        name: a preset of the family.
         seed: of the fresh parts.
         dtype: of the written weights; that of GLaMM by default.
         bert: repository with the Q-Former's tokenizer, where InstructBLIP's folder has none.
@@ -90,8 +91,8 @@ def initialise_prima(
         tokenizer,
         reader,
         image_streams=streams_for(config, _dino_side(config)),
-        num_query_tokens=config.num_query_tokens,
-        keep_text_outputs=config.keep_text_outputs,
+        num_query_tokens=config.tokens_per_image,
+        keep_text_outputs=config.keeps_text,
         image_wrap=list(IMAGE_WRAP),
     )
     config.architectures, config.dtype = ["PrimaModel"], kept
@@ -145,7 +146,19 @@ def plan_composition(
     checkpoints = {"glamm:": glamm, "instructblip:": instructblip, "dinov2:": dinov2}
     shapes = target_shapes(PrimaModel, config)
     where = ", ".join(str(c.path) for c in checkpoints.values())
-    return plan(joined_shapes(checkpoints), shapes, PRIMA_FROM_PARTS, fresh=FRESH, where=where)
+    rules = (*rules_of_variant(config), *PRIMA_FROM_PARTS)
+    return plan(joined_shapes(checkpoints), shapes, rules, fresh=FRESH, where=where)
+
+
+def rules_of_variant(config: PrimaConfig) -> tuple[Rule, ...]:
+    """What a variant of the family leaves out of the public checkpoints."""
+    rules: list[Rule] = []
+    if not config.has_queries:
+        names = ("instructblip:qformer.{rest}", "instructblip:query_tokens")
+        rules += drops("the Q-Former, which this variant does not have", *names)
+    if not config.aux_vision:
+        rules += drops("DINOv2, which this variant does not have", "dinov2:{rest}")
+    return tuple(rules)
 
 
 def dinov2_sizes(config: dict[str, Any]) -> dict[str, Any]:
