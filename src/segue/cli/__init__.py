@@ -1,4 +1,4 @@
-"""The command line: `segue ask`, `chat`, `convert`, `data`, `eval`, `info`, `init`, `models`, `train`.
+"""The command line: `segue ask`, `bench`, `chat`, `convert`, `data`, `eval`, `info`, `init`, `models` ...
 
 Each verb lives in a module of its own and imports what it needs when it runs, so that `segue --help` and a
 user's mistakes are answered at once. A user's mistake ends with a message on stderr and exit code 2, never
@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from segue.cli import ask, chat, convert, data, evaluate, models, train
+from segue.cli import ask, bench, chat, convert, data, evaluate, models, train
 from segue.errors import SegueError
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ def _root(
 
 
 app.command("ask")(ask.ask)
+app.command("bench")(bench.bench)
 app.command("chat")(chat.chat)
 app.command("convert")(convert.convert)
 app.command("init")(convert.init)
