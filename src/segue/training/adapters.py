@@ -125,6 +125,7 @@ def family_named(name: str) -> FinetuneFamily:
 def special_token_ids(tokenizer: Any, family: str = "prima-tokens") -> list[int]:
     """Ids of a family's `token_rows`; tokens that the tokenizer lacks are left out."""
     ids = tokenizer.convert_tokens_to_ids(list(family_named(family).token_rows))
+    # For a token that it lacks a tokenizer answers the id of <unk>, or None: that row must not train.
     return sorted(i for i in ids if isinstance(i, int) and i >= 0 and i != tokenizer.unk_token_id)
 
 
@@ -175,6 +176,7 @@ def is_adapter(name: str) -> bool:
 
 def merge_lora(model: GroundedModel) -> int:
     """Fold the LoRA layers into the weights that they adapt, in place; returns how many there were."""
+    # A list first: the loop changes the tree that `named_modules` walks.
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     for name, layer in layers:
         parent_name, _, child = name.rpartition(".")
@@ -205,9 +207,11 @@ def merged_state(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
             merged[f"{name}.base_layer.weight"] = (base.float() + change).to(base.dtype)
         elif isinstance(layer, TrainableTokensLayer):
             rows = state[f"{name}.trainable_tokens_delta.{ADAPTER}"]
+            # Cloned, for the state's tensors may be the model's own, which goes on training.
             base = state[f"{name}.base_layer.weight"].clone()
             base[layer.token_indices[ADAPTER]] = rows.to(base.dtype)
             merged[f"{name}.base_layer.weight"] = base
+    # `q_proj.base_layer.weight` -> `q_proj.weight`, the name that a model without adapters loads.
     return {n.replace(".token_adapter", "").replace(".base_layer", ""): v for n, v in merged.items()}
 
 

@@ -20,6 +20,7 @@ def jitter(image: Picture, rng: np.random.Generator, strength: float = 0.12) -> 
 
 def permute_channels(image: Picture, rng: np.random.Generator) -> Picture:
     """Another order of R, G and B: the shapes stay, the colour names do not."""
+    # All but the order that it has.
     orders = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
     return np.ascontiguousarray(image[..., orders[int(rng.integers(len(orders)))]])
 
@@ -57,18 +58,22 @@ def warp(
     lies beyond the photograph has the mean colour and no label.
     """
     height, width = label_map.shape
+    # Even in the logarithm: half as large is as likely as twice.
     zoom, aspect = np.exp(rng.uniform(np.log(0.7), np.log(1.4))), np.exp(rng.uniform(-0.15, 0.15))
     angle = np.deg2rad(rng.uniform(-10, 10))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     side = -1.0 if rng.random() < 0.5 else 1.0
+    # PIL asks for the way back: from a place (x, y) of the square to one of the photograph.
     matrix = turn @ np.diag([side * width / (size * zoom * aspect), height * aspect / (size * zoom)])
     slack = 0.05 + max(0.0, 1 - 1 / zoom) / 2
     middle = np.array([width, height]) * (0.5 + rng.uniform(-slack, slack, 2))
+    # So that the middle of the square shows `middle`.
     start = middle - matrix @ np.array([size / 2, size / 2])
     data = (*matrix[0], start[0], *matrix[1], start[1])
     square, affine = (size, size), Image.Transform.AFFINE
     bilinear, nearest = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
     seen = Image.fromarray(image).transform(square, affine, data, bilinear, fillcolor=MEAN_COLOUR)
+    # Labels are numbers of things: a mean of two would be a third.
     return np.asarray(seen), np.asarray(Image.fromarray(label_map).transform(square, affine, data, nearest))
 
 

@@ -203,8 +203,10 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         )
     for override in overrides or []:
         apply_override(data, override)
+    # After the overrides, which may have an old name too.
     refuse_renamed(data, str(path))
     try:
+        # PyYAML takes 1e-3 for a string (YAML 1.1 wants 1.0e-3); pydantic makes a number of it.
         return Recipe.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]

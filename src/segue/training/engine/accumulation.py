@@ -35,6 +35,7 @@ class Share:
 
     def of(self, examples: Sequence[Item]) -> list[Item]:
         """The examples of this share; the shares of all parts together are the batch."""
+        # 8 examples in 4 parts: part 1 has those at 1 and 5.
         return list(examples[self.part :: self.parts])
 
 
@@ -96,6 +97,7 @@ def sum_over_processes(values: dict[str, float], device: torch.device) -> dict[s
     """Sums of numbers that every process has under the same names; in float64."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return values
+    # In one order everywhere: only numbers are sent. In float64, because float32 counts to 16,777,216.
     names = sorted(values)
     summed = torch.tensor([values[n] for n in names], dtype=torch.float64, device=device)
     dist.all_reduce(summed)
@@ -118,6 +120,7 @@ def merge_readings(shares: Sequence[dict[str, float]], summed: frozenset[str]) -
     """
     everyone: list[Any] = [list(shares)]
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        # As objects: a share without masks lacks their readings, so that names differ.
         everyone = [None] * dist.get_world_size()
         dist.all_gather_object(everyone, list(shares))
     merged: dict[str, list[float]] = {}

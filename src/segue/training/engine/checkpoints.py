@@ -117,6 +117,7 @@ def restore_trained(model: nn.Module, folder: Path, frozen: str | None, fingerpr
             where=str(folder),
             fix="resume with the recipe that wrote the checkpoint, or train into another folder",
         )
+    # Not strict, for the frozen ones are not in the file; those that must be there were counted above.
     model.load_state_dict(weights, strict=False)
 
 
@@ -182,7 +183,10 @@ def finish_checkpoint(out: Path, step: int, facts: dict[str, Any]) -> Path:
     manifest = partial / MANIFEST
     manifest.write_text(json.dumps(facts | {"step": step, "files": files}, indent=1), encoding="utf-8")
     _to_disk(manifest)
+    # Files, manifest, their folder's list of names, then the new name, then the run folder's list: wherever
+    # the power goes, what is called a checkpoint is whole.
     _to_disk(partial)
+    # One of this step may lie there, damaged and passed over.
     _set_aside(final)
     os.replace(partial, final)
     _to_disk(out)
@@ -269,6 +273,7 @@ def told_when_full(out: Path, step: int) -> Iterator[None]:
     # torch.save reports a full disk as a RuntimeError of its zip writer.
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial_folder(out, step), ignore_errors=True)
+        # Other RuntimeErrors, of CUDA or of the processes' meeting, are not the disk's.
         if isinstance(error, RuntimeError) and "write" not in str(error).lower():
             raise
         left = _folders(out)
@@ -284,6 +289,7 @@ def told_when_full(out: Path, step: int) -> Iterator[None]:
 
 def _folders(out: Path) -> list[Path]:
     """`checkpoint-N` folders, newest first."""
+    # `checkpoint-12.bak`, or whatever a person puts there, is left alone.
     found = [p for p in out.glob("checkpoint-*") if p.is_dir() and p.name.rpartition("-")[2].isdigit()]
     return sorted(found, key=step_of, reverse=True)
 

@@ -63,6 +63,7 @@ def hash_data(
     whole = total <= contents_up_to
     digest = hashlib.sha256()
     for file in files:
+        # No name holds a NUL, so name and size cannot run into each other: "a" 12 is not "a1" 2.
         digest.update(f"{file.relative_to(shared).as_posix()}\0{sizes[file]}\0".encode(errors="replace"))
         digest.update(_content(file) if whole else str(file.stat().st_mtime_ns).encode())
     covers = "names, sizes and contents" if whole else "names, sizes and modification times"

@@ -91,6 +91,7 @@ def join_processes(engine: EngineRecipe) -> Processes:
     check_engine(engine, found.count)
     if found.count > 1 and not dist.is_initialized():
         if torch.cuda.is_available():
+            # Before NCCL starts, or every process would take GPU 0.
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     return found
@@ -207,6 +208,7 @@ def check_engaged(accelerator: Any, engine: EngineRecipe, processes: Processes) 
     Raises:
         ModelError: they differ.
     """
+    # A single process of DeepSpeed is called DEEPSPEED as well, one of everything else NO.
     kind, count = accelerator.distributed_type.name, accelerator.num_processes
     expected = EXPECTED[engine.kind] if processes.count > 1 and engine.kind != "none" else ("NO", "DEEPSPEED")
     if count != processes.count or kind not in expected:
@@ -228,7 +230,10 @@ def lighten(model: nn.Module, engine: EngineRecipe) -> None:
     if engine.kind != "deepspeed":
         for parameter in model.parameters():
             half = engine.bf16 and not parameter.requires_grad and parameter.ndim > 1
+            # The data change, the parameter stays the same object: tied tables stay tied.
             parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
     if engine.gradient_checkpointing:
         language_model: Any = model.get_submodule("language_model")
+        # Reentrant checkpoints give no gradient where no input of a block needs one, as with frozen
+        # embeddings.
         language_model.gradient_checkpointing_enable({"use_reentrant": False})

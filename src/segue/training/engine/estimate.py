@@ -64,6 +64,7 @@ class Estimate:
             f"time about {_duration(self.seconds_a_step * self.steps)}: {self.steps:,} steps of "
             f"{self.seconds_a_step:.2f} s (the first {self.seconds_first:.2f} s)",
         ]
+        # Weights are on the GPU by now, and what is free there is without them.
         needed = self.total - (self.weights if self.device != "cpu" else 0)
         if self.available is not None and needed > self.available:
             said.append(f"warning: only {_amount(self.available)} are free; lower options.batch_size")
@@ -88,7 +89,10 @@ def estimate(model: nn.Module, objective: Objective, steps: int) -> Estimate:
     training = model.training
     model.train()
     try:
+        # What is drawn here must not move the draws of the run.
         with torch.random.fork_rng():
+            # The first warms up and fills kept features; of two equal ones the faster had the machine to
+            # itself.
             for step in (0, 1, 1):
                 started = time.perf_counter()
                 batch = moved(objective.batch(step), device)
@@ -97,6 +101,7 @@ def estimate(model: nn.Module, objective: Objective, steps: int) -> Estimate:
                     kept.append(counter.bytes)
                 loss.backward()
                 if device.type == "cuda":
+                    # CUDA answers before it has computed.
                     torch.cuda.synchronize(device)
                 model.zero_grad(set_to_none=True)
                 seconds.append(time.perf_counter() - started)
@@ -160,6 +165,7 @@ def free_memory(device: torch.device) -> int | None:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
+                # Told in KiB.
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass

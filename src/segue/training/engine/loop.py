@@ -33,6 +33,8 @@ from segue.training.recipe import InitRecipe, Recipe
 def run_to_end(trainer: StageTrainer, checkpoint: Path | None) -> None:
     """Train all steps, or those after a checkpoint; `run.json` gets the seconds of all processes so far."""
     out, start = Path(str(trainer.args.output_dir)), step_of(checkpoint) if checkpoint is not None else 0
+    # The data set itself begins at the checkpoint's step; with `ignore_data_skip` the Trainer does not draw
+    # all earlier batches to throw them away.
     trainer.train_dataset.start = start
     if trainer.processes.first:
         trainer.losses = LossLog(out, start)
@@ -97,6 +99,7 @@ def make_trainer(recipe: Recipe, out: Path, model: GroundedModel, objective: Obj
         warmup_steps=o.warmup_steps,
         lr_scheduler_type="cosine_with_min_lr" if o.schedule == "cosine" else "linear",
         lr_scheduler_kwargs={"min_lr_rate": o.min_lr_ratio} if o.schedule == "cosine" else {},
+        # An item of `Batches` is a whole share.
         per_device_train_batch_size=1,
         logging_steps=recipe.log_every,
         save_steps=recipe.save_every,
@@ -136,6 +139,7 @@ def load_parts(model: GroundedModel, init: InitRecipe) -> list[str]:
         InputError: no such model, a part that it or the model lacks, or shapes that differ.
     """
     source, target = saved_weights(Path(init.folder), model), model.state_dict()
+    # All of a part or an error: a half-loaded part would train on, half of it random.
     names = [n for n in target if not init.parts or n.startswith(tuple(init.parts))]
     empty = [part for part in init.parts if not any(n.startswith(part) for n in target)]
     wrong = [n for n in names if n not in source or source[n].shape != target[n].shape]

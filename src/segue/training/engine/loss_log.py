@@ -51,6 +51,7 @@ class LossLog:
         """
         line = json.dumps({"step": step} | readings | {"seconds": round(self.seconds, 3)})
         try:
+            # Closed after each line: a kill costs none of them.
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:

@@ -69,10 +69,13 @@ def estimate_memory(
         # As `lighten` leaves them: matrices that are frozen are halved, biases and norms are not.
         half = engine.bf16 and (engine.kind == "deepspeed" or (not trains and parameter.ndim > 1))
         weights += parameter.numel() * (2 if half else 4)
+    # Bytes: float32 gradients, and AdamW's two states in float32.
     gradients, optimiser = 4 * trained, 8 * trained
     if engine.kind == "deepspeed" and engine.bf16:
+        # Gradients in 16 bits; beside the two states DeepSpeed keeps the weights once more in float32.
         gradients, optimiser = 2 * trained, 12 * trained
     if engine.kind == "deepspeed":
+        # ZeRO divides one thing more with each stage.
         stage = _zero_stage(engine)
         optimiser //= processes if stage >= 1 else 1
         gradients //= processes if stage >= 2 else 1
@@ -95,6 +98,7 @@ def language_activations(text_config: Any, tokens: int, engine: EngineRecipe) ->
     With checkpointing every layer keeps its input alone, and one layer at a time has all of its numbers.
     """
     width, layers = int(text_config.hidden_size), int(text_config.num_hidden_layers)
+    # LAYER_NUMBERS is for 16 bits; float32 has twice that.
     wide = 1 if engine.bf16 else 2
     layer, entry = LAYER_NUMBERS * wide * tokens * width, 2 * wide * tokens * width
     kept = layers * entry + layer if engine.gradient_checkpointing else layers * layer

@@ -28,7 +28,9 @@ def orthogonalise(matrices: Tensor, steps: int = 4) -> Tensor:
         `[M, R, C]`.
     """
     tall = matrices.shape[1] > matrices.shape[2]
+    # Of the two Gram matrices the one of the shorter side is smaller.
     x = matrices.transpose(1, 2) if tall else matrices
+    # 1e-7 keeps a gradient of zeros from becoming NaN.
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     # Each step maps every singular value s to a s + b s^3 + c s^5 and leaves the singular vectors alone; the
@@ -74,6 +76,7 @@ class Muon(torch.optim.Optimizer):
         buffer, gradient = state["momentum_buffer"], parameter.grad
         assert gradient is not None
         buffer.lerp_(gradient, 1 - factor)
+        # Nesterov: the newest gradient counts once more, ahead of the average.
         return gradient.lerp(buffer, factor)
 
 
@@ -115,6 +118,7 @@ class MuonAdamW(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.muon.load_state_dict(state_dict["muon"])
         self.adamw.load_state_dict(state_dict["adamw"])
+        # Again: loading made new dictionaries.
         self.param_groups = self.muon.param_groups + self.adamw.param_groups
 
 

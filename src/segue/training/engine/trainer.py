@@ -146,6 +146,7 @@ class StageTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         return DataLoader(
             self.train_dataset,
+            # Items are batches already.
             batch_size=None,
             shuffle=False,
             num_workers=self.args.dataloader_num_workers,
@@ -162,6 +163,7 @@ class StageTrainer(Trainer):
         self.shares = []
         if self.parts > 1 and batches:
             divisible: Any = self.objective
+            # Before the first share is computed: its loss divides by the counts of the whole step.
             self.totals = total_counts([divisible.counts(batch) for batch in batches], device)
         return batches, None
 
@@ -200,6 +202,7 @@ class StageTrainer(Trainer):
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         for name, values in self.readings.items():
+            # For people; losses.jsonl has them exact.
             logs[name] = round(sum(values) / len(values), 4)
         self.readings.clear()
         super().log(logs, *args, **kwargs)
@@ -215,12 +218,14 @@ class StageTrainer(Trainer):
                 checkpoints.sweep(out)
                 folder.mkdir(parents=True)
             self.processes.wait()
+            # From here on every process finds the folder.
             self.store_flos()
             self._write_weights(folder)
             self._save_optimizer_and_scheduler(str(folder))
             self._save_scaler(str(folder))
             self.processes.wait()
             if self.processes.first:
+                # From here on all pieces are there: they can be hashed.
                 self.state.save_to_json(str(folder / checkpoints.STATE_FILE))
                 checkpoints.finish_checkpoint(out, step, self._manifest())
                 checkpoints.rotate(out, self.args.save_total_limit or 1)
@@ -244,6 +249,7 @@ class StageTrainer(Trainer):
             return
         model = self.stage_model
         if self.adapters or not isinstance(model, PreTrainedModel):
+            # safetensors refuses what is not contiguous.
             state = {n: v.contiguous() for n, v in checkpoints.trained_state(model).items()}
             save_file(state, folder / checkpoints.WEIGHTS_FILE, metadata={"format": "pt"})
         else:
@@ -268,7 +274,9 @@ class StageTrainer(Trainer):
         """All weights under the model's names, gathered from the engine; call it on every process."""
         if not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
             return self.stage_model.state_dict()
+        # Empty in all processes but the first.
         gathered = self.accelerator.get_state_dict(self.model_wrapped) or {}
+        # `StageModule` puts "model." before every name.
         state = {name.removeprefix("model."): value for name, value in gathered.items()}
         # The gathered copies of tied weights are one tensor again: they are written once.
         first: dict[int, str] = {}
