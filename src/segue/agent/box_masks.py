@@ -90,6 +90,7 @@ class SamMaskMaker(nn.Module):
         if not boxes:
             return []
         resized = self.stream.resized_hw(hw)
+        # From pixels of the original to those of the model's square: x, y, x, y.
         scale = torch.tensor([resized[1] / hw[1], resized[0] / hw[0]] * 2)
         first = encoded[-1] if self._second else encoded
         prompts = (torch.tensor(boxes, dtype=torch.float32) * scale)[None].to(first.device, first.dtype)
@@ -99,6 +100,7 @@ class SamMaskMaker(nn.Module):
 
     def _finish(self, logits: Tensor, resized: tuple[int, int], hw: tuple[int, int]) -> Drawn:
         if self._second:
+            # SAM 2's square is the whole picture, stretched; SAM's has padding to be cut off first.
             full = F.interpolate(logits.float()[None, None], hw, mode="bilinear", align_corners=False)[0, 0]
         else:
             full = resize_logits(logits[None], resized, hw, self.stream.size)[0]
@@ -146,6 +148,7 @@ def load_mask_maker(
     # The hub's client and the readers raise whatever they trip over.
     except Exception as error:
         raise _no_sam(name, "a folder or hub name of a SAM", f"{type(error).__name__}: {error}") from None
+    # Published SAM 2 repositories call themselves sam2_video; the half that sees single images is the same.
     classes = {"sam": SamModel, "sam2": Sam2Model, "sam2_video": Sam2Model}
     if kind not in classes:
         raise _no_sam(name, "model_type " + " or ".join(classes), repr(kind))

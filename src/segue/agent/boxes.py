@@ -85,6 +85,7 @@ def read_boxes(value: Any, *, y_first: bool = False) -> list[Box]:
         Boxes with corners in order; none where there are not four finite numbers.
     """
     if isinstance(value, str):
+        # Bounded, as everything that a model wrote: four numbers take no more.
         found = _NUMBER.findall(value[:200])
         value = [float(number) for number in found] if len(found) == 4 else None
     if isinstance(value, Mapping):
@@ -92,6 +93,7 @@ def read_boxes(value: Any, *, y_first: bool = False) -> list[Box]:
         return [box] if box else []
     if not isinstance(value, list):
         return []
+    # Two corners, [[x1, y1], [x2, y2]].
     if len(value) == 2 and all(isinstance(v, list) and len(v) == 2 for v in value):
         value = [*value[0], *value[1]]
     if value and all(isinstance(v, (list, Mapping)) for v in value):
@@ -151,6 +153,7 @@ def to_pixels(box: Box, units: BoxUnits, sent_hw: Size, original_hw: Size) -> Bo
         sent_hw: (height, width) of the image as the model saw it.
         original_hw: (height, width) of the original.
     """
+    # A box of fractions among larger numbers; in pixels it would be less than one.
     if max(box) <= _UNIT_LIMIT:
         units = BoxUnits.UNIT
     limit_height, limit_width = _extent(units, sent_hw, original_hw)
@@ -179,6 +182,7 @@ def _extent(units: BoxUnits, sent_hw: Size, original_hw: Size) -> tuple[float, f
 
 def _finite(values: Sequence[Any]) -> tuple[float, float, float, float] | None:
     """Four finite numbers, also when they are written as strings."""
+    # True is an int in Python, and no coordinate.
     if len(values) != 4 or not all(isinstance(v, (int, float, str)) and v is not True and v is not False
                                    for v in values):  # fmt: skip
         return None

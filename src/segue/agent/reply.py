@@ -52,6 +52,7 @@ _IMAGE = ("image", "image_number", "image_id", "image_index", "img", "picture")
 _BOX = ("box", "bbox", "bbox_2d", "bounding_box", "boxes", "coordinates", "box_2d")
 _Y_FIRST = ("box_2d",)
 
+# "[red mug](1)", "[mugs](1, 2)", "[mug](id: 3)", "[mug](#3)", "<p>mug</p>".
 _MARK = re.compile(
     r"\[([^\[\]\n]{1,200})\]\(\s*(?:id\s*[:=]?\s*|#)?(\d{1,4}(?:\s*,\s*\d{1,4}){0,20})\s*\)"
     r"|<p>([^<>\n]{1,200})</p>"
@@ -245,6 +246,7 @@ def _unmark(answer: str) -> _Text:
             marks.append(_Mark((start, start + len(phrase.strip())), phrase.strip(), ids))
     parts.append(answer[done:])
     # A model may write our own tags; characters of the same number keep every place where it is.
+    # "[SEG]" -> "(SEG)".
     text = _TAG.sub(lambda tag: f"({tag[0][1:-1]})", "".join(parts))
     return _Text(text, [replace_phrase(mark, text) for mark in marks])
 
@@ -337,10 +339,12 @@ def _mark_for(written: _Text, phrase: str, id_: int | None) -> _Mark | None:
     by_id = [mark for mark in written.marks if id_ in mark.ids]
     if by_id:
         return by_id[0]
+    # Not \b, which finds no border beside a phrase that ends in a sign: "the sign (left)".
     for match in re.finditer(rf"(?<!\w){re.escape(phrase)}(?!\w)", written.text, re.IGNORECASE):
         if folded and all(
             match.end() <= mark.span[0] or match.start() >= mark.span[1] for mark in written.marks
         ):
+            # As a mark of its own, so that the next object with the same words gets the next place.
             written.marks.append(_Mark(match.span(), match[0], unmarked=True))
             return written.marks[-1]
     return same[-1] if same else None

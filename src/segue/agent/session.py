@@ -177,6 +177,7 @@ def _sampling(options: dict[str, Any]) -> dict[str, float | int]:
             fix="leave it out",
         )
     chosen = {name: options[name] for name in _SAMPLING if name in options}
+    # A temperature alone asks for sampling; nothing at all asks for none.
     if not options.get("do_sample", bool(chosen)):
         chosen["temperature"] = 0.0
     return chosen

@@ -125,11 +125,13 @@ class AgentTurn:
         messages = self._messages(question, past)
         reply, chats = self._converse(messages, max_new_tokens + self._settings.tokens, sampling)
         notes = [*reply.notes, *dict.fromkeys(note for chat in chats for note in chat.notes)]
+        # Before boxes are read: "pixels of the sent image" are those of what was sent in the end.
         self._image_scale = chats[-1].image_scale
         units, placed = self._place(reply, notes)
         self._draw(placed)
         judgements = self._verify(placed, reply.text, units, notes) if self._settings.verify else []
         kept = [p for p in placed if not p.dropped]
+        # Kept in the markup, so that `parse` counts and reports them as it does for every model.
         unknown = [p for p in reply.pointings if p.image_index(len(self._images)) is None]
         ordered = [p for p in reply.pointings if p in unknown or any(k.pointing is p for k in kept)]
         markup = markup_of(reply.text, ordered)
@@ -194,6 +196,7 @@ class AgentTurn:
             if reply.is_json and reply.text:
                 return reply, chats
             words = reply if reply.text and not words.text else words
+            # Characters. A model that went round in circles must not fill the context with it once more.
             said = without_reasoning(chat.text).strip()[:4000] or "(nothing)"
             messages = [
                 *messages,
@@ -261,6 +264,7 @@ class AgentTurn:
         if self._settings.boxes is not None:
             return self._settings.boxes
         decision = choose_units(boxes, self._sent_hws, self._hws, self._units)
+        # Only what is certain: a guess must not decide how later replies are read.
         if decision.certain:
             self._units = decision.units
         # What was asked for needs no remark.

@@ -71,7 +71,9 @@ def own_recipe(overrides: list[str]) -> Recipe:
 def with_steps(recipe: Recipe, mixture: Mixture) -> Recipe:
     """The recipe with its number of steps: as given, or from the epochs; at most a fifth is warm-up."""
     steps = recipe.optimiser.max_steps
+    # What was written down counts, even the default's own value.
     if "max_steps" not in recipe.optimiser.model_fields_set:
+        # 8 is the objective's default.
         batch = recipe.options.get("batch_size", 8)
         steps = max(recipe.finetune.min_steps, math.ceil(recipe.finetune.epochs * len(mixture) / batch))
     warmup = min(recipe.optimiser.warmup_steps, steps // 5)
@@ -104,6 +106,7 @@ def filled_in(section: Section, defaults: Mapping[str, Any]) -> Section:
     """A section of a recipe with these values for the fields that it leaves open."""
     given = section.model_fields_set
     chosen = {name: value for name, value in defaults.items() if name not in given}
+    # Built anew, not copied with changes: pydantic then validates the defaults too.
     return type(section)(**(section.model_dump(include=given) | chosen))
 
 
@@ -114,6 +117,7 @@ def without_absent_parts(recipe: Recipe, model: GroundedModel) -> Recipe:
     present = {
         prefix: factor
         for prefix, factor in recipe.optimiser.lr_multipliers.items()
+        # A factor that the user wrote stays: if nothing fits it, `check_prefixes` says so.
         if shipped.get(prefix) != factor or any(name.startswith(prefix) for name in names)
     }
     return recipe.model_copy(

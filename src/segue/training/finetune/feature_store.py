@@ -143,6 +143,8 @@ class FeatureStore:
             rows.append(computed[key])
         joined: dict[str, Any] = {SEGMENTER: {}}
         for name in rows[0]:
+            # `segmenter_features.image_embeddings` goes into the segmenter's mapping, `vision_features`
+            # beside it.
             owner, _, own = name.rpartition(".")
             target = joined[SEGMENTER] if owner == SEGMENTER else joined
             target[own] = torch.cat([row[name].to(self.model.device) for row in rows])
@@ -194,6 +196,7 @@ def encoder_hash(model: nn.Module, processor: GroundedProcessor) -> str:
 
 @contextmanager
 def _evaluating(modules: list[nn.Module]) -> Iterator[None]:
+    # Frozen is not at rest: in training mode dropout and random depth would be kept with the features.
     modes = [module.training for module in modules]
     for module in modules:
         module.eval()

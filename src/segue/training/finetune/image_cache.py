@@ -46,6 +46,7 @@ class ImageCache:
         stamp, needed = file_stamp(path), picture_bytes(picture)
         if stamp is None or needed > self.most_bytes:
             return
+        # Its own older entry first, whose bytes would count twice.
         self.drop(path)
         while self.held + needed > self.most_bytes:
             self.drop(next(iter(self.pictures)))

@@ -186,6 +186,7 @@ class RecordsObjective:
                     where=f"conversation {conversation.id!r}",
                     fix="show fewer images, or write shorter answers",
                 )
+            # From the last question on: no answer stays without its question, no mask without its `[SEG]`.
             turns, cut = turns[: questions[-1]], cut + 1
 
     def open(self, example: Example) -> dict[str, Any]:
@@ -205,6 +206,8 @@ class RecordsObjective:
         item["mask_labels"] = self.mask_labels(conversation, example.targets, hws)
         item["seg_image_index"] = [image_index for image_index, _ in example.targets]
         sizes = [self.target_hw(hw) for hw in hws]
+        # The size at which masks are compared stands in for the photograph's: logits are enlarged to it and
+        # no further.
         item["original_hw"] = torch.tensor(sizes)
         item["resized_hw"] = torch.tensor([self.processor.sam_stream.resized_hw(hw) for hw in hws])
         draw = [self.mixture.seed, example.step, example.place, example.attempt]
@@ -244,6 +247,7 @@ class RecordsObjective:
         """For each image `[K, H, W]` bool: its `[SEG]`' masks in text order, at `target_hw`."""
         stacks: list[list[np.ndarray]] = [[] for _ in hws]
         for image_index, rids in targets:
+            # All regions of one `[SEG]` are one mask.
             parts = []
             for rid in rids:
                 rle = conversation.mask_of(rid, "train on")
@@ -282,6 +286,7 @@ class RecordsObjective:
         Raises:
             InputError: Too many of the images seen so far could not be used.
         """
+        # Out of the batch, whose other entries are all arguments of the model's forward.
         notes, targets = batch.pop("notes"), batch.pop("auxiliary")
         self.journal.take(notes["skipped"], notes["seen"])
         if self.features is not None:

@@ -25,6 +25,7 @@ from segue.models.auto import ModelBundle
 from segue.protocol import parse
 from segue.records import Conversation, grounded_markup
 
+# Pixels, but for WRAP, which is characters.
 PICTURE_HEIGHT = 220
 WIDEST = 340
 GAP = 8
@@ -178,6 +179,7 @@ def _drawn(
 def _beside(pictures: Sequence[Image.Image], halves: int) -> Image.Image:
     """Pictures in one line, with a wider gap between the true half and the model's."""
     middle = 3 * GAP
+    # One gap less than there are pictures, and one of them is the middle.
     width = sum(p.width for p in pictures) + GAP * (len(pictures) - 2) + middle
     strip = Image.new("RGB", (width, max(p.height for p in pictures)), PAPER)
     left = 0
@@ -191,6 +193,7 @@ def _with_texts(strip: Image.Image, texts: Sequence[tuple[str, str]]) -> Image.I
     font = ImageFont.load_default(size=13)
     lines: list[tuple[str, str]] = []
     for label, text in texts:
+        # Six lines each: a model in the middle of its training may repeat itself up to its budget.
         wrapped = textwrap.wrap(printable(text), WRAP) or [""]
         lines += [(label if k == 0 else "", line) for k, line in enumerate(wrapped[:6])]
     width = max([strip.width, *(60 + round(font.getlength(line)) for _, line in lines)])

@@ -103,6 +103,7 @@ def finetune(recipe: Recipe, out: Path, *, resume: bool = True) -> Path:
     Raises:
         InputError: Anything of the recipe or the data that cannot be used, before anything is trained.
     """
+    # First what fails at once, then what takes minutes to read.
     check_reporters(recipe.report_to)
     start_of(recipe)
     processes = join_processes(recipe.engine)

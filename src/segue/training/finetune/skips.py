@@ -75,6 +75,7 @@ class SkipJournal:
         self.bad.update(skip["path"] for skip in skipped)
         self.count += len(skipped)
         self._write([json.dumps(skip, ensure_ascii=False) for skip in skipped])
+        # Distinct images: one that fails in every epoch counts once.
         known = len(self.good | self.bad)
         if known >= ENOUGH and len(self.bad) > WORST_SHARE * known:
             raise InputError(

@@ -135,6 +135,7 @@ def open_sources(recipe: Recipe, out: Path | None = None) -> Sources:
     mixture = Mixture([own.source for own in training], weights or None, recipe.data.seed)
     paths = [file for own in training for file in own.files]
     paths += [Path(own.images) for own in given if own.images is not None]
+    # `data.val` was read last.
     questions = read[-1 if recipe.data.val else 0].source
     return Sources(mixture, questions, read, entries, paths, out)
 

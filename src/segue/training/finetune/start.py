@@ -28,6 +28,7 @@ def open_model(recipe: Recipe) -> ModelBundle:
     Raises:
         InputError: None is named. ModelError: it cannot be loaded.
     """
+    # The place on this machine; RANK counts over all machines.
     rank = os.environ.get("LOCAL_RANK")
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
     bundle = auto.load(start_of(recipe), device)
