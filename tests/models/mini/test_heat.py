@@ -43,6 +43,7 @@ def test_parts_wholes_and_broader_kinds_do_not_compete():
     assert not are_kin(names["dog"], names["cat"])
     assert is_part(name_table().names["shoes"])
     assert rivals(TABLE, ["dog", "cat", "owl", "bird"])[2].tolist() == [True, True, False, False]
+    assert are_kin(name_table().names["coffee"], name_table().names["cup"])
     some = list(name_table().names)[::7]
     kin = [[are_kin(name_table().names[a], name_table().names[b]) for b in some] for a in some]
     assert torch.equal(rivals(name_table(), some), ~torch.tensor(kin))

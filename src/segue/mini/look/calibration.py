@@ -23,7 +23,11 @@ from segue.models.mini.picture import SIDE
 from segue.models.mini.presence import GROUPS, LOUDEST_FOLDED, loudest, quantiles
 from segue.models.mini.readout import cell_places
 
-RARER = -2.5
+ASKED = 2.0
+"""Log odds by which a name is likelier in a photograph about which somebody asks than in one taken at random;
+on photographs held back it moves found / wrongly found from 0.76 / 0.005 to 0.88 / 0.026."""
+
+RARER = -4.0
 """Log odds by which a name that only the trunk knows is taken to be rarer than those of `everyday`, which it
 is weighed on: nearly five hundred of them would else fill the findings."""
 
@@ -139,6 +143,7 @@ def fit_weights(eyes: Eyes, evidence: Tensor, presence: Tensor) -> dict[str, int
         weights = logistic(seen[known], truth[known])
         if borrowed:
             weights = torch.stack([torch.zeros(()), weights[1], weights[2] + RARER])
+        weights[2] += ASKED
         eyes.presence.weights[number] = weights
     return counts
 

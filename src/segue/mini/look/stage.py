@@ -86,7 +86,7 @@ class LookStage:
         trainable = set_trainable(model, tuple(recipe.trainable) or objective.trainable)
         if processes.first:
             write_facts(out, recipe, model, trainable)
-        trainer = make_trainer(recipe, out, model, objective)  # type: ignore[arg-type]
+        trainer = make_trainer(recipe, out, model, objective)
         run_to_end(trainer, checkpoint)
         weighed = calibrate(model.float().eval().seeing.eyes, shelves, objective.held_back)
         write_atomic(out / "calibration.json", json.dumps(weighed, indent=1))

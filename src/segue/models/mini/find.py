@@ -24,10 +24,10 @@ MOST_OF_A_NAME = 6
 COOLEST = 0.35
 """Heat, as a fraction of the name's maximum, below which no further thing of it stands."""
 
-QUIETEST = 0.3
+QUIETEST = 0.2
 """Score of a further thing of a name, as a fraction of the best one's."""
 
-FAINTEST_MIDDLE = 0.15
+FAINTEST_MIDDLE = 0.1
 """Probability of a middle below which only the best thing of a name is believed."""
 
 NEAREST = 0.45

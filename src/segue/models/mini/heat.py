@@ -19,6 +19,10 @@ FAINTEST = 1e-3
 """A heat whose maximum is below this is not blown up to 1: there is nothing."""
 
 
+VESSELS, FILLINGS = {"tableware", "kitchenware", "container"}, {"food", "drink"}
+"""Broader kinds that are seen at one place."""
+
+
 def fold_matrix(table: NameTable) -> Tensor:
     """`[F, 1000]`, 1 where a kind belongs to a name: probabilities of kinds times it are those of names."""
     matrix = torch.zeros(len(table.folded()), NUM_KINDS)
@@ -41,9 +45,16 @@ def is_part(name: Name) -> bool:
 
 
 def are_kin(a: Name, b: Name) -> bool:
-    """Whether both may be right of the same place: part and whole, or one the broader kind of the other."""
+    """Whether both may be right of the same place.
+
+    Part and whole, one the broader kind of the other, or a vessel and what is in it: coffee in a cup.
+    """
+    inside = (VESSELS & set(a.broader) and FILLINGS & set(b.broader)) or (
+        FILLINGS & set(a.broader) and VESSELS & set(b.broader)
+    )
     return (
         is_part(a) != is_part(b)
+        or bool(inside)
         or a.name in (b.whole, *b.broader)
         or b.name in (a.whole, *a.broader)
         or a.name == b.name
@@ -59,9 +70,14 @@ def rivals(table: NameTable, names: Sequence[str]) -> Tensor:
     against = parts[:, None] == parts[None]
     against.fill_diagonal_(False)
     for place, record in enumerate(records):
-        for other in {record.whole, *record.broader} & places.keys():
-            against[place, places[other]] = against[places[other], place] = False
-    return against
+        for other in (record.whole, *record.broader):
+            if other in places:
+                against[place, places[other]] = against[places[other], place] = False
+    filled, fillings = (
+        torch.tensor([bool(kinds & set(record.broader)) for record in records], device="cpu")
+        for kinds in (VESSELS, FILLINGS)
+    )
+    return against & ~(filled[:, None] & fillings[None]) & ~(fillings[:, None] & filled[None])
 
 
 def heat_pair(heats: Tensor, row: int, rivals_of_row: Tensor) -> Tensor:
