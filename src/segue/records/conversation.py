@@ -339,7 +339,7 @@ def _check_mask(mask: RLE, where: str) -> None:
 def _read(line: str) -> Any:
     """Parse JSON strictly: NaN and Infinity are no JSON, and a key must not be given twice."""
 
-    # Python's `json` takes NaN and Infinity, which no other reader does.
+    # Python's `json` takes NaN and Infinity, which are no JSON.
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 

@@ -58,7 +58,7 @@ class GroundedText(Generic[Payload]):
     def extend(self, tail: GroundedText[Payload]) -> Self:
         """Add another text; its spans move with it."""
         offset = len(self.text)
-        # Worked: "Here is " with a tail whose phrase is [2, 5) moves it to [10, 13).
+        # Behind "Here is ", 8 characters, a phrase at [2, 5) of the tail stands at [10, 13).
         self.spans += [replace(span, start=span.start + offset, end=span.end + offset) for span in tail.spans]
         return self.say(tail.text)
 

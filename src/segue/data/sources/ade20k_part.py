@@ -30,7 +30,7 @@ _FOLDERS = {"train": "training", "val": "validation"}
 _PARTS = "annotations_detectron2_part"
 _ARM, _HEAD = 0, 5
 """Part numbers of a person; the check of their order looks at these two."""
-# Persons with arms and head in the map: so many are looked at, and fewer than that decide nothing.
+# Persons: at most so many with arms and head are looked at, and fewer than `_FEWEST_JUDGED` decide nothing.
 _MOST_JUDGED = 24
 _FEWEST_JUDGED = 5
 
