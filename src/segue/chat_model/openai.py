@@ -271,6 +271,7 @@ class _Request:
     def shorter(self, answer: ServerAnswer) -> _Request | None:
         """The request for a server that found it too long, once; None where that is not what is wrong."""
         said = answer.words
+        # There are notes after the first time.
         if self.notes or not refusals.is_too_long(answer.status, said):
             return None
         room = refusals.room_in(said, answer.problem)

@@ -31,6 +31,7 @@ def absence_tallies(predicted: Sequence[int], targets: Sequence[int], num_images
         found["absent_refused"] = Tally(float(not drawn), 1)
     else:
         found["present_refused"] = Tally(float(not drawn), 1)
+        # With a target in every image there is no absence to respect.
         if len(wanted) < num_images:
             found["cross_image_absence"] = Tally(float(drawn == wanted), 1)
     return found

@@ -81,7 +81,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class TargetScore:
-    """What became of one target; 0 and False where nothing is assigned to it.
+    """Outcome of one target; 0 and False where nothing is assigned to it.
 
     Attributes:
         iou: Of the assigned prediction.
@@ -121,7 +121,7 @@ def compare(
 
 
 def target_scores(found: Comparison) -> list[TargetScore]:
-    """What became of each target, in their order: for classes and strata of targets."""
+    """Outcome of each target, in their order: for classes and strata of targets."""
     assigned = {j: i for i, j in found.pairs}
     hits = None if found.recalled is None else {j for _, j in found.recalled}
     scores = []

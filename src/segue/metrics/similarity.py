@@ -70,6 +70,7 @@ class SemanticSimilarity:
         found = np.zeros((len(first), len(second)))
         for i, a in enumerate(first):
             for j, b in enumerate(second):
+                # Blank phrases are never embedded, so their cosines stay 0.
                 if a in self._known and b in self._known:
                     found[i, j] = float(self._known[a] @ self._known[b])
         return found

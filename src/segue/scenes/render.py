@@ -21,6 +21,8 @@ LEAST_VISIBLE = 0.6
 MOST_OBJECTS = 5
 SMALLEST_SIZE = 64
 
+# Number of objects -> probability; -> range of an object's long side; -> layouts of centres (x, y). Lengths
+# are shares of the image's side.
 _COUNT_WEIGHTS = {2: 0.22, 3: 0.3, 4: 0.28, 5: 0.2}
 _LONG_SIDES = {2: (0.44, 0.55), 3: (0.37, 0.48), 4: (0.33, 0.43), 5: (0.3, 0.38)}
 _SAFE_SIDE = 0.27  # objects this long, at the slots without jitter, cannot touch each other

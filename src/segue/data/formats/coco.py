@@ -49,7 +49,7 @@ class CocoAnnotations:
 
 @dataclass
 class CocoReading:
-    """What is the same for all images of a file.
+    """Context of a reading: what is the same for all images of a file.
 
     Attributes:
         categories: Its names.

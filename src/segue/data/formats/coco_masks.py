@@ -245,6 +245,7 @@ def _boxes(bbox: Any, hw: HW) -> list[Box]:
         return []
     found: list[Box] = []
     for x, y in ((1, 1), (hw[1], hw[0]) if max(a, b, c, d) <= 1.01 else (1, 1)):
+        # [10, 20, 50, 60] is a box of 50 x 60 pixels, or one that ends at (50, 60).
         found.append((a * x, b * y, (a + c) * x, (b + d) * y))
         if c > a and d > b:
             found.append((a * x, b * y, c * x, d * y))

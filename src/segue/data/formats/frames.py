@@ -122,6 +122,8 @@ def _turned(
     other = upright[::-1]
     has_exif = stored != upright
     why = "EXIF orientation swaps height and width" if has_exif else "height and width are swapped"
+    # Upright 300 x 400 and stored 400 x 300 (width x height): a point at x = 350 fits the stored frame alone,
+    # one at y = 350 the upright one alone.
     only_upright = sum(reach.fits(upright) and not reach.fits(other) for reach in reaches)
     only_other = sum(reach.fits(other) and not reach.fits(upright) for reach in reaches)
     if only_upright and only_other:

@@ -233,6 +233,7 @@ def _shared(parts: Sequence[str], other: Sequence[str]) -> int:
 def _same_content(paths: Sequence[Path]) -> bool:
     """Whether files are copies of one another: then it does not matter which one is taken."""
     try:
+        # Sizes first: hashing reads every file whole.
         if len({path.stat().st_size for path in paths}) > 1:
             return False
         return len({hashlib.sha256(path.read_bytes()).digest() for path in paths}) == 1

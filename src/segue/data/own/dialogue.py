@@ -65,6 +65,8 @@ class OwnExchange:
         return {
             "kind": KINDS[self.subject],
             "level": "part" if parts_only else "object",
+            # "Segment the mug in image 1" names what the answer will name. Only that there is none must be
+            # seen.
             "needs_images": self.subject not in ("find", "find_two") or not spans,
             "template": self.template,
             "is_follow_up": self.is_follow_up,

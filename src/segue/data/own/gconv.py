@@ -172,6 +172,8 @@ def _checked(line: bytes, where: str) -> Conversation:
         ) from None
     conversation = Conversation.from_json(text.rstrip("\r\n"), where=where)
     for number in range(len(conversation.turns)):
+        # Rendered once now: a tag in a text or two spans in conflict shall not show in the middle of a
+        # training.
         _, targets = grounded_markup(conversation, number)
         for rid in (rid for _, rids in targets for rid in rids):
             if conversation.region(rid).mask is None:

@@ -64,7 +64,7 @@ class UnclearFile(UnusableFile):
 
 @dataclass
 class LabelMeReading:
-    """What is the same for all files of a folder.
+    """Context of a reading: what is the same for all files of a folder.
 
     Attributes:
         root: Images are named by their JSON's path below this folder.

@@ -61,6 +61,7 @@ def linked_regions(
         wanted = names.object(group.label) if has_owner else None
         candidates = [region for region in objects.values() if wanted in (None, region.name)]
         stated = [region for region in by_group[group.group_id] if region in candidates]
+        # Two fitting objects in one group leave it open: then the overlap decides.
         if group.group_id is not None and len(stated) == 1:
             parent: str | None = stated[0].rid
         else:

@@ -67,6 +67,7 @@ def writable(image: AnnotatedImage, source: ImageSource) -> AnnotatedImage:
     """
     judged = ReadReport(source.name, source.root)
     kept = usable_images([image], judged)
+    # Of the names alone: an image of which nothing is left is counted by whoever catches `Unusable`.
     source.report.dropped.update({k: v for k, v in judged.dropped.items() if k.startswith("unusable name")})
     if not kept:
         raise Unusable(next(iter(judged.dropped)), judged.examples[0].found)

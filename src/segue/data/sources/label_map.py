@@ -60,4 +60,5 @@ def read_label_map(path: Path, hw: tuple[int, int], *, bits: int) -> NDArray[Any
         raise
     except Exception as error:  # PIL raises nearly anything on damaged files
         raise Unusable("label map cannot be read", f"{path.name}: {type(error).__name__}: {error}") from None
+    # Mode "I" comes as int32; its values are the 16 bits of the file.
     return numbers.astype(np.uint8 if bits == 8 else np.uint16)

@@ -309,6 +309,7 @@ class _Reading:
         following = self.tokens[position + 1] if position + 1 < len(self.tokens) else None
         if following is None or following.is_number or following.text in _FUNCTION_WORDS:
             return False
+        # "150 people" counts; "101, people" begins another clause.
         return self.raw[self.tokens[position].end : following.start].isspace()
 
     def _before_its_name(self, position: int, code: str) -> bool:

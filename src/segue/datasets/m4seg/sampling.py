@@ -303,6 +303,7 @@ def _groups(table: ImageTable, config: SamplingConfig) -> Iterator[_Group]:
     for name, here in sources:
         for split, side in (("train", ~test), ("test", test)):
             rows = np.flatnonzero(here & side)
+            # An image alone has no neighbour.
             if len(rows) > 1:
                 yield _Group(name, split, rows)
 

@@ -148,6 +148,7 @@ def _check_path(path: TreePath, known: Collection[str], outlined: bool) -> None:
         )
     if "," in path.focus or ";" in path.focus or " and " in f" {path.focus.casefold()} ":
         raise broken("several things", f"the focus {path.focus!r} names several things; name one")
+    # "long shadow of a tree" ends, before its "of", in "shadow".
     last = _AFTER_CORE.split(path.focus.casefold(), maxsplit=1)[0].split()[-1:]
     if last and last[0] in _NO_THING:
         raise broken("no thing", f"the focus {path.focus!r} is no thing that can be outlined")
