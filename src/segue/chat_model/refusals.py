@@ -154,6 +154,7 @@ def is_about_size(said: str) -> bool:
 
 def is_too_long(status: int, said: str) -> bool:
     """Tell whether a request has more tokens, or bytes, than the server takes."""
+    # A 429 that speaks of tokens means those of a minute.
     return status == 413 or is_about_size(said) or (status != 429 and _TOO_LONG.search(said) is not None)
 
 

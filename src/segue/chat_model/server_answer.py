@@ -174,6 +174,7 @@ def _put_together(events: list[dict[str, Any]], done: bool) -> dict[str, Any]:
             for call in _calls(delta):
                 number = call.get("index", len(calls))
                 calls[number] = calls.get(number, "") + _argument(call)
+    # It broke on its way: 502 is one of the failures that are tried again.
     if not (finish or done):
         return {"error": {"code": 502, "message": "the server's stream of events ended before its last one"}}
     if calls:

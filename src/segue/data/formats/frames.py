@@ -139,6 +139,7 @@ def _turned(
             raise UnclearFrame(f"{why}, and the coordinates fit both frames", sizes)
     if said == "upright":
         return Frame(upright, 1, "" if stated in (None, upright) else f"{why}: the upright size counts")
+    # Without EXIF there is one picture only: coordinates that need the other shape are of another one.
     if not has_exif:
         raise UnusableFrame("image size differs from its record", sizes)
     return Frame(

@@ -294,6 +294,7 @@ class _Composer:
         options: list[OwnExchange | None] = []
         thing, k = before.thing, before.image_index
         others = [other for other in self.all if other != k]
+        # Of two things `thing` is the first one alone.
         if k is not None and others and before.subject != "find_two":
             options.append(self._same_elsewhere(before, self.pick(others)))
         if (
@@ -346,6 +347,7 @@ class _Composer:
         if thing is None:
             return {}
         # `larger` and the like speak of one in each image; elsewhere the number is that of the image.
+        # What is not there is asked for in the singular.
         count = max(1, self.images[k].count(thing)) if k is not None else 1
         many = thing.takes_are(count)
         is_a = "are" if thing.takes_are(1) else "is"

@@ -232,10 +232,12 @@ def _groundings(entry: Mapping[str, Any]) -> Iterator[Grounding]:
             if isinstance(value, Mapping):
                 found = value.get("rle_masks")
                 listed = found if isinstance(found, list) else []
+                # These masks have no bbox or area beside them to be checked against.
                 yield Grounding(phrase, value.get("token_positives"), tuple((one, {}) for one in listed))
     elif isinstance(refs, list):
         for value in refs:
             if isinstance(value, Mapping) and isinstance(value.get("sentence"), str):
+                # The record itself states bbox and area.
                 yield Grounding(value["sentence"], None, ((value.get("segmentation"), value),))
     elif isinstance(annotations, list):
         caption = entry.get("caption")

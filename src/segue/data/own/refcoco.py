@@ -68,6 +68,7 @@ class ReferredImage:
             turns.append(self._answer(reference, regions))
         return Conversation(
             id=f"refcoco/{self.image.image_id}/{rng.integers(2**32):08x}",
+            # Only gRefCOCO has expressions for nothing.
             task="refseg" if regions else "grefseg",
             split=self.split,
             images=[

@@ -164,6 +164,7 @@ def use_of_superlative(facts: Facts, say: Speaker) -> Draft | None:
 
 def use_of(thing: Thing) -> Answer:
     """Answer what a thing is for: "In image 1, you can use the red mug to drink coffee from."."""
+    # Always the first purpose: answers are phrased in one way only (see `wording`).
     return Answer(
         f"In image {thing.image_index + 1}, you can use the ",
         Mention(thing),

@@ -38,6 +38,7 @@ def counting_where(facts: Facts, say: Speaker, image_index: int | None) -> str:
 def count_kind(facts: Facts, say: Speaker) -> Draft | None:
     """How many mugs are there in all images?"""
     i = scope(facts, say, 0.35)
+    # Now and then a kind of any image, which this one need not show.
     kind = choose_kind(say, facts.things if say.rng.random() < 0.2 else things_in(facts, i))
     question = say.ask(
         "how many {kinds} are there {where}",

@@ -117,6 +117,7 @@ class SetFacts:
             overlap = min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis])
             small = min(a[axis + 2] - a[axis], b[axis + 2] - b[axis])
             step = (a[axis] + a[axis + 2] - b[axis] - b[axis + 2]) / 2
+            # Left and right first: what is apart in both ways is said to lie to the side.
             if overlap <= _APART * small and abs(step) >= _ASIDE * side:
                 return words[0] if step < 0 else words[1]
         return None
