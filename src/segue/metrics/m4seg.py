@@ -220,7 +220,7 @@ def image_id_tally(
 
 
 def recalled(ious: Matrix, similarity: Matrix) -> Pairs:
-    """Pairs above both thresholds, as many as can be had one-to-one.
+    """Pairs of `[P, T]` matrices above both thresholds, as many as can be had one-to-one.
 
     Source: PRIMA appendix B: predictions with IoU above 0.5, of these one whose similarity is above 0.5 too.
         That each prediction serves one target is ours.
@@ -260,7 +260,7 @@ def glamm_true_positives(ious: Matrix, similarity: Matrix) -> int:
 
 
 def glamm_image_iou(ious: Matrix) -> float:
-    """Mean IoU of one image as GLaMM's code has it: over the pairs that it found, 0 when there are none.
+    """Mean IoU of one image, `[P, T]`, as GLaMM's code has it: over the pairs it found, 0 without any.
 
     Two empty masks are a perfect pair here as everywhere; there they are 0 / 0, which ends the loop and gives
     the whole image 0.

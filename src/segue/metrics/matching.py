@@ -115,7 +115,7 @@ def best_assignment(values: Matrix, *, ties: Matrix | None = None) -> Pairs:
 
 
 def greedy_assignment(values: Matrix) -> Pairs:
-    """One-to-one pairs, the largest value first, until it is 0; in the order in which they were found.
+    """One-to-one pairs of values `[P, T]`, the largest first, until it is 0; in the order of finding.
 
     Source: GLaMM's code (mask IoU of grounded captions).
     """

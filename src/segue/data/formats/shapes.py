@@ -97,7 +97,7 @@ def read_shape(shape: Mapping[str, Any]) -> Shape:
 
 
 def shape_mask(shape: Mapping[str, Any], hw: HW) -> Mask:
-    """Draw one shape; see `read_shape` and `Shape.draw`.
+    """Draw one shape as a mask `[height, width]`; see `read_shape` and `Shape.draw`.
 
     Raises:
         UnusableShape: A line or point, too few points, or nothing inside the image.
@@ -106,7 +106,7 @@ def shape_mask(shape: Mapping[str, Any], hw: HW) -> Mask:
 
 
 def shape_area(points: Any) -> float:
-    """Area inside a polygon of points, by the shoelace formula; 0 where there is none."""
+    """Area inside a polygon of points `[n, 2]`, by the shoelace formula; 0 where there is none."""
     try:
         found = _points(points)
     except UnusableShape:

@@ -57,7 +57,7 @@ class EmbedImages:
 
 
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1; rows of zeros stay."""
+    """Rows of length 1, `[n, dim]`; rows of zeros stay."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
 

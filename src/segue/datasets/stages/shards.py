@@ -83,7 +83,7 @@ class ShardWriter:
         offsets.append(offsets[-1] + len(line))
 
     def array(self, output: str, rows: NDArray[Any]) -> None:
-        """Write an array, one row a record, as `.npy`."""
+        """Write an array `[n, ...]`, one row a record, as `.npy`."""
         path = self._folder / f"{self.name(output)}.npy"
         # A transposed array would be saved in Fortran's order: other bytes, and another hash, for the same
         # rows.
