@@ -28,7 +28,7 @@ CACHED_SAMS = (
     "facebook/sam2.1-hiera-tiny",
     "facebook/sam-vit-base",
 )
-"""What is looked for in the Hugging Face cache when no SAM is named, best first. Source: ours."""
+"""Names looked for in the Hugging Face cache when no SAM is named, best first. Source: ours."""
 
 NO_SAM = "none"
 """In place of a SAM's name: every box is its own mask."""

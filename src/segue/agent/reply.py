@@ -42,7 +42,7 @@ REPLY_SCHEMA: dict[str, Any] = {
     "required": ["answer", "objects"],
     "additionalProperties": False,
 }
-"""What the server is asked to hold replies to; kept to what every implementation of schemas knows."""
+"""Schema that the server shall hold replies to; kept to what every implementation of schemas knows."""
 
 # The first name is the one asked for; the others are what models write all the same.
 _ANSWER = ("answer", "text", "response", "caption", "description")

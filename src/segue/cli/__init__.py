@@ -96,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         app(args=argv, prog_name="segue")
     except SystemExit as end:
+        # As Python reads it: None is success, a text is a message and a failure.
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         return _stopped(argv is None) if code == INTERRUPTED else code
     except (SegueError, OSError, MemoryError) as error:

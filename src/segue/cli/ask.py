@@ -52,6 +52,7 @@ def ask(
     from segue.loading import load
 
     answer = load(model, device).session(pictures, names=names).ask(text, max_new_tokens=budget)
+    # stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
     if as_json:
         import json
 

@@ -47,6 +47,7 @@ def bench(
 
     workload = Workload(images, text_tokens, question_tokens, answer_tokens, masks)
     names = [name.strip() for name in model.split(",") if name.strip()]
+    # All names before the first count, which takes seconds.
     for name in names:
         preset(name)
     if out is not None:

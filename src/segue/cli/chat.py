@@ -44,6 +44,7 @@ def chat(
         err().print(
             f"{len(pictures)} image(s), {model}. /help lists the commands, /quit leaves.", style="dim"
         )
+        # Windows has none.
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  arrow keys and history in input()
     while (line := _read_line()) is not None:
@@ -96,6 +97,7 @@ def _answer(session: GroundingSession, question: str, budget: int) -> None:
         show_answer(session.ask(question, max_new_tokens=budget))
         return
     grown = Text("\u2026", style="dim")
+    # Taken back at the end (transient): the final text has its colours, which are known only then.
     with Live(grown, console=out(), transient=True, auto_refresh=False) as live:
 
         def grow(piece: str) -> None:

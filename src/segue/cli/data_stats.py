@@ -166,6 +166,7 @@ def _names(statistics: Statistics, top: int) -> Table:
         table.add_column(title)
         table.add_column("", justify="right")
         total = sum((getattr(counts, name) for counts in statistics.splits.values()), Counter[str]())
+        # By count, then by name: equal counts come out in the same order every time.
         lists.append(sorted(total.items(), key=lambda item: (-item[1], item[0]))[:top])
     for place in range(max(map(len, lists))):
         cells = [found[place] if place < len(found) else ("", "") for found in lists]

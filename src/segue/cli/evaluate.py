@@ -293,6 +293,7 @@ class _Run:
         from segue.evaluation.sharding import answer_in_shards
         from segue.models.auto import weights_folder
 
+        # Looked for before processes are started: a wrong name fails once, not in each of them.
         folder = None if is_agent(self.model) else weights_folder(self.model)
         name = self.model if folder is None or not Path(self.model).is_dir() else folder.resolve().name
         asked = what_is_asked(name, folder, self.data, asking)

@@ -177,6 +177,7 @@ def _own(files: Sequence[Path], images: Sequence[Path], scenes: Path | None) -> 
     for number, file in enumerate(files):
         chosen = images[number if len(images) > 1 else 0] if images else None
         options: tuple[tuple[str, object], ...] = () if chosen is None else (("images", chosen),)
+        # One file is COCO's or PACO's, a folder LabelMe's.
         name = "coco" if file.suffix == ".json" else "labelme"
         specs.append(SourceSpec(name, str(file), "train", options))
     if scenes is not None:

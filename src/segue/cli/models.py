@@ -190,6 +190,7 @@ def count_parameters(config: Any) -> dict[str, int]:
     with torch.device("meta"):
         model = AutoModel.from_config(config)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    # What belongs to no part, so that the sum of the rows is the whole.
     loose = sum(p.numel() for p in model.parameters(recurse=False))
     return {name: count for name, count in (counts | {"(own)": loose}).items() if count}
 

@@ -246,6 +246,7 @@ class BoxMasks:
         """The mask as run lengths."""
         from segue import masks
 
+        # Requests to the chat model run side by side, and one picture at a time is kept encoded.
         with self._lock:
             if self._last is None or self._last[0] is not picture:
                 self._last = picture, self._maker.encode(picture)

@@ -87,6 +87,7 @@ class OwnDataOptions:
             entries = own_entries(self.data, self.images or [], self.format or [])
             changed["data.own"] = [entry | self.reading() for entry in entries]
         if self.val is not None:
+            # Most people keep one folder of images for both files.
             folder = self.val_images or (self.images[0] if self.images else None)
             entry = {"path": str(self.val), "images": str(folder) if folder else None}
             changed["data.val"] = entry | ({"keep_crowds": True} if self.keep_crowds else {})

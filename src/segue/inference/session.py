@@ -34,7 +34,7 @@ _NOT_FOR_THE_PROMPT = ("labels", "original_hw", "resized_hw")
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """What a session keeps of an image; it does not depend on the question.
+    """Features that a session keeps of an image; they do not depend on the question.
 
     Attributes:
         visual: Tower features by name, `[1, L, D]` each.
@@ -192,7 +192,7 @@ class GroundingSession:
         return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
 
     def _conversation_cache(self) -> ConversationCache:
-        """Of this session; made with its first question, because an agent's session has no language model."""
+        """Cache of this session, made with its first question: an agent's session has no language model."""
         if self._read is None:
             self._read = ConversationCache(self.bundle.model.config.text_config)
         return self._read
@@ -216,7 +216,7 @@ class GroundingSession:
         return self._encoded[key]
 
     def _room(self, prompt_length: int) -> int:
-        """How many tokens the context leaves for an answer."""
+        """Number of tokens that the context leaves for an answer."""
         context = int(self.bundle.model.config.text_config.max_position_embeddings)
         if context - prompt_length < _LEAST_ROOM:
             raise InputError(

@@ -29,7 +29,7 @@ class LisaConfig(GroundedConfig):
     """CLIP. Stream `pixel_values`. An image has `(image_size // patch_size)**2` visual tokens."""
 
     vision_select_layer: int = -2
-    """Which of CLIP's hidden states is the feature, class token dropped. Source: LLaVA's code."""
+    """Index of the CLIP hidden state that is the feature, class token dropped. Source: LLaVA's code."""
 
     projector_layers: int = 1
     """Linear layers of the projection into the LM, with GELU between them. Source: LISA's code."""

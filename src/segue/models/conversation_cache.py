@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedConfig
 
 
 class ConversationCache:
-    """What the language model has read of one conversation.
+    """All that the language model has read of one conversation.
 
     The history of a conversation only grows at its end, so the tokens that two turns begin with are the same
     and are read once. Nothing has to be told of `undo` and `reset`: what a turn does not begin with is cut.

@@ -141,7 +141,7 @@ def _unread(
     images: Hashable,
     streams: dict[str, Any],
 ) -> tuple[int, Tensor]:
-    """How many tokens the cache holds, and embeddings `[1, L, D]` that are right from there on."""
+    """Number of tokens that the cache holds, and embeddings `[1, L, D]` that are right from there on."""
     if images is not None and not model.expands_placeholders:
         ids = text.input_ids[0].tolist()
         kept = cache.begin(ids, images, model.config.image_token_id)

@@ -70,7 +70,7 @@ class GroundedModel(PreTrainedModel):
     accepts_loss_kwargs = False
 
     prompt_state = PromptState()
-    """Which hidden state is the mask prompt of a `[SEG]`: a property of the family."""
+    """Hidden state that is the mask prompt of a `[SEG]`: a property of the family."""
 
     expands_placeholders = False
     """Whether the processor writes one `<image>` per image because the number of visual tokens depends on

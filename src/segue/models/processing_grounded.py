@@ -48,7 +48,7 @@ TEMPLATES = {"llava_v1": VICUNA_TEMPLATE, "llava_llama_2": LLAMA2_TEMPLATE, "sho
 """By the names that the published code gives them."""
 
 _CLOSING = tuple(".,;:!?)]}'\"")
-"""What stands against the tag before it where a tokenizer has swallowed the blanks around tags."""
+"""Characters that stand against the tag before them where a tokenizer has swallowed the blanks."""
 
 
 _PHRASE_TAGS = re.compile(
@@ -76,7 +76,7 @@ class GroundedProcessor(ProcessorMixin):
     """
 
     dialect = "prima"
-    """How the family writes prompts and answers; a key of `segue.protocol.DIALECTS`."""
+    """Name of the family's way of writing prompts and answers; a key of `segue.protocol.DIALECTS`."""
 
     qformer_tokenizer: Any = None
     keep_text_outputs = False

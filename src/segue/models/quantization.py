@@ -21,8 +21,8 @@ LANGUAGE_MODEL = "language_model"
 PACKAGE = "bitsandbytes"
 
 BYTES_PER_WEIGHT = {"8bit": 1.0, "4bit": 0.5 + 1 / 64 + 4 / (64 * 256)}
-"""Of a quantised weight, scales included. 8 bit has one float32 a row, which does not show; 4 bit (NF4 with
-double quantisation) has one byte for 64 weights and 4 bytes for 256 of those."""
+"""Bytes of a quantised weight, scales included. 8 bit has one float32 a row, which does not show; 4 bit (NF4
+with double quantisation) has one byte for 64 weights and 4 bytes for 256 of those."""
 
 
 def check_quantize(quantize: str) -> str:

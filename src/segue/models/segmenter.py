@@ -15,8 +15,8 @@ from torch import Tensor
 from segue.errors import AlignmentError, InputError
 
 SegmenterFeatures = dict[str, Tensor]
-"""What a segmenter keeps of N images, `[N, ...]` each: opaque to everybody else, but it can be cut, joined
-and stored along its first dimension."""
+"""Tensors that a segmenter keeps of N images, `[N, ...]` each: opaque to everybody else, but they can be cut,
+joined and stored along their first dimension."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Reason(StrEnum):
 
 
 class Source(StrEnum):
-    """How the image of a grounding was found."""
+    """Evidence by which the image of a grounding was found."""
 
     EXPLICIT = "explicit"
     """By the identifier after the `[SEG]`."""
@@ -151,7 +151,7 @@ class ParsedAnswer:
 
 
 class Dialect(Protocol):
-    """How one model family writes a grounded answer. Later families register theirs in `DIALECTS`."""
+    """One model family's way of writing a grounded answer. Later families register theirs in `DIALECTS`."""
 
     @property
     def name(self) -> str:

@@ -82,5 +82,5 @@ def stage_of(recipe: Recipe) -> Stage:
 
 
 def missing_paths(stage: Stage, recipe: Recipe) -> dict[str, str]:
-    """Those of a stage's paths that are not there."""
+    """Paths of a stage that are not there."""
     return {name: path for name, path in stage.paths(recipe).items() if not Path(path).exists()}

@@ -21,7 +21,7 @@ from segue.models.folder_kind import unfinished
 
 _WRAPPERS = ("state_dict", "module", "model_state_dict")
 _PREFIXES = ("base_model.model.", "module.")
-"""What training frameworks put before every name."""
+"""Prefixes that training frameworks put before every name."""
 
 # Memory that mapped pages may take while a file is read.
 _GROUP_BYTES = 2**30

@@ -26,7 +26,7 @@ from segue.models.modeling_lisa import LisaModel
 from segue.models.processing_grounded import GlammProcessor, GroundedProcessor, LisaProcessor
 
 IMAGE_WRAP = ("<im_start>", "<im_end>")
-"""What stands around the visual tokens of an image in LISA's and GLaMM's prompts."""
+"""Texts around the visual tokens of an image in LISA's and GLaMM's prompts."""
 
 GLAMM_TOKENS = (*IMAGE_WRAP, "<bbox>", "<point>", "[SEG]", "<p>", "</p>")
 LISA_TOKENS = ("[SEG]", *IMAGE_WRAP)

@@ -30,7 +30,7 @@ from segue.models.presets import preset
 from segue.models.processing_grounded import PrimaProcessor
 
 FRESH = ("fusion.", "reader.relational.", "image_projection.")
-"""What no public checkpoint has. Source: PRIMA section 3.2 (cross-attention, projection)."""
+"""Parts that no public checkpoint has. Source: PRIMA section 3.2 (cross-attention, projection)."""
 
 DINO_SIDE = 448
 """Pixels that DINOv2 sees, as in the preset; it was trained at 518 and takes any multiple of its patch."""
@@ -151,7 +151,7 @@ def plan_composition(
 
 
 def rules_of_variant(config: PrimaConfig) -> tuple[Rule, ...]:
-    """What a variant of the family leaves out of the public checkpoints."""
+    """Rules for what a variant of the family leaves out of the public checkpoints."""
     rules: list[Rule] = []
     if not config.has_queries:
         names = ("instructblip:qformer.{rest}", "instructblip:query_tokens")

@@ -10,7 +10,7 @@ from segue.errors import ModelError
 from segue.models.conversion.plan import Shape
 
 _SAM_DECODER_HEADS = 8
-"""Of every published SAM; shapes do not tell."""
+"""Attention heads in the decoder of every published SAM; shapes do not tell."""
 
 
 def strip_prefix(shapes: Mapping[str, Shape], prefix: str) -> dict[str, Shape]:

@@ -25,7 +25,7 @@ from segue.errors import ModelError
 from segue.protocol import IMAGE_TOKEN
 
 BOUNDARY = "\u2581"
-"""What a piece begins with where a word begins."""
+"""First character of a piece that begins a word."""
 
 _CONTROL = 3
 _USER_DEFINED = 4
