@@ -29,7 +29,7 @@ if [ -f "$photos/val.json" ]; then
 fi
 .venv/bin/python - "$out" <<'PY'
 import json, pathlib, sys
-keys = ("mean_iou", "recall_at_50", "phrase_f1", "phrase_f1_image_dependent", "image_id_accuracy", "exact_match")
+keys = ("mean_iou_by_phrase", "recall_at_50_by_phrase", "phrase_f1", "phrase_f1_image_dependent", "image_id_accuracy", "exact_match")
 print(f"{'':22}" + "".join(f"{k[:14]:>16}" for k in keys) + f"{'turn 1 / 2 F1':>18}")
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*/metrics.json")):
     m = json.loads(path.read_text())

@@ -197,6 +197,8 @@ def test_wrong_images_surplus_and_half_masks_by_hand(
     # Turn 1: the mug half covered, and wholly by what is called a lamp; the lamp missed. Turn 2: one of two.
     assert metrics["mean_iou"] == pytest.approx(((1 + 0) / 2 + (1 + 0) / 2) / 2)
     assert metrics["mean_iou_by_phrase"] == pytest.approx((0.5 + 0 + 1 + 0) / 4)
+    # The half mask has an IoU of exactly 0.5, which is no hit.
+    assert metrics["recall_at_50_by_phrase"] == pytest.approx(1 / 4)
     assert metrics["recall_at_50"] == pytest.approx(2 / 4)
     assert metrics["cumulative_iou"] == pytest.approx((100 + 0 + 100 + 0) / 400)
     assert metrics["phrase_f1"] == pytest.approx(2 * 2 / (2 * 2 + 2 + 2))

@@ -119,7 +119,7 @@ def test_an_instruction_inside_a_dialogue_is_only_quoted() -> None:
     assert "Answer: $dialogue costs $5 {x}" in text
 
 
-@pytest.mark.parametrize("address", ["nowhere", "http://x/v1?modl=y"])
+@pytest.mark.parametrize("address", ["nowhere", "http://localhost/v1?modl=y"])
 def test_addresses_that_cannot_be_read(address: str) -> None:
     with pytest.raises(InputError, match="judge's address"):
         read_judge(address)

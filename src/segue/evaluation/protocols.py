@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from segue.errors import InputError, RecordError
@@ -24,7 +24,15 @@ from segue.metrics.absence import absence_tallies
 from segue.metrics.average_precision import average_precision
 from segue.metrics.hallusegbench import VARIANTS, official_tallies, strict_tallies
 from segue.metrics.language import TextScores, text_scores
-from segue.metrics.m4seg import Comparison, class_mean, compare, comparison_tallies, target_scores
+from segue.metrics.m4seg import (
+    IOU_THRESHOLD,
+    Comparison,
+    TargetScore,
+    class_mean,
+    compare,
+    comparison_tallies,
+    target_scores,
+)
 from segue.metrics.matching import GroundedMask, areas
 from segue.metrics.referring import (
     RegionCounts,
@@ -50,6 +58,7 @@ class Item:
     sample: Sample
     answer: Answer
     similarity: SemanticSimilarity | None = None
+    _kept: dict[str, dict[str, Tally]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def failure(self) -> str:
@@ -65,6 +74,17 @@ class Item:
     def comparison(self) -> Comparison:
         """Every pair of mask and target."""
         return compare(self.drawn, self.sample.targets, self.similarity, self.sample.ignore)
+
+    @cached_property
+    def target_scores(self) -> list[TargetScore]:
+        """What became of each target."""
+        return target_scores(self.comparison)
+
+    def contributions(self, protocol: Protocol) -> dict[str, Tally]:
+        """The answer's contributions under a protocol; computed once, however many strata ask for them."""
+        if protocol.name not in self._kept:
+            self._kept[protocol.name] = protocol.answer(self)
+        return self._kept[protocol.name]
 
     @cached_property
     def counts(self) -> RegionCounts:
@@ -99,7 +119,7 @@ class Protocol:
 
     def unit(self, items: Sequence[Item]) -> Tallies:
         """A unit's contributions to the overall scores: the sums of its answers'."""
-        return summed(self.answer(item) for item in items)
+        return summed(item.contributions(self) for item in items)
 
     def corpus(self, items: Sequence[Item], values: Mapping[str, float | None]) -> TextScores:
         """Scores that no sum over answers gives.
@@ -131,7 +151,7 @@ class M4SegProtocol(Protocol):
         found.values["mean_iou_by_class"] = class_mean(
             (label, target.iou)
             for item in items
-            for label, target in zip(item.sample.labels, target_scores(item.comparison), strict=True)
+            for label, target in zip(item.sample.labels, item.target_scores, strict=True)
         )
         return found
 
@@ -301,7 +321,8 @@ def phrase_tallies(item: Item) -> dict[str, Tally]:
     - `phrase_f1`: micro F1 of `(image, phrase)` pairs, phrases normalised; `phrase_f1_image_dependent` over
       answers whose meta says that the images are needed; `exact_match`: answers with all pairs right and none
       surplus.
-    - `mean_iou_by_phrase`: mean IoU over targets, each paired only with what has its image and its phrase.
+    - `mean_iou_by_phrase`, `recall_at_50_by_phrase`: mean IoU, and share with IoU > 0.5, over targets, each
+      paired only with what has its image and its phrase.
 
     Source: paper silent; ours.
     """
@@ -316,6 +337,8 @@ def phrase_tallies(item: Item) -> dict[str, Tally]:
         ious = item.comparison.ious
         pairs = match_phrases(predicted, truth, lambda i, j: float(ious[i, j]))
         found["mean_iou_by_phrase"] = Tally(sum(float(ious[pair]) for pair in pairs), len(truth))
+        hits = sum(float(ious[pair]) > IOU_THRESHOLD for pair in pairs)
+        found["recall_at_50_by_phrase"] = Tally(hits, len(truth))
     return found
 
 

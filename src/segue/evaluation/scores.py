@@ -18,7 +18,7 @@ from segue.evaluation.strata import (
     group_order,
     target_labels,
 )
-from segue.metrics.m4seg import TargetScore, target_scores
+from segue.metrics.m4seg import TargetScore
 from segue.metrics.similarity import SemanticSimilarity
 from segue.metrics.tally import Tallies, bootstrap, scores
 
@@ -105,7 +105,7 @@ def failures(items: Sequence[Item]) -> dict[str, Any]:
 
 def answer_score(item: Item, protocol: Protocol) -> float | None:
     """One answer's own mean IoU, to sort answers by; None where nothing was to be drawn."""
-    found = scores([protocol.answer(item)])
+    found = scores([item.contributions(protocol)])
     return found.get("mean_iou")
 
 
@@ -134,7 +134,7 @@ def _answer_strata(items: Sequence[Item], protocol: Protocol) -> dict[str, Any]:
 
 
 def _group(items: Sequence[Item], protocol: Protocol, stratum: str) -> dict[str, Any]:
-    numbers: dict[str, Any] = dict(sorted(scores([protocol.answer(item) for item in items]).items()))
+    numbers: dict[str, Any] = dict(sorted(scores([item.contributions(protocol) for item in items]).items()))
     if stratum == "by_turn" and protocol.name == "prist":
         numbers |= protocol.corpus(items, numbers).values
     return numbers | {"n_turns": len(items), "n_masks": sum(len(i.sample.targets) for i in items)}
@@ -145,7 +145,7 @@ def _target_strata(items: Sequence[Item]) -> dict[str, Any]:
     groups: dict[str, dict[str, list[TargetScore]]] = {name: {} for name in TARGET_STRATA}
     for item in items:
         labelled = target_labels(item.sample, frequencies)
-        for labels, target in zip(labelled, target_scores(item.comparison), strict=True):
+        for labels, target in zip(labelled, item.target_scores, strict=True):
             for stratum, group in labels.items():
                 groups[stratum].setdefault(group, []).append(target)
     return {
