@@ -122,6 +122,7 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
             report.add(own)
         waiting = unclear
     report.notes += reading.names.notes
+    # In the order of the files: those that had to wait stand last in `found`.
     kept = usable_images([found[file] for file in files if file in found], report)
     if not kept:
         raise report.nothing_usable("LabelMe JSON files with outlined shapes, and their images")
@@ -193,6 +194,7 @@ def _image_file(data: Mapping[str, Any], file: Path, reading: LabelMeReading, re
                 report.repaired[f"image found by {found.spelling}"] += 1
             return found.path
         several = several or (found if found.candidates else None)
+    # Not one of several by chance, even where a file of the JSON's name lies beside it.
     if several is not None:
         raise UnusableFile(several.reason, several.found(name, look_ups[0].folder))
     embedded = data.get("imageData")

@@ -159,6 +159,7 @@ class AnnotationSource:
             if inventory.has(thing):
                 said[thing.name] = True
             elif inventory.knows(thing):
+                # `setdefault`: "wheel" is shown where a car has one, whatever is known of the bicycle's.
                 said.setdefault(thing.name, False)
             else:
                 unsure.add(thing.name)

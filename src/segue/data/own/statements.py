@@ -110,6 +110,7 @@ class Statements:
             return
         verb = "are" if thing.takes_are(1) else "is"
         if thing.owner:
+            # "There is no car's wheel" would deny what the picture may only hide.
             said = f"the {thing.phrase()} {verb} not visible"
         else:
             said = f"there {verb} no {thing.phrase()}"

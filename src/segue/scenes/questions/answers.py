@@ -33,6 +33,7 @@ class Mention:
     def is_plural(self) -> bool:
         """Whether the phrase takes "are": "red scissors", "blue chair's legs"."""
         last = self.part or self.thing.kind
+        # "legs" and "scissors", but not "glass".
         return last.endswith("s") and not last.endswith("ss")
 
     @property
