@@ -44,6 +44,7 @@ def _prima(name: str, summary: str, differs: dict[str, Any]) -> Preset:
         # The caller's own word comes last, and wins.
         return prima_7b_config(**(differs | overrides))
 
+    # DINOv2's own configuration says 518, at which its positions were trained; 448 is 32 x 32 patches.
     streams = streams_for(prima_7b_config(**differs), aux_size=448)
     return Preset(name, summary, config, streams, components_of(differs))
 

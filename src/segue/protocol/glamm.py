@@ -42,6 +42,7 @@ class GlammDialect(PrimaDialect):
 
     def as_past_turn(self, markup: str, num_images: int) -> str:
         """As in PRIMA, without the identifier where there is one image: the model has never written one."""
+        # Literal, because `render` has just written it, in its one form.
         again = super().as_past_turn(markup, num_images)
         return again.replace(f"{SEG_TOKEN} {identifier(0)}", SEG_TOKEN) if num_images == 1 else again
 
@@ -61,11 +62,13 @@ class LisaDialect(GlammDialect):
     def render(self, text: str, spans: Sequence[MarkedSpan], num_images: int | None = None) -> str:
         """As PRIMA, but the stand-in is written as a bare `[SEG]`."""
         written = super().render(text, spans, num_images)
+        # The inverse of `parse`: "it is <p> this </p> [SEG]." -> "it is [SEG]."
         return written.replace(f"{PHRASE_START} {STAND_IN} {PHRASE_END} {SEG_TOKEN}", SEG_TOKEN)
 
     def parse(self, markup: str, num_images: int, *, lenient: bool = False) -> ParsedAnswer:
         """As PRIMA, but a `[SEG]` whose image is known gets the stand-in for a phrase; never raises."""
         parsed = super().parse(markup, num_images, lenient=lenient)
+        # Those alone: where the image is not known, a word would not help.
         bare = {u.seg_ordinal for u in parsed.unplaced if u.reason is Reason.NO_PHRASE}
         if not bare:
             return parsed

@@ -63,6 +63,7 @@ def _as_prima(markup: str) -> str:
         if tag[0] == OBJ_TOKEN:
             pieces.append(f"{PHRASE_START} ")
             is_open = True
+        # Further masks follow as in PRIMA: "[OBJ]mugs[SEG][SEG]" -> "<p> mugs </p> [SEG][SEG]".
         elif tag[0] == SEG_TOKEN and is_open:
             pieces.append(f" {PHRASE_END} {SEG_TOKEN}")
             is_open = False

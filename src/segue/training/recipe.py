@@ -22,8 +22,11 @@ class TokenizerRecipe(_Strict):
     """The subword vocabulary, learned from dialogues when the folder does not hold one yet."""
 
     folder: str = "tokenizer"
+    """Folder that holds the vocabulary, or gets it."""
     vocab_size: int = 1536
+    """Pieces of a new vocabulary."""
     dialogues: int = 12000
+    """Dialogues that a new vocabulary is learned from."""
 
 
 class InitRecipe(_Strict):
@@ -59,7 +62,9 @@ class PhotosRecipe(_Strict):
     """Photographs with PACO-style annotations."""
 
     coco: str
+    """File of the annotations."""
     images: str
+    """Folder of the photographs."""
     size: int = 320
 
 
@@ -67,6 +72,7 @@ class OwnDataRecipe(_Strict):
     """A data set of the user's, in any format that `segue.data.own` reads."""
 
     path: str
+    """File or folder of the annotations."""
     images: str | None = None
     """Folder of the images; that of the file when None."""
     format: str | None = None
@@ -89,8 +95,11 @@ class DataRecipe(_Strict):
     scenes: ScenesRecipe = Field(default_factory=ScenesRecipe)
     photos: PhotosRecipe | None = None
     photo_share: float = 0.25
+    """Share of the examples that are photographs; the others are scenes."""
     seed: int = 0
+    """Seed of every draw; batch i depends on (seed, i) alone."""
     workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the training process."""
 
 
 class EngineRecipe(_Strict):
@@ -114,15 +123,20 @@ class OptimiserRecipe(_Strict):
     """AdamW with warm-up and a cosine (or a line) down to a share of the peak."""
 
     learning_rate: float = 1e-3
+    """AdamW's peak, reached right after the warm-up."""
     muon_rate: float = 0.0
     """Learning rate of Muon for the matrices of transformer blocks; 0 leaves them to AdamW."""
     muon_parts: list[str] = Field(default_factory=list)
     """Parameter prefixes whose matrices Muon gets; all when empty."""
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.03
+    """Decay of matrices and tables; biases and norms have none."""
     grad_clip: float = 1.0
+    """Largest norm of all gradients of a step together."""
     warmup_steps: int = 100
+    """Steps in which the rate rises from 0; stage "finetune" takes a fifth of the run at most."""
     max_steps: int = 1000
+    """Optimiser steps of the run; stage "finetune" computes them from its epochs unless they are given."""
     schedule: Literal["cosine", "linear"] = "cosine"
     min_lr_ratio: float = 0.03
     """Learning rate at the end of the cosine over that of the peak; a line always ends at 0."""
@@ -141,11 +155,13 @@ class FinetuneRecipe(_Strict):
     """Row of `segue.training.adapters.FAMILIES`; found from the model's `model_type` when None."""
     lora_rank: int = Field(default=8, ge=1)
     lora_alpha: int = Field(default=16, ge=1)
+    """Scale of LoRA's change, divided by the rank. Source of both: PRIMA appendix C."""
     cache_features: bool = False
     """Keep the outputs of the frozen encoders in the run folder."""
     sheet_every: int = Field(default=200, ge=0)
     """Steps between picture sheets; one more at the end. 0 draws none."""
     sheet_questions: int = Field(default=6, ge=1)
+    """Fixed questions that each sheet asks anew."""
     sheet_tokens: int = Field(default=160, ge=1)
     """Budget of each answer on a sheet."""
 
@@ -167,8 +183,11 @@ class Recipe(_Strict):
     may_change: list[str] = Field(default_factory=list)
     """Fields (dotted, or the mapping that holds them) that may differ from a checkpoint's when resuming."""
     log_every: int = 25
+    """Steps between two logs of the Trainer; `losses.jsonl` has every step."""
     save_every: int = 250
+    """Steps between two checkpoints."""
     keep: int = 2
+    """Newest checkpoints that stay; older ones are deleted."""
     report_to: list[str] = Field(default_factory=list)
 
 
@@ -271,6 +290,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     node: Any = data
     *parents, last = key.split(".")
     for place, parent in enumerate(parents):
+        # `data:` with nothing behind it is None in YAML.
         if node.get(parent) is None:
             node[parent] = {}
         node = node[parent]

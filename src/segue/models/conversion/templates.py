@@ -45,6 +45,8 @@ SAM_ORIGINAL: tuple[Rule, ...] = (
         ("mask_decoder.output_upscaling.1.{leaf}", "mask_decoder.upscale_layer_norm.{leaf}"),
         ("mask_decoder.output_upscaling.3.{leaf}", "mask_decoder.upscale_conv2.{leaf}"),
         (
+            # Three layers there; transformers names the first and the last apart, and counts those between
+            # from 0.
             "mask_decoder.output_hypernetworks_mlps.{n}.layers.0.{leaf}",
             "mask_decoder.output_hypernetworks_mlps.{n}.proj_in.{leaf}",
         ),
@@ -70,6 +72,7 @@ SAM_ORIGINAL: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        # One matrix there, two copies of it here.
         "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
         (
             "prompt_encoder.shared_embedding.positional_embedding",
@@ -181,6 +184,7 @@ CONVNEXT_REPOSITORY: tuple[Rule, ...] = (
 )
 """A whole OpenCLIP repository, a timm file, or `ConvNextModel`'s own names."""
 
+# `vision_stem`, `vision_stages`: MIRAS keeps the trunk alone, under names of its own.
 _TOWER_MIRAS = tuple(
     replace(rule, source=f"vision_{rule.source}") for rule in CONVNEXT_TIMM if rule.source[:2] == "st"
 )

@@ -37,6 +37,7 @@ def resume_point(out: Path, recipe: Recipe, processes: Processes, *, resume: boo
     if processes.first and out.is_dir():
         sweep(out)
         if resume:
+            # After `sweep`, by this one process: what another one saw could be gone by the time it is read.
             found = last_checkpoint(out)
         else:
             begin_anew(out)
@@ -75,6 +76,7 @@ def check_same_recipe(checkpoint: Path, recipe: Recipe) -> None:
     changed = {
         name: values
         for name, values in changed_fields(before, recipe.model_dump(mode="json")).items()
+        # The name of a section allows all of its fields.
         if not any(name == a or name.startswith(f"{a}.") for a in allowed)
     }
     if changed:

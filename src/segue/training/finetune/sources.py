@@ -125,6 +125,7 @@ def open_sources(recipe: Recipe, out: Path | None = None) -> Sources:
             Path(entry.path),
             images=Path(entry.images) if entry.images else None,
             format=entry.format,
+            # Behind the training data comes data.val, if there is one.
             split=entry.split or ("train" if place < len(given) else "val"),
             keep_crowds=entry.keep_crowds,
             images_option="--images" if place < len(given) else "--val-images",
