@@ -9,7 +9,7 @@ the reading of replies and the verify step are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from segue.images import ImageSource
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question
 from segue.inference.loaded_model import LoadedModel
 from segue.inference.session import GroundingSession
+from segue.inference.streaming import Event, MaskReady, TextDelta, events_of
 
 _SAMPLING = ("temperature", "top_p", "seed")
 
@@ -164,6 +165,22 @@ class AgentSession(GroundingSession):
             stream(answer.text)
         self._answers.append(answer)
         return answer
+
+    def stream(
+        self, text: str, *, max_new_tokens: int = MAX_NEW_TOKENS, **generation_options: Any
+    ) -> Iterator[Event]:
+        """Events of an answer, all of them when it is complete: a reply cannot be read before."""
+
+        def run(tell: Callable[[Event], None]) -> AgentAnswer:
+            answer = self.ask(text, max_new_tokens=max_new_tokens, **generation_options)
+            tell(TextDelta(answer.text))
+            for index, grounding in enumerate(answer.groundings):
+                tell(MaskReady(index, grounding))
+            return answer
+
+        check_question(text)
+        check_budget(max_new_tokens)
+        return events_of(run)
 
 
 def _sampling(options: dict[str, Any]) -> dict[str, float | int]:

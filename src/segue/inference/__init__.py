@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from segue.inference.answer import SessionAnswer as SessionAnswer
     from segue.inference.loaded_model import LoadedModel as LoadedModel
     from segue.inference.session import GroundingSession as GroundingSession
+    from segue.inference.streaming import Done as Done
+    from segue.inference.streaming import MaskReady as MaskReady
+    from segue.inference.streaming import PhraseOpened as PhraseOpened
+    from segue.inference.streaming import TextDelta as TextDelta
 
 # Threads of torch wait for each other thousands of times per answer. By default they spin meanwhile, which on
 # a machine with anything else to do makes a small model some twenty times slower. Torch reads this once.
@@ -22,9 +26,21 @@ _MODULES = {
     "GroundingSession": "segue.inference.session",
     "LoadedModel": "segue.inference.loaded_model",
     "SessionAnswer": "segue.inference.answer",
+    "TextDelta": "segue.inference.streaming",
+    "PhraseOpened": "segue.inference.streaming",
+    "MaskReady": "segue.inference.streaming",
+    "Done": "segue.inference.streaming",
 }
 
-__all__ = ["GroundingSession", "LoadedModel", "SessionAnswer"]
+__all__ = [
+    "Done",
+    "GroundingSession",
+    "LoadedModel",
+    "MaskReady",
+    "PhraseOpened",
+    "SessionAnswer",
+    "TextDelta",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,8 +6,10 @@ leaves the session as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from segue.errors import AlignmentError, InputError
 from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
+from segue.inference.streaming import AnswerWatcher, Event, TextDelta, events_of
 from segue.models.auto import ModelBundle
 from segue.models.conversation_cache import ConversationCache
-from segue.models.generation import GroundedGeneration
+from segue.models.generation import GroundedGeneration, PartialAnswer
 from segue.models.segmenter import SegmenterFeatures, join_features
 from segue.protocol import ParsedGrounding
 from segue.records import Grounding
@@ -29,20 +32,10 @@ from segue.records import Grounding
 _LEAST_ROOM = 16
 """Tokens that must be left for an answer; below that the conversation is too long."""
 
+SEGMENTER_STREAM = "pixel_values_sam"
+"""The pixels that masks are drawn in; all others are for the language model."""
+
 _NOT_FOR_THE_PROMPT = ("labels", "original_hw", "resized_hw")
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """Features that a session keeps of an image; they do not depend on the question.
-
-    Attributes:
-        visual: Tower features by name, `[1, L, D]` each.
-        segmenter: What the segmenter keeps of it, by name, `[1, ...]` each.
-    """
-
-    visual: dict[str, Tensor]
-    segmenter: SegmenterFeatures
 
 
 class GroundingSession:
@@ -68,7 +61,10 @@ class GroundingSession:
         self.images, self.names = load_images(images, names)
         # By content, not by path: the same picture twice is encoded once, a changed file is another picture.
         self._keys = [content_hash(image) for image in self.images]
-        self._encoded: dict[str, EncodedImage] = {}
+        # By these keys; neither depends on the question.
+        self._visual: dict[str, dict[str, Tensor]] = {}
+        self._drawable: dict[str, SegmenterFeatures] = {}
+        self._encoding = threading.Lock()
         self._read: ConversationCache | None = None
         self._answers: list[SessionAnswer] = []
 
@@ -106,20 +102,74 @@ class GroundingSession:
         Raises:
             InputError: An empty question, or a conversation longer than the model's context.
         """
+
+        def tell(event: Event) -> None:
+            if stream is not None and isinstance(event, TextDelta):
+                stream(event.text)
+
+        return self._ask(text, max_new_tokens, generation_options, tell if stream is not None else None)
+
+    def stream(
+        self, text: str, *, max_new_tokens: int = MAX_NEW_TOKENS, **generation_options: Any
+    ) -> Iterator[Event]:
+        """Ask a question and get its answer as it grows.
+
+        The segmenter's encoder runs while the text is generated, and a mask is drawn as soon as the image
+        that it lies in has been named, so that the first mask comes long before the end of the text.
+
+        Args:
+            text: The question, in words.
+            max_new_tokens: Budget of the answer, see `ask`.
+            **generation_options: See `ask`.
+
+        Yields:
+            `TextDelta`, `PhraseOpened` and `MaskReady` as they become certain, `Done` with the answer at the
+            end. A listener who leaves earlier (closes the iterator) stops the answer, and the session stays
+            as it was.
+
+        Raises:
+            InputError: See `ask`; before the first event.
+        """
+
+        def run(tell: Callable[[Event], None]) -> SessionAnswer:
+            with ThreadPoolExecutor(1, thread_name_prefix="segue-segmenter") as ahead:
+                for index in range(len(self.images)):
+                    ahead.submit(self._encode_segmenter, index)
+                return self._ask(text, max_new_tokens, generation_options, tell, draws=True)
+
+        check_question(text)
+        check_budget(max_new_tokens)
+        return events_of(run)
+
+    def _ask(
+        self,
+        text: str,
+        max_new_tokens: int,
+        options: dict[str, Any],
+        tell: Callable[[Event], None] | None,
+        draws: bool = False,
+    ) -> SessionAnswer:
+        """Answer a question and add the turn; `draws` masks as they come instead of all at the end."""
         question = check_question(text)
         check_budget(max_new_tokens)
         inputs = self._inputs([*self._past_turns(), ("user", question)])
         budget = min(max_new_tokens, self._room(inputs["input_ids"].shape[1]))
-        streamer = _TextStreamer(self, stream) if stream is not None else None
+        watcher = None
+        if tell is not None:
+            decode = self.bundle.processor.decode_markup
+            draw = self._draw_one if draws else None
+            watcher = AnswerWatcher(decode, len(self.images), self._dialect, tell, draw)
         generation = self.bundle.model.generate_grounded(
             **inputs,
             max_new_tokens=budget,
-            streamer=streamer,
-            generation_options=generation_options,
+            watch=watcher.token if watcher is not None else None,
+            generation_options=options,
             cache=self._conversation_cache(),
             images=self._images_read(inputs),
         )
-        answer = self._understand(question, generation)
+        if watcher is not None:
+            watcher.end(generation.token_ids.tolist())
+        answer = self._understand(question, generation, watcher.drawn if watcher is not None else {})
         self._answers.append(answer)
         return answer
 
@@ -181,12 +231,12 @@ class GroundingSession:
 
     def _inputs(self, turns: list[tuple[str, str]]) -> dict[str, Any]:
         """The conversation as the model's inputs, image features in place of pixels."""
-        encoded = [self._encode(k) for k in range(len(self.images))]
+        encoded = [self._encode_visual(k) for k in range(len(self.images))]
         item: dict[str, Any] = self.bundle.processor.encode_turns(
             turns, len(self.images), add_generation_prompt=True
         )
-        for name in encoded[0].visual:
-            item[name] = torch.cat([image.visual[name] for image in encoded])
+        for name in encoded[0]:
+            item[name] = torch.cat([image[name] for image in encoded])
         item["num_images"] = len(self.images)
         batch = self.bundle.processor.collate([item]).to(self.bundle.model.device)
         return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
@@ -202,18 +252,34 @@ class GroundingSession:
         instruction = inputs.get("qformer_input_ids")
         return (*self._keys, *(() if instruction is None else instruction.flatten().tolist()))
 
-    def _encode(self, index: int) -> EncodedImage:
-        """Run the encoders over one image, once per content; one at a time bounds the memory of nine."""
+    def _encode_visual(self, index: int) -> dict[str, Tensor]:
+        """Tower features of one image, once per content; one at a time bounds the memory of nine."""
         key = self._keys[index]
-        if key not in self._encoded:
-            model = self.bundle.model
-            streams = {
-                name: pixels.to(model.device, model.dtype)
-                for name, pixels in self.bundle.processor.encode_pixels([self.images[index]]).items()
-            }
+        if key not in self._visual:
+            names = tuple(name for name in self.bundle.processor.streams if name != SEGMENTER_STREAM)
             with torch.no_grad():
-                self._encoded[key] = EncodedImage(*model.encode(streams))
-        return self._encoded[key]
+                self._visual[key] = self.bundle.model.encode_features(**self._pixels(index, names))
+        return self._visual[key]
+
+    def _encode_segmenter(self, index: int) -> SegmenterFeatures:
+        """What the segmenter keeps of one image, once per content.
+
+        A streamed answer asks for it from two threads: from the one that runs ahead, and from the one that
+        draws, which waits here until the other has finished the image.
+        """
+        key = self._keys[index]
+        with self._encoding:
+            if key not in self._drawable:
+                pixels = self._pixels(index, (SEGMENTER_STREAM,))[SEGMENTER_STREAM]
+                with torch.no_grad():
+                    self._drawable[key] = self.bundle.model.segmenter.encode(pixels)
+            return self._drawable[key]
+
+    def _pixels(self, index: int, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Pixel streams of one image, `[1, 3, S, S]` each, where the model is."""
+        model = self.bundle.model
+        streams = self.bundle.processor.encode_pixels([self.images[index]], names)
+        return {name: pixels.to(model.device, model.dtype) for name, pixels in streams.items()}
 
     def _room(self, prompt_length: int) -> int:
         """Number of tokens that the context leaves for an answer."""
@@ -230,7 +296,10 @@ class GroundingSession:
 
     # ---- after the model ---------------------------------------------------------------------------------
 
-    def _understand(self, question: str, generation: GroundedGeneration) -> SessionAnswer:
+    def _understand(
+        self, question: str, generation: GroundedGeneration, drawn: dict[int, Grounding]
+    ) -> SessionAnswer:
+        """The answer that a generation is, with the masks that were `drawn` on the way and all others."""
         markup = self.bundle.processor.decode_markup(generation.token_ids)
         parsed = protocol.parse(markup, len(self.images), self._dialect)
         if parsed.num_segs != len(generation.seg_prompts):
@@ -246,7 +315,7 @@ class GroundingSession:
             question=question,
             text=parsed.text,
             markup=markup,
-            groundings=self._draw(parsed.groundings, generation),
+            groundings=self._groundings(parsed.groundings, generation, drawn),
             problems=list(parsed.unplaced),
             image_hws=self.image_hws,
             model=self.bundle.name,
@@ -265,25 +334,49 @@ class GroundingSession:
             notes.append(f"{len(self.images)} images: this model was trained on sets of up to {trained}")
         return notes
 
-    def _draw(self, placed: Sequence[ParsedGrounding], generation: GroundedGeneration) -> list[Grounding]:
-        """One mask per placed `[SEG]`, all masks of one image in one decoder call."""
+    def _groundings(
+        self, placed: Sequence[ParsedGrounding], generation: GroundedGeneration, drawn: dict[int, Grounding]
+    ) -> list[Grounding]:
+        """Groundings in text order; those not drawn yet are drawn together."""
+        kept = {g.seg_ordinal: drawn[g.seg_ordinal] for g in placed if g.seg_ordinal in drawn}
+        missing = [
+            g for g in placed if g.seg_ordinal not in kept or kept[g.seg_ordinal].image_index != g.image_index
+        ]
+        # Prompts are counted over all `[SEG]`, also over those that were not placed.
+        chosen = [g.seg_ordinal for g in missing]
+        phrases = [generation.phrases[k] for k in chosen]
+        found = kept | dict(
+            zip(chosen, self._draw(missing, generation.seg_prompts[chosen], phrases), strict=True)
+        )
+        # A phrase may have grown since its mask was drawn; what the whole text says of it holds.
+        return [replace(found[g.seg_ordinal], phrase=g.phrase, span=g.span) for g in placed]
+
+    def _draw_one(self, placed: ParsedGrounding, partial: PartialAnswer) -> Grounding:
+        """One mask of an answer that is still being written."""
+        prompt, phrase = partial.prompt(placed.seg_ordinal)
+        return self._draw([placed], prompt, [phrase])[0]
+
+    def _draw(
+        self, placed: Sequence[ParsedGrounding], seg_prompts: Tensor, phrases: list[Tensor]
+    ) -> list[Grounding]:
+        """One mask per placed `[SEG]`, all masks of one image in one decoder call.
+
+        Args:
+            placed: K of them.
+            seg_prompts: `[K, C]`.
+            phrases: K tensors `[L_k]` of token ids.
+        """
         if not placed:
             return []
         model, processor = self.bundle.model, self.bundle.processor
         used = sorted({g.image_index for g in placed})
-        features = join_features([self._encode(k).segmenter for k in used])
+        features = join_features([self._encode_segmenter(k) for k in used])
         # Masks in images 3, 0, 3: `used` is [0, 3], `local` [1, 0, 1]. Only those two images go to the
         # decoder.
         local = [used.index(g.image_index) for g in placed]
-        # Prompts are counted over all `[SEG]`, also over those that were not placed.
-        chosen = [g.seg_ordinal for g in placed]
         with torch.no_grad():
-            logits = model.draw_masks(
-                features,
-                generation.seg_prompts[chosen],
-                torch.tensor(local, device=model.device),
-                [generation.phrases[k] for k in chosen],
-            )
+            index = torch.tensor(local, device=model.device)
+            logits = model.draw_masks(features, seg_prompts, index, phrases)
         hws = [self.image_hws[k] for k in used]
         resized = [processor.sam_stream.resized_hw(hw) for hw in hws]
         drawn = processor.post_process_masks(logits, local, torch.tensor(hws), torch.tensor(resized))
@@ -291,36 +384,3 @@ class GroundingSession:
             Grounding(g.phrase, g.span, g.image_index, mask, score, masks.box(mask))
             for g, (mask, score) in zip(placed, drawn, strict=True)
         ]
-
-
-class _TextStreamer:
-    """Turns the ids that `generate` hands over into growing clean text; tags never reach the callback."""
-
-    def __init__(self, session: GroundingSession, callback: Callable[[str], None]) -> None:
-        self._processor = session.bundle.processor
-        self._num_images = len(session.images)
-        self._callback = callback
-        self._ids: list[int] = []
-        self._sent = ""
-
-    def put(self, value: Tensor) -> None:
-        """Take new ids; `generate` also passes the (empty) prompt ids first."""
-        self._ids += value.reshape(-1).tolist()
-        # What could still change is held back: blanks before a tag, half a character.
-        self._send(self._text().rstrip("\ufffd").rstrip())
-
-    def end(self) -> None:
-        """Send the rest."""
-        self._send(self._text())
-
-    def _text(self) -> str:
-        # All of it each time: a new token can change what stood before, the rest of a character or the end of
-        # a tag.
-        markup = self._processor.decode_markup(self._ids)
-        return protocol.parse(markup, self._num_images, self._processor.dialect).text
-
-    def _send(self, text: str) -> None:
-        # What was sent cannot be taken back.
-        if text.startswith(self._sent) and len(text) > len(self._sent):
-            self._callback(text[len(self._sent) :])
-            self._sent = text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,57 @@ class GroundedGeneration:
     phrases: list[Tensor] = field(default_factory=list)
 
 
+class PartialAnswer:
+    """An answer after some of its tokens, with the prompts of the `[SEG]` whose state is known by then.
+
+    Args:
+        model: that generates.
+        caught: its states so far.
+    """
+
+    def __init__(self, model: GroundedModel, caught: NormHook) -> None:
+        self._model, self._caught = model, caught
+        self.ids: list[int] = []
+
+    def put(self, value: Tensor) -> None:
+        """Take new ids from `generate`, which first passes those of the (empty) prompt."""
+        self.ids += value.reshape(-1).tolist()
+
+    def knows(self, ordinal: int) -> bool:
+        """Whether the state of the `[SEG]` of this number, counted from 0, has been computed."""
+        place = self._places()[ordinal]
+        # The state at a token is that of the step after it.
+        return place + (self._model.prompt_state.position == "at") < len(self._caught.states)
+
+    def prompt(self, ordinal: int) -> tuple[Tensor, Tensor]:
+        """Mask prompt `[1, C]` of a `[SEG]`, and the ids `[L]` of its phrase."""
+        model, spoken = self._model, torch.cat(self._caught.states)
+        place = self._places()[ordinal] + (model.prompt_state.position == "at")
+        prompts = model.seg_projection(spoken[place : place + 1])
+        phrase = phrases_of(self.ids, *model.phrase_tokens)[ordinal]
+        if model.region_alignment is not None:
+            prompts = model.align(prompts, [spoken[phrase.start : phrase.stop]])
+        return prompts, torch.tensor(self.ids[phrase.start : phrase.stop], device=spoken.device)
+
+    def _places(self) -> list[int]:
+        return [place for place, token in enumerate(self.ids) if token == self._model.config.seg_token_id]
+
+
+class _Watched:
+    """A Hugging Face streamer that shows the answer so far to whoever watches."""
+
+    def __init__(self, partial: PartialAnswer, watch: Callable[[PartialAnswer], None]) -> None:
+        self._partial, self._watch = partial, watch
+
+    def put(self, value: Tensor) -> None:
+        self._partial.put(value)
+        if self._partial.ids:
+            self._watch(self._partial)
+
+    def end(self) -> None:
+        """Nothing is left to show: every token was."""
+
+
 @torch.no_grad()
 def generate(
     model: GroundedModel,
@@ -43,7 +94,7 @@ def generate(
     num_images: Tensor | list[int],
     *,
     max_new_tokens: int,
-    streamer: Any = None,
+    watch: Callable[[PartialAnswer], None] | None = None,
     generation_options: dict[str, Any] | None = None,
     cache: ConversationCache | None = None,
     images: Hashable = None,
@@ -59,7 +110,7 @@ def generate(
         text: `[1, L]`.
         num_images: one count.
         max_new_tokens: budget of the answer.
-        streamer: a Hugging Face streamer for the new ids.
+        watch: called after every new token, in the thread that generates. What it raises ends the answer.
         generation_options: passed to `generate` (`do_sample`, `temperature`, ...); greedy by default.
         cache: of the conversation, kept from turn to turn; what it holds of the prompt is not read again.
         images: see `ConversationCache.begin`; needed with `cache`.
@@ -74,6 +125,7 @@ def generate(
     cache = cache if cache is not None else ConversationCache(model.config.text_config)
     kept, embeds = _unread(model, text, counts, cache, images, streams)
     with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
+        streamer = None if watch is None else _Watched(PartialAnswer(model, caught), watch)
         new_ids: Tensor = model.language_model.generate(
             inputs_embeds=embeds,
             attention_mask=text.attention_mask,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.conversation_cache import ConversationCache
-from segue.models.generation import GroundedGeneration, generate
+from segue.models.generation import GroundedGeneration, PartialAnswer, generate
 from segue.models.losses import text_loss
 from segue.models.mask_objective import MaskLabels, mask_terms
 from segue.models.region_alignment import RegionAlignment, phrase_state_columns
@@ -382,7 +382,7 @@ class GroundedModel(PreTrainedModel):
         attention_mask: Tensor | None = None,
         *,
         max_new_tokens: int = 512,
-        streamer: Any = None,
+        watch: Callable[[PartialAnswer], None] | None = None,
         generation_options: dict[str, Any] | None = None,
         cache: ConversationCache | None = None,
         images: Hashable = None,
@@ -397,7 +397,7 @@ class GroundedModel(PreTrainedModel):
             TextInputs(input_ids, attention_mask),
             num_images,
             max_new_tokens=max_new_tokens,
-            streamer=streamer,
+            watch=watch,
             generation_options=generation_options,
             cache=cache,
             images=images,
