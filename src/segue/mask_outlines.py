@@ -41,8 +41,7 @@ def _boundary_loops(mask: NDArray[np.bool_]) -> list[list[tuple[_Point, int]]]:
     # than the mask, for the edges below and to the right of the last pixels.
     here, above, left = padded[1:, 1:], padded[:-1, 1:], padded[1:, :-1]
     found = (here & ~above, left & ~here, above & ~here, here & ~left)
-    # From that point, where each edge begins: one that runs west at its right end, one that runs north at its
-    # lower.
+    # Where each edge begins, from that point: running west at its right end, running north at its lower.
     first_corner = ((0, 0), (0, 0), (1, 0), (0, 1))
     leaving: dict[_Point, list[int]] = {}
     for direction in range(4):

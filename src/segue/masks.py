@@ -179,7 +179,7 @@ def from_polygons(polygons: Sequence[Sequence[float]], hw: tuple[int, int]) -> M
             finite.
     """
     height, width = hw
-    # pycocotools takes a list of four numbers for a box, and says nothing.
+    # pycocotools (2.0.11) takes a list of four numbers for a box, and ends in a TypeError about it.
     for number, polygon in enumerate(polygons):
         if len(polygon) < 6 or len(polygon) % 2 or not np.isfinite(np.asarray(polygon, dtype=float)).all():
             raise InputError(
@@ -337,8 +337,7 @@ def _read_counts(rle: Mapping[str, Any], counts: bytes) -> NDArray[np.int64]:
     numbers = np.add.reduceat((digits & 31) << (5 * place), starts)
     # Two's complement, as wide as the number's characters: 31 of 5 bits becomes 31 - 32.
     numbers -= np.where(digits[ends] & 16, np.int64(1) << (5 * lengths), 0)
-    # Masks change little from column to column, so COCO writes each run as its difference to the last of its
-    # kind.
+    # Columns are much alike, so COCO writes each run as its difference to the last of its kind.
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers

@@ -79,8 +79,7 @@ def judge(
         reply = chat.complete([message], schema=VERDICT_SCHEMA, max_tokens=_TOKENS + tokens, temperature=0.0)
     except ModelError as error:
         return Judgement(Verdict.KEEP, note=f"{phrase!r} was not verified: {error.summary} {error.found}")
-    # The verdict may stand beside the text, in reasoning or a tool's arguments; the first that can be read
-    # counts.
+    # It may stand beside the text, in reasoning or a tool's arguments; the first that can be read counts.
     readings = [read_verdict(text, phrase) for text in reply.places() or [""]]
     return next((reading for reading in readings if not reading.note), readings[0])
 

@@ -70,8 +70,7 @@ def check_question(text: str) -> str:
 
 def whole_unicode(text: str) -> str:
     """The text with lone surrogates, as undecodable arguments bring them, replaced by U+FFFD."""
-    # By way of UTF-16, where the two halves of a pair become one character again; only a lone half is
-    # replaced.
+    # By way of UTF-16, in which the halves of a pair become one character; a lone half is replaced.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

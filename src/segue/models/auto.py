@@ -66,8 +66,7 @@ def load(
         ModelError: No such model, no weights for it, a damaged folder, or weights that do not fill the model.
     """
     folder = weights_folder(name_or_path)
-    # Device and dtype are settled before any weight is read: a wrong word for either fails at once, not after
-    # gigabytes.
+    # Before any weight is read: a wrong device or dtype fails at once, not after gigabytes.
     place = _device(device)
     kind = _dtype(dtype) if dtype is not None else _default_dtype(folder, place)
     options = _quantized(folder, quantize, kind, place) if quantize is not None else {}

@@ -50,8 +50,7 @@ class ConversationCache:
         if images == self._images:
             while kept < min(len(self._ids), len(ids) - 1) and self._ids[kept] == ids[kept]:
                 kept += 1
-        # What is left to read is embedded as words alone (`generation._unread`): no placeholder may be among
-        # it.
+        # The rest is embedded as words alone (`generation._unread`): no placeholder may be among it.
         if image_token_id in ids[kept:] or not self._can_be_cut:
             kept = 0
         self._cut(kept)
@@ -65,8 +64,7 @@ class ConversationCache:
     @property
     def _can_be_cut(self) -> bool:
         """Whether every layer keeps every position; sliding windows and recurrent layers do not."""
-        # Layers have no keys before the first prompt; that counts as "no", and there is nothing to keep
-        # either.
+        # Before the first prompt layers have no keys: that counts as no, and nothing is lost by it.
         return all(
             getattr(layer, "keys", None) is not None and not getattr(layer, "is_sliding", False)
             for layer in self.states.layers

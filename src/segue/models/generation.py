@@ -202,8 +202,7 @@ def _unread(
             # `generate` cuts off what the cache holds, by length alone: zeros stand in for it.
             return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1)
     else:
-        # Where placeholders are expanded after encoding, these ids are not those that were read: nothing
-        # compares.
+        # Placeholders that are expanded after encoding: these ids are not those that were read.
         cache.begin([], None, model.config.image_token_id)
     return 0, model.embed(text, counts, **streams)[0]
 

@@ -49,8 +49,7 @@ class ImageStream:
         if self.fit == "crop":
             # CLIP's preprocessing cuts the fraction of a pixel off where SAM's rounds it.
             return self.size * hw[0] // min(hw), self.size * hw[1] // min(hw)
-        # Half up, as SAM rounds; Python's `round` goes to the even neighbour. A strip of 1 x 5000 keeps one
-        # row.
+        # Half up, as SAM rounds; Python's `round` goes to the even number. A strip of 1 x 5000 keeps a row.
         scale = self.size / max(hw)
         return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
 

@@ -149,8 +149,7 @@ def shrink_masks(
         return masks.new_zeros((0, grid, grid), dtype=torch.float32)
     height = max(1, round(resized_hw[0] * grid / input_size))
     width = max(1, round(resized_hw[1] * grid / input_size))
-    # `area` averages all pixels of a cell; `nearest` would lose whatever is thinner than one (4 pixels of
-    # 1024).
+    # `area` averages a whole cell; `nearest` would lose what is thinner than one (4 pixels of 1024).
     small = F.interpolate(masks.float()[:, None], (height, width), mode="area")[:, 0]
     top, left = ((grid - side) // 2 if centred else 0 for side in (height, width))
     # F.pad counts from the last dimension: left, right, top, bottom.

@@ -82,8 +82,7 @@ def mask_terms(
             targets = masks
         else:
             targets = shrink_masks(masks, inside, chosen.shape[-1], side, centred=centred)
-        # Sums, divided once at the end: a mean per image would make a mask count less the fuller its image
-        # is.
+        # Sums, divided once at the end: with means per image, masks of a full image would count less.
         dice = dice + dice_loss(chosen, targets).sum()
         pixel = pixel + pixel_loss(config, chosen, targets).sum()
         count += len(masks)

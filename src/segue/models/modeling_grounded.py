@@ -356,8 +356,7 @@ class GroundedModel(PreTrainedModel):
 
     def mask_terms(self, mask_logits: Tensor, labels: MaskLabels) -> dict[str, Tensor]:
         """Dice and pixel terms of `[K, h, w]` logits, see `segue.models.mask_objective`."""
-        # Without any `[SEG]` the logits are a fresh empty tensor that depends on nothing; the bias keeps the
-        # way open.
+        # Without any `[SEG]` the logits are a fresh empty tensor; the bias keeps the gradient's way open.
         bias = cast(nn.Linear, self.seg_projection[2]).bias
         zero = mask_logits.sum() * 0.0 + bias.sum() * 0.0
         return mask_terms(self.config, self.segmenter, mask_logits, labels, zero)

@@ -51,8 +51,7 @@ class PrimaModel(GroundedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, InstructionQueries):
-            # transformers' `init`, not torch's: it leaves alone what a checkpoint has filled. 0.02 is
-            # BLIP-2's start.
+            # transformers' `init` leaves alone what a checkpoint has filled; torch's would not. 0.02: BLIP-2.
             init.normal_(module.query_tokens, std=0.02)
         elif isinstance(module, RelationalQueries):
             init.normal_(module.queries, std=0.02)
@@ -125,8 +124,7 @@ class PrimaModel(GroundedModel):
 
 def reset_attention(attention: nn.MultiheadAttention) -> None:
     """Xavier inputs and a zero output projection: the block starts as the identity on its residual."""
-    # torch keeps one `in_proj_weight` where keys and queries are equally wide, and three weights where they
-    # are not.
+    # torch keeps one `in_proj_weight` where keys and queries are equally wide, else three weights.
     for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
         weight = getattr(attention, name, None)
         if weight is not None:

@@ -17,8 +17,7 @@ def lisa_7b_config(**overrides: Any) -> LisaConfig:
     """
     fields: dict[str, Any] = {
         "vision_config": CLIP_LARGE | {"image_size": 224},
-        # 32000 [SEG], 32001 <im_start>, 32002 <im_end>. <image> lies one past the table: it can be read, not
-        # written.
+        # 32000 [SEG], <im_start>, 32002 <im_end>. <image> lies one past the table: read, never written.
         "text_config": _VICUNA_1_1 | {"vocab_size": 32003},
         "sam_config": SAM_HUGE,
         "seg_token_id": 32000,
@@ -55,8 +54,7 @@ def glamm_7b_config(**overrides: Any) -> GlammConfig:
     """
     fields: dict[str, Any] = {
         "vision_config": CLIP_LARGE | {"image_size": 336},
-        # 32000 <im_start>, <im_end>, <bbox>, <point>, 32004 [SEG], <p>, </p>; <image> one past the table, as
-        # above.
+        # 32000 <im_start>, <im_end>, <bbox>, <point>, 32004 [SEG], <p>, </p>; <image> past the table.
         "text_config": LLAMA_7B | {"vocab_size": 32007},
         "sam_config": SAM_HUGE,
         "seg_token_id": 32004,

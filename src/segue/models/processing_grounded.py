@@ -179,8 +179,7 @@ class GroundedProcessor(ProcessorMixin):
     ) -> tuple[str, list[tuple[int, int]]]:
         """The chat as one string, and the character range of each answer, its end token included."""
         before, after = self.image_wrap
-        # Expanded before any user text is there: a question that says `<image>` must not become visual
-        # tokens.
+        # Before any user text is there: a question that says `<image>` must not become visual tokens.
         shown = protocol.opening(num_images, self.dialect).replace(
             protocol.IMAGE_TOKEN, before + protocol.IMAGE_TOKEN * tokens_per_image + after
         )
@@ -193,7 +192,7 @@ class GroundedProcessor(ProcessorMixin):
                 first = False
             elif role == "assistant":
                 text += self.template["assistant"]
-                # Behind the colon: in ` ASSISTANT: A cat.</s>` the answer, and with it the loss, is ` A
+                # Behind the colon: of ` ASSISTANT: A cat.</s>` the answer, which has the loss, is ` A
                 # cat.</s>`.
                 start = len(text)
                 text += " " + content + self.template["end"]

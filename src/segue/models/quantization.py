@@ -102,8 +102,7 @@ def quantization_config(model_class: Any, config: Any, quantize: str, dtype: tor
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
     return BitsAndBytesConfig(
         load_in_4bit=True,
-        # QLoRA's settings (Dettmers et al. 2023): 4-bit levels for normally distributed weights, scales in 8
-        # bits.
+        # QLoRA's settings (Dettmers et al. 2023): levels for normal weights, scales in 8 bits.
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,

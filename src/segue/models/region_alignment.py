@@ -128,8 +128,7 @@ def phrase_state_columns(
     for row, (ids, targets) in enumerate(zip(input_ids.tolist(), labels.tolist(), strict=True)):
         for run in labelled_runs(targets):
             answer = phrases_of(ids[run.start : run.stop], phrase_token_id, seg_token_id)
-            # An answer that begins in column 10 has its token 2 in column 12, and the state that predicts it
-            # in 11.
+            # An answer from column 10 on has its token 2 in column 12; the state that predicts it is in 11.
             shift = run.start - 1
             found += [(row, range(p.start + shift, p.stop + shift) if p else p) for p in answer]
     return found

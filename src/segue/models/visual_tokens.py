@@ -64,8 +64,7 @@ class FeatureFusion(nn.Module):
     def forward(self, clip_features: Tensor, dino_features: Tensor) -> Tensor:
         """`[N, Lc, Dc]` and `[N, Ld, Dd]` to `[N, Lc, Dc]`; both start with their class token."""
         keys = self.key_norm(dino_features)
-        # Without weights torch runs its fused kernel; with them it would build `(N, heads, 257, 1029)` at 224
-        # and 448.
+        # Without weights torch runs its fused kernel and never builds `(N, heads, 257, 1029)`.
         attended, _ = self.attention(self.query_norm(clip_features), keys, keys, need_weights=False)
         return clip_features + attended
 

@@ -108,8 +108,7 @@ def _by_shape(rest: Mapping[str, Shape], hidden: int, width: int) -> list[Rule]:
         # `(1, 32, 768)`: the one tensor of three dimensions that a set of learnable queries can be.
         if len(shape) == 3 and shape[0] == 1 and shape[2] == width:
             rules += renames((name, "reader.relational.queries" if relational else "reader.query_tokens"))
-        # `(4096, 768)`: a linear layer's weight is (out, in), so this one leads from the Q-Former to the
-        # words.
+        # `(4096, 768)`: a linear layer's weight is (out, in); this one leads from the Q-Former to words.
         elif shape == (hidden, width):
             rules += renames((name, "image_projection.weight"))
             bias = name.removesuffix("weight") + "bias"

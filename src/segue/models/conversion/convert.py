@@ -77,8 +77,7 @@ def convert(
     chat = chosen_template(template)
     checkpoint = open_checkpoint(locate(source))
     kind = identify(checkpoint.shapes, checkpoint.config)
-    # Kept as it came: a silent cast to float32 would double 14 GB, one to float16 would lose bfloat16's
-    # range.
+    # As it came: float32 would double 14 GB in silence, float16 would lose bfloat16's range.
     kept = dtype or checkpoint.majority_dtype()
     with whole_folder(Path(out)) as folder:
         if kind in FAMILIES:

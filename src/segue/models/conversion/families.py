@@ -96,8 +96,7 @@ def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any]
     # A dot before the name too, so that `mask_decoder.` at its very start is found by the same word.
     segments = any(".mask_decoder." in f".{name}" for name in names)
     asks = any("query_tokens" in name for name in names)
-    # From the special to the general: PRIMA, MIRAS and LISA all hold a SAM, and MIRAS shares LISA's name for
-    # it.
+    # From special to general: PRIMA, MIRAS and LISA all hold a SAM, MIRAS under LISA's name for it.
     if segments and (asks or (config or {}).get("model_type") == "prima"):
         return "prima"
     if segments and any(name.startswith("model.vlm_uni_") for name in names):

@@ -192,16 +192,14 @@ def fresh_tensors(
     """
     with torch.device("meta"):
         model = model_class(config)
-    # After the meta model, before the first draw: the same seed gives the same weights, whatever was drawn
-    # before.
+    # Just before the first draw: the same seed gives the same weights, whatever was drawn earlier.
     torch.manual_seed(seed)
     found: dict[str, Tensor] = {}
     for part in parts:
         wanted = [name for name in names if name.startswith(part)]
         if not wanted:
             continue
-        # to_empty gives memory with whatever lies there; `_init_weights` must reach every parameter of the
-        # part.
+        # `to_empty` gives memory as it lies: `_init_weights` must reach every parameter of the part.
         module: nn.Module = model.get_submodule(part.rstrip(".")).to_empty(device="cpu")
         module.apply(model._init_weights)
         state = module.state_dict()

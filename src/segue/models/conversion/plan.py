@@ -98,8 +98,7 @@ def plan(
     problems: list[str] = []
     for name, shape in source.items():
         move = _route(name, rules)
-        # A rule that leads to no parameter of this model counts as no rule: the message then says where it
-        # led.
+        # A rule that leads to no parameter here counts as none; the message says where it led.
         if move is None or any(t not in target for t in move.targets):
             meant = f" (would be {', '.join(move.targets)})" if move and move.targets else ""
             problems.append(f"left over  {name} {list(shape)}{meant}")

@@ -129,8 +129,7 @@ def llama_sizes(config: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
     # Files of LLaMA's first years name neither; 10000 was fixed then.
     theta = float(config.get("rope_theta") or 10000.0)
     scaling = dict(config.get("rope_scaling") or {})
-    # transformers 5 has one field where earlier files have `rope_theta` and `rope_scaling`, whose "type"
-    # became "rope_type".
+    # One field in transformers 5, two in older files, where "rope_type" was once called "type".
     kind = scaling.pop("type", None) or scaling.pop("rope_type", None) or "default"
     return (
         {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -149,7 +148,6 @@ _NOT_OURS = ("torch_dtype", "dtype", "transformers_version", "_name_or_path", "a
 
 def part_sizes(config: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Fields of a tower's configuration: `part` of a whole repository's config.json, or all of it."""
-    # A null in the file means the class's own default; configurations of transformers 5 are strict about
-    # types.
+    # A null means the class's own default there; configurations of transformers 5 are strict about types.
     fields = config.get(part, config)
     return {name: value for name, value in fields.items() if name not in _NOT_OURS and value is not None}

@@ -45,8 +45,7 @@ SAM_ORIGINAL: tuple[Rule, ...] = (
         ("mask_decoder.output_upscaling.1.{leaf}", "mask_decoder.upscale_layer_norm.{leaf}"),
         ("mask_decoder.output_upscaling.3.{leaf}", "mask_decoder.upscale_conv2.{leaf}"),
         (
-            # Three layers there; transformers names the first and the last apart, and counts those between
-            # from 0.
+            # Three layers there; transformers names the first and the last apart and counts the rest from 0.
             "mask_decoder.output_hypernetworks_mlps.{n}.layers.0.{leaf}",
             "mask_decoder.output_hypernetworks_mlps.{n}.proj_in.{leaf}",
         ),

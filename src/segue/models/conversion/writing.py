@@ -89,8 +89,7 @@ class ShardWriter:
                 where=name,
                 fix="report this: the plan and the tensors disagree",
             )
-        # Popped: a second write of the same name is a KeyError, and what is left at the end was never
-        # written.
+        # Popped: a second write of a name is a KeyError, and what is left at the end was never written.
         number, offset = self._place.pop(name)
         # As bytes: numpy has no bfloat16.
         data = tensor.detach().to(self.dtype).contiguous().reshape(-1).view(torch.uint8).numpy()

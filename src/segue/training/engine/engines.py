@@ -234,6 +234,5 @@ def lighten(model: nn.Module, engine: EngineRecipe) -> None:
             parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
     if engine.gradient_checkpointing:
         language_model: Any = model.get_submodule("language_model")
-        # Reentrant checkpoints give no gradient where no input of a block needs one, as with frozen
-        # embeddings.
+        # Reentrant checkpoints pass no gradient on where no input needs one, as with frozen embeddings.
         language_model.gradient_checkpointing_enable({"use_reentrant": False})

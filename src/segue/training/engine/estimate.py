@@ -91,8 +91,7 @@ def estimate(model: nn.Module, objective: Objective, steps: int) -> Estimate:
     try:
         # What is drawn here must not move the draws of the run.
         with torch.random.fork_rng():
-            # The first warms up and fills kept features; of two equal ones the faster had the machine to
-            # itself.
+            # The first warms up and fills kept features; of two equal ones the faster was disturbed less.
             for step in (0, 1, 1):
                 started = time.perf_counter()
                 batch = moved(objective.batch(step), device)

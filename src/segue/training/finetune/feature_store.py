@@ -143,8 +143,7 @@ class FeatureStore:
             rows.append(computed[key])
         joined: dict[str, Any] = {SEGMENTER: {}}
         for name in rows[0]:
-            # `segmenter_features.image_embeddings` goes into the segmenter's mapping, `vision_features`
-            # beside it.
+            # `segmenter_features.image_embeddings` goes into a mapping, `vision_features` beside it.
             owner, _, own = name.rpartition(".")
             target = joined[SEGMENTER] if owner == SEGMENTER else joined
             target[own] = torch.cat([row[name].to(self.model.device) for row in rows])

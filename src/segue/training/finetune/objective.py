@@ -206,8 +206,7 @@ class RecordsObjective:
         item["mask_labels"] = self.mask_labels(conversation, example.targets, hws)
         item["seg_image_index"] = [image_index for image_index, _ in example.targets]
         sizes = [self.target_hw(hw) for hw in hws]
-        # The size at which masks are compared stands in for the photograph's: logits are enlarged to it and
-        # no further.
+        # The size at which masks are compared, in the photograph's place: logits are enlarged no further.
         item["original_hw"] = torch.tensor(sizes)
         item["resized_hw"] = torch.tensor([self.processor.sam_stream.resized_hw(hw) for hw in hws])
         draw = [self.mixture.seed, example.step, example.place, example.attempt]
