@@ -371,8 +371,7 @@ class GroundingSession:
         model, processor = self.bundle.model, self.bundle.processor
         used = sorted({g.image_index for g in placed})
         features = join_features([self._encode_segmenter(k) for k in used])
-        # Masks in images 3, 0, 3: `used` is [0, 3], `local` [1, 0, 1]. Only those two images go to the
-        # decoder.
+        # Masks in images 3, 0, 3: `used` is [0, 3], `local` [1, 0, 1]. Only these two are decoded.
         local = [used.index(g.image_index) for g in placed]
         with torch.no_grad():
             index = torch.tensor(local, device=model.device)

@@ -87,7 +87,7 @@ class MirasModel(LisaModel):
                 streams["pixel_values_aux"], output_hidden_states=True
             ).hidden_states
             side = (self.config.aux_grid, self.config.aux_grid)
-            # Counted from the end: in some versions the stem's map stands before those of the stages.
+            # Counted from the end: the stem's own map stands before those of the four stages.
             maps = [
                 F.interpolate(state, side, mode="bilinear", align_corners=False)
                 for state in states[-len(self.config.aux_vision_config.depths) :]
