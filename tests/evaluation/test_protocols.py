@@ -42,7 +42,7 @@ def sample(name: str, targets: list[GroundedMask], **changes: Any) -> Sample:
     fields: dict[str, Any] = {
         "conversation_id": name, "turn": 1, "question": "What?", "reference": "The red mug.", "num_images": 2,
         "targets": tuple(targets), "labels": tuple(t.phrase for t in targets),
-        "levels": ("object",) * len(targets), "image_areas": (12, 12), "num_objects": 2,
+        "levels": ("object",) * len(targets), "num_objects": 2,
     }  # fmt: skip
     return Sample(**(fields | changes))
 
@@ -75,6 +75,23 @@ def test_no_order_decides(pairs: list[Any], name: str, seed: int) -> None:
     for key in before.keys() - PUBLISHED_LOOPS:
         expected = before[key]
         assert after[key] == (None if expected is None else pytest.approx(expected, abs=1e-6)), key
+
+
+@given(st.lists(MARK, min_size=1, max_size=2), MARKS, st.sampled_from(ORDERED))
+def test_a_wrong_mask_more_raises_no_score(
+    targets: list[GroundedMask], drawn: list[GroundedMask], name: str
+) -> None:
+    one = sample("c", targets, num_images=3)
+    wrong = GroundedMask(2, "zebra", masks.encode(np.ones((3, 4), bool)))
+    before, after = (
+        numbers([one], {one.key: Answer("A mug.", tuple(marks))}, name) for marks in (drawn, [*drawn, wrong])
+    )
+    # Less of these two is better; that something was drawn at all is what T-acc. asks by its definition.
+    for key in before.keys() - {"hallucinated_mask_rate", "present_refused", "target_accuracy"}:
+        had = before[key]
+        if had is not None:
+            assert (after[key] or 0.0) <= had + 1e-9, key
+    assert (after.get("hallucinated_mask_rate", 1.0) or 0.0) > 0
 
 
 def flipped(mark: GroundedMask) -> GroundedMask:

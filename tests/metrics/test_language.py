@@ -60,3 +60,8 @@ def test_no_answers_have_no_scores() -> None:
     found = text_scores([], [])
     assert set(found.values.values()) == {None}
     assert set(found.reasons) == set(found.values)
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    found = text_scores(["a red mug"], ["a red mug"], ("rouge_l", "dist_1"))
+    assert found.values.keys() == {"rouge_l", "dist_1"}

@@ -101,13 +101,13 @@ class Protocol:
         name: As `--protocol` takes it.
         headline: The scores that a table shows first.
         tells_targets: Whether masks of single targets are scored, and told apart by size and the like.
-        has_text: Whether answers are compared with the record's as texts.
+        texts: Scores of answers as texts against the record's; of `segue.metrics.language.NAMES`.
     """
 
     name = ""
     headline: tuple[str, ...] = ()
     tells_targets = False
-    has_text = True
+    texts: tuple[str, ...] = ()
 
     def unit_of(self, sample: Sample) -> str:
         """What a sample stands or falls together with: its conversation."""
@@ -128,11 +128,13 @@ class Protocol:
             items: All of them.
             values: The scores that sums give.
         """
-        if not self.has_text:
+        if not self.texts:
             return TextScores()
         spoken = [i for i in items if i.sample.reference.strip()]
         return text_scores(
-            ["" if i.failure else i.answer.text for i in spoken], [i.sample.reference for i in spoken]
+            ["" if i.failure else i.answer.text for i in spoken],
+            [i.sample.reference for i in spoken],
+            self.texts,
         )
 
 
@@ -142,6 +144,7 @@ class M4SegProtocol(Protocol):
     name = "m4seg"
     headline = ("mean_iou", "recall", "ss", "siou", "phrase_f1", "image_id_accuracy")
     tells_targets = True
+    texts = ("meteor",)
 
     def answer(self, item: Item) -> dict[str, Tally]:
         return comparison_tallies(item.comparison) | phrase_tallies(item) | absence(item)
@@ -160,6 +163,7 @@ class PristProtocol(Protocol):
     """PRIST: the pixels of a dialogue's masks, all answers united, and its words."""
 
     name = "prist"
+    texts = ("bleu_4", "rouge_l", "meteor", "dist_1", "dist_2")
     headline = ("mean_iou", "pixel_precision", "pixel_recall", "pixel_f1", "bleu_4", "rouge_l", "meteor")
 
     def answer(self, item: Item) -> dict[str, Tally]:
@@ -189,7 +193,6 @@ class ReferringProtocol(Protocol):
     name = "reasonseg"
     headline = ("mean_iou", "cumulative_iou", "precision_at_50", "precision_at_70", "precision_at_90",
                 "no_target_accuracy", "target_accuracy")  # fmt: skip
-    has_text = False
 
     def answer(self, item: Item) -> dict[str, Tally]:
         found = referring_tallies(item.counts) | absence(item)
@@ -210,6 +213,7 @@ class GcgProtocol(Protocol):
     """Grounded captions as GLaMM scores them, ours beside."""
 
     name = "gcg"
+    texts = ("meteor", "cider", "bleu_4", "rouge_l")
     headline = ("meteor", "cider", "ap50", "mean_iou_matched", "recall_glamm", "mean_iou", "recall")
     tells_targets = True
 
@@ -232,7 +236,6 @@ class HalluSegBenchProtocol(Protocol):
     name = "hallusegbench"
     headline = ("delta_iou_textual", "delta_iou_visual", "confusion_factual", "confusion_counterfactual",
                 "strict_delta_iou_textual", "strict_delta_iou_visual")  # fmt: skip
-    has_text = False
 
     def unit_of(self, sample: Sample) -> str:
         return sample.pair

@@ -31,7 +31,6 @@ class Sample:
         levels: Kind of each target: object, part or region.
         ignore: By image, an area that counts neither way.
         num_objects: Objects that the record lists in its images.
-        image_areas: Pixels of each image; 0 where they are unknown.
         needs_images, kind, level: From the record's meta; None when it says nothing.
         pair, variant: Of HalluSegBench, from the record's meta.
         problem: Why nothing can be scored; empty when it can.
@@ -47,7 +46,6 @@ class Sample:
     levels: tuple[str, ...]
     ignore: dict[int, RLE] = field(default_factory=dict)
     num_objects: int = 0
-    image_areas: tuple[int, ...] = ()
     needs_images: bool | None = None
     kind: str | None = None
     level: str | None = None
@@ -117,7 +115,6 @@ def samples_of(conversation: Conversation) -> list[Sample]:
         "num_images": len(conversation.images),
         "ignore": {image: masks.union_rle(rles) for image, rles in ignore.items()},
         "num_objects": sum(region.kind == "object" for region in conversation.regions),
-        "image_areas": tuple(image.height * image.width for image in conversation.images),
         "pair": str(conversation.meta.get("pair", "")),
         "variant": str(conversation.meta.get("variant", "")),
     }

@@ -25,12 +25,18 @@ class TextScores:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def text_scores(answers: Sequence[str], references: Sequence[str]) -> TextScores:
-    """All scores of a set of answers, one reference each.
+NAMES = ("bleu_4", "rouge_l", "meteor", "cider", "dist_1", "dist_2")
+
+
+def text_scores(
+    answers: Sequence[str], references: Sequence[str], names: Sequence[str] = NAMES
+) -> TextScores:
+    """Scores of a set of answers, one reference each.
 
     Args:
         answers: Clean text without tags; an empty string for an answer that failed, which counts zero.
         references: As many.
+        names: Which of `NAMES`; the libraries of the others are not loaded.
 
     Raises:
         InputError: The numbers differ.
@@ -50,6 +56,8 @@ def text_scores(answers: Sequence[str], references: Sequence[str]) -> TextScores
         ("meteor", meteor),
         ("cider", cider),
     ):
+        if name not in names:
+            continue
         try:
             found.values[name] = measure(answers, references) if answers else None
             if not answers:
@@ -61,6 +69,8 @@ def text_scores(answers: Sequence[str], references: Sequence[str]) -> TextScores
             found.values[name] = None
             found.reasons[name] = "WordNet is not installed; docs/evaluation.md says how, without a download"
     for order in (1, 2):
+        if f"dist_{order}" not in names:
+            continue
         found.values[f"dist_{order}"] = distinct(answers, order)
         if found.values[f"dist_{order}"] is None:
             found.reasons[f"dist_{order}"] = f"the answers hold no run of {order} words"
@@ -86,7 +96,6 @@ def rouge_l(answers: Sequence[str], references: Sequence[str]) -> float:
 
     scorer = RougeScorer(["rougeL"], use_stemmer=False)
     pairs = zip(answers, references, strict=True)
-    # The reference first, then the answer; F1 hides an exchange, precision and recall would not.
     return 100 * sum(scorer.score(r, a)["rougeL"].fmeasure for a, r in pairs) / len(answers)
 
 
@@ -102,7 +111,6 @@ def meteor(answers: Sequence[str], references: Sequence[str]) -> float:
     from nltk.translate.meteor_score import single_meteor_score
 
     pairs = zip(answers, references, strict=True)
-    # nltk takes the reference first; METEOR weighs recall more, so an exchange would change the score.
     total = sum(single_meteor_score(r.lower().split(), a.lower().split()) for a, r in pairs)
     return 100 * float(total) / len(answers)
 
@@ -116,7 +124,6 @@ def cider(answers: Sequence[str], references: Sequence[str]) -> float:
 
     given = {k: [_plain(text)] for k, text in enumerate(answers)}
     wanted = {k: [_plain(text)] for k, text in enumerate(references)}
-    # The references first.
     return 100 * float(Cider().compute_score(wanted, given)[0])
 
 
