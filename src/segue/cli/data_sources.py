@@ -44,6 +44,7 @@ def check(
     reports = []
     for part in split or source_class(name).splits or ("train",):
         source = open_source(name, root, split=part, **options)
+        # Reading is the check: the report fills while the images are read.
         for _ in track(
             source, description=f"{name} {part}", total=len(source), console=err(), transient=True
         ):

@@ -221,6 +221,7 @@ def evaluate(
         metrics = run.ask_and_score(asking, scoring)
     from segue.cli.console import show_paths
 
+    # Last: if a judge's server fails, all other scores are on the disk.
     if judge.judge:
         metrics = judge.judged(metrics, read, predictions or out / "predictions.jsonl", out)
     _show(metrics)

@@ -113,10 +113,12 @@ class AnswerWatcher:
         self._send(self._parsed(ids)[0].text)
 
     def _parsed(self, ids: list[int]) -> tuple[Any, str]:
+        # All of it each time: a new token can change what stood before it (half a character, half a tag).
         markup = self._decode(ids)
         return protocol.parse(markup, self._num_images, self._dialect), markup
 
     def _send(self, text: str) -> None:
+        # What was sent cannot be taken back.
         if text.startswith(self._sent) and len(text) > len(self._sent):
             self._tell(TextDelta(text[len(self._sent) :]))
             self._sent = text

@@ -122,7 +122,7 @@ def line_width(hw: tuple[int, int]) -> int:
 
 
 def outline(mask: np.ndarray, width: int) -> np.ndarray:
-    """The band of a mask within `width` pixels of its border; the picture's edge is a border too."""
+    """Band `[H, W]` of a mask, bool `[H, W]`, within `width` pixels of its border, which the edge is too."""
     return mask & ~_shrink(mask, width)
 
 

@@ -40,6 +40,7 @@ def train(
     stage = stage_of(recipe)
     stage.check(recipe)
     check_optimiser(recipe)
+    # Before paths are looked for: they may lie on the machine that trains.
     if dry_run:
         return describe(recipe, stage, out)
     check_paths(stage, missing_paths(stage, recipe))

@@ -120,7 +120,7 @@ def merge_readings(shares: Sequence[dict[str, float]], summed: frozenset[str]) -
     """
     everyone: list[Any] = [list(shares)]
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        # As objects: a share without masks lacks their readings, so that names differ.
+        # As objects: a share may lack a reading, so that names differ.
         everyone = [None] * dist.get_world_size()
         dist.all_gather_object(everyone, list(shares))
     merged: dict[str, list[float]] = {}

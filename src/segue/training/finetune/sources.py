@@ -41,6 +41,7 @@ class Sources:
     @cached_property
     def hash(self) -> DataHash:
         """Hash of the training data; reading them takes a while."""
+        # A run folder may lie among the data, and its checkpoints would change the hash from step to step.
         return hash_data(self.files, without=self.out)
 
     def fixed_questions(self, count: int) -> list[tuple[Conversation, Path]]:
