@@ -119,6 +119,7 @@ def choose_units(
         original_hws: (height, width) of the images as the user gave them.
         expected: What an earlier reply has settled, or the model's family is known for.
     """
+    # Boxes of fractions say nothing of how the others count.
     larger = [(box, k) for box, k in boxes if max(box) > _UNIT_LIMIT]
     if not larger:
         return UnitsDecision(BoxUnits.UNIT, bool(boxes), "boxes are read as fractions, 0 to 1")
@@ -127,6 +128,7 @@ def choose_units(
         height, width = _extent(units, sent_hws[k], original_hws[k])
         return max(box[0], box[2]) <= width * _SLACK and max(box[1], box[3]) <= height * _SLACK
 
+    # In the order of rule 3: what was asked for, then what the model has seen.
     choices = [BoxUnits.THOUSAND, BoxUnits.SENT]
     if list(sent_hws) != list(original_hws):
         choices.append(BoxUnits.ORIGINAL)

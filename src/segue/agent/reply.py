@@ -136,6 +136,7 @@ def read_reply(reply: str, num_images: int, elsewhere: Sequence[str] = ()) -> Ag
     notes = list(found.notes)
     listed = _objects(found.content, notes)
     answer = _first(found.content, _ANSWER)
+    # {"answer": {"text": "..."}}.
     if isinstance(answer, Mapping):
         answer = _first(answer, _ANSWER)
     if isinstance(answer, str) and answer.strip():

@@ -306,6 +306,7 @@ class AgentTurn:
                 self._redraw(p, judgement.box, phrase, units, notes)
         if len(placed) > MOST_VERIFIED:
             notes.append(f"{len(placed) - MOST_VERIFIED} of {len(placed)} masks were not verified")
+        # What got a new box has no mask yet.
         self._draw(placed)
         return judgements
 
@@ -338,6 +339,7 @@ def as_reply(answer: SessionAnswer) -> str:
     spans = sorted({g.span for g in answer.groundings})
     parts, done = [], 0
     for number, (start, end) in enumerate(spans, start=1):
+        # Phrases and images count from 1 and boxes from 0 to 1000, as the instructions ask.
         parts += [answer.text[done:start], f"[{answer.text[start:end]}]({number})"]
         done = end
     objects = [

@@ -162,6 +162,7 @@ def _phrases(answer: PicturedAnswer, numbers: list[int]) -> str:
     images: dict[tuple[int, int], list[str]] = {}
     for grounding in answer.groundings:
         named = images.setdefault(grounding.span, [])
+        # Three masks in one image name it once.
         if str(grounding.image_index + 1) not in named:
             named.append(str(grounding.image_index + 1))
     parts, done = [], 0

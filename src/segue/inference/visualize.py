@@ -258,6 +258,7 @@ def _write_labels(picture: Image.Image, layers: Sequence[Layer]) -> None:
         spot = _place_label(layer.mask, size, placed)
         placed.append(spot)
         draw.rounded_rectangle((spot[0], spot[1], spot[2] - 1, spot[3] - 1), radius=pad, fill=layer.colour)
+        # The font's box begins at (left, top), not at (0, 0).
         draw.text((spot[0] + pad - left, spot[1] + pad - top), label, font=font, fill=ink_on(layer.colour))
 
 
