@@ -157,6 +157,9 @@ class PrimaConfig(GroundedConfig):
     reading is ours.
     """
 
+    projector_layers: int = 1
+    """Linear layers of the projection into the LM, with GELU between them. Source: 1 PRIMA; 2 GLaMM."""
+
     aux_vision: bool = True
     """Whether there is DINOv2, whose features are fused into CLIP's. Source: PRIMA table 4."""
 

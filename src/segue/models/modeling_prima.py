@@ -12,6 +12,7 @@ from transformers import initialization as init
 from segue.models.configuration_grounded import PrimaConfig
 from segue.models.gradients import gradients_of
 from segue.models.modeling_grounded import GroundedModel
+from segue.models.modeling_lisa import PatchProjection
 from segue.models.visual_tokens import (
     FeatureFusion,
     InstructionQueries,
@@ -39,7 +40,10 @@ class PrimaModel(GroundedModel):
             self.fusion = self.fusion_class(config)
         self.reader = self.reader_class(config) if config.has_queries else PatchTokens(config)
         width = (config.qformer_config if config.has_queries else config.vision_config).hidden_size
-        self.image_projection = nn.Linear(width, config.text_config.hidden_size)
+        text_width, layers = config.text_config.hidden_size, config.projector_layers
+        self.image_projection: nn.Module = nn.Linear(width, text_width)
+        if layers > 1:
+            self.image_projection = PatchProjection(width, text_width, layers)
         self.add_parts(config)
         # Last: it initialises the parts that exist by then.
         self.post_init()
@@ -86,8 +90,8 @@ class PrimaModel(GroundedModel):
     def encode_images(  # type: ignore[override]
         self,
         num_images: list[int],
-        qformer_input_ids: Tensor,
-        qformer_attention_mask: Tensor,
+        qformer_input_ids: Tensor | None = None,
+        qformer_attention_mask: Tensor | None = None,
         pixel_values: Tensor | None = None,
         pixel_values_aux: Tensor | None = None,
         vision_features: Tensor | None = None,
@@ -98,7 +102,8 @@ class PrimaModel(GroundedModel):
 
         Args:
             num_images: B counts that sum to N.
-            qformer_input_ids: `[B, Lq]`, the instruction in the Q-Former's own vocabulary.
+            qformer_input_ids: `[B, Lq]`, the instruction in the Q-Former's own vocabulary; without a Q-Former
+                neither it nor its mask is read.
             qformer_attention_mask: `[B, Lq]`.
             pixel_values: `[N, 3, Hc, Wc]`; with `pixel_values_aux` `[N, 3, Hd, Wd]`.
             vision_features: `[N, Lc, Dc]` and `aux_features` `[N, Ld, Dd]` in place of pixels where the

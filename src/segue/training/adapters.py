@@ -73,6 +73,10 @@ FAMILIES: dict[str, FinetuneFamily] = {
     "prima-square": FinetuneFamily(
         ("reader.relational", "image_projection", "seg_projection", "sam.mask_decoder", *_TABLES)
     ),
+    "prima-encoders-frozen": FinetuneFamily(
+        ("fusion", "reader", "image_projection", "language_model", "seg_projection", "sam.mask_decoder"),
+        lora=(),
+    ),
     "lisa": FinetuneFamily(("seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")),
     "glamm": FinetuneFamily(("seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")),
     "miras": FinetuneFamily(
@@ -89,7 +93,8 @@ FAMILIES: dict[str, FinetuneFamily] = {
 Source: `prima`: PRIMA section 3.2 (query tokens tuned, decoder finetuned, encoder frozen, tokens trained);
 fusion and projections are new. `prima-tokens`: ours, for 24 GB; embeddings and head in full cost 262 M
 parameters with their Adam states, 4.2 GB. `prima-square`: the newer version's figure (the Q-Former and its
-queries are frozen; relational attention, projections and SAM's decoder train). `lisa`, `glamm`: their code
+queries are frozen; relational attention, projections and SAM's decoder train).
+`prima-encoders-frozen`: ours, for small language models, which train whole. `lisa`, `glamm`: their code
 (LoRA on queries and values; CLIP, the projection of its features, and SAM's encoders are frozen). `miras`:
 its code (LoRA, tables, `[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at
 random. `miras-frozen`: its paper (decoder and projections train; encoders and language model are frozen, save
