@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The rows of PRIST's tables at full size, on a cluster: trains each recipe, measures it and its control, renders the tables.
 # Goes on where it was. DRY_RUN=1 resolves every recipe and counts the compute, and needs neither data nor weights.
-# AGENT=agent:http://HOST:8000/v1?model=NAME adds a chat model without training (post-hoc: its boxes given to SAM).
+# AGENT=agent:http://localhost:8000/v1?model=NAME adds a chat model without training (post-hoc: its boxes given to SAM).
 # Usage: recipes/reproduce_prist.sh [OUT]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -39,6 +39,7 @@ EXPECTED = {
     "prima": SEG | FUSED | TABLES,
     "prima-tokens": SEG | FUSED,
     "prima-square": SEG | {"reader.relational", "image_projection"} | TABLES,
+    "prima-encoders-frozen": SEG | {"fusion", "reader", "image_projection", "language_model"},
     "lisa": SEG | TABLES,
     "glamm": SEG | TABLES,
     "miras": SEG | {"fusion", "region_alignment"} | TABLES,
@@ -65,7 +66,8 @@ def test_exactly_the_table_trains(family: str, tiny_tokenizer: Any, tiny_lisa: C
     model = model_of(family, tiny_tokenizer, tiny_lisa)
     row = FAMILIES[family]
     ids = special_token_ids(tiny_tokenizer, family) if row.token_rows else ()
-    adapters = set(add_lora(model, targets=row.lora, token_ids=ids))
+    has_any = row.lora or row.token_rows
+    adapters = set(add_lora(model, targets=row.lora, token_ids=ids)) if has_any else set()
     names = {name for name, _ in model.named_parameters()}
     by_hand = {name for name in names if name.startswith(tuple(EXPECTED[family]))} | adapters
     assert set(prepare_for_training(model, family)) == by_hand
