@@ -1,6 +1,9 @@
 """Text scores are the libraries' own; what is not installed is None with a reason."""
 
 import builtins
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,3 +68,23 @@ def test_no_answers_have_no_scores() -> None:
 def test_only_what_is_asked_for_is_computed() -> None:
     found = text_scores(["a red mug"], ["a red mug"], ("rouge_l", "dist_1"))
     assert found.values.keys() == {"rouge_l", "dist_1"}
+
+
+def test_wordnet_is_looked_for_where_nltk_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys, segue.metrics.language as m; print(m._wordnet_may_be_there(), 'nltk' in sys.modules)"
+
+    def said() -> str:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    monkeypatch.setenv("NLTK_DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    before = said()
+    (tmp_path / "corpora" / "wordnet").mkdir(parents=True)
+    assert said() == "True False"
+    import nltk.data
+
+    # Where this machine has WordNet, both say so; where not, neither does.
+    folders = [folder for folder in nltk.data.path if not folder.startswith(str(Path.home()))]
+    there = any((Path(f) / "corpora" / n).exists() for f in folders for n in ("wordnet", "wordnet.zip"))
+    assert before == f"{there} False"

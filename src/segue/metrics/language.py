@@ -6,8 +6,11 @@ under the same name.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from segue.errors import InputError
 
@@ -108,11 +111,29 @@ def meteor(answers: Sequence[str], references: Sequence[str]) -> float:
     Source: nltk's METEOR (its parameters alpha 0.9, beta 3, gamma 0.5); the Java implementation of the
         captioning benchmarks differs by some points.
     """
+    if not _wordnet_may_be_there():
+        raise LookupError("corpora/wordnet")
     from nltk.translate.meteor_score import single_meteor_score
 
     pairs = zip(answers, references, strict=True)
     total = sum(single_meteor_score(r.lower().split(), a.lower().split()) for a, r in pairs)
     return 100 * float(total) / len(answers)
+
+
+def _wordnet_may_be_there() -> bool:
+    """False only where nltk would look for WordNet in vain: to import it, to be told so, takes a second.
+
+    Source: nltk's documentation of where its data are searched.
+    """
+    if "nltk.data" in sys.modules or os.name == "nt":
+        return True
+    named = [Path(folder) for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
+    systems = [
+        Path(root) / "nltk_data" for root in ("/usr/share", "/usr/local/share", "/usr/lib", "/usr/local/lib")
+    ]
+    own = [Path(sys.prefix) / inner / "nltk_data" for inner in ("", "share", "lib")]
+    places = [*named, Path.home() / "nltk_data", *own, *systems]
+    return any((place / "corpora" / name).exists() for place in places for name in ("wordnet", "wordnet.zip"))
 
 
 def cider(answers: Sequence[str], references: Sequence[str]) -> float:
