@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from segue.cli import ask, bench, chat, convert, data, evaluate, models, table, train
+from segue.cli import ask, bench, chat, convert, data, evaluate, models, rate, table, train
 from segue.errors import SegueError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("info")(models.info)
 app.command("models")(models.list_models)
 app.add_typer(data.app, name="data")
+app.command("rate")(rate.rate)
 app.command("table")(table.table)
 app.command("train")(train.train)
 

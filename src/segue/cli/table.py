@@ -1,4 +1,4 @@
-"""`segue table`: the papers' tables and figures from measurements; sheets for human raters."""
+"""`segue table`: the papers' tables and figures from measurements."""
 
 from __future__ import annotations
 
