@@ -87,7 +87,7 @@ class PrimaModel(GroundedModel):
         vision, aux = self.encode_towers(streams["pixel_values"], streams["pixel_values_aux"])
         return {"vision_features": vision, "aux_features": aux}
 
-    def encode_images(  # type: ignore[override]
+    def encode_images(
         self,
         num_images: list[int],
         qformer_input_ids: Tensor | None = None,
