@@ -13,7 +13,7 @@ from segue.mini.talk.statements import Answer, Group, Statements, Wanted
 from segue.mini.talk.wording import Wording
 from segue.models.mini.findings import Finding
 
-ABSENT_SHARE = 0.3
+ABSENT_SHARE = 0.42
 """Share of questions for something that need not be there."""
 
 SYNONYM_SHARE, BROAD_SHARE = 0.25, 0.1
@@ -83,12 +83,8 @@ class Asker:
 
     def wanted(self, scope: Sequence[int], *, plain: bool = False) -> tuple[Wanted, str]:
         """Something to ask for in these images, and what the question calls it."""
-        listed = [f for k in scope for f in self.say.claimed[k]]
-        if not listed or self.chance(ABSENT_SHARE):
-            elsewhere = [f for image in self.say.images for f in image]
-            listed = elsewhere if elsewhere and self.chance(0.6) else []
-        finding = self.pick(listed) if listed else None
-        name = finding.name if finding else self.pick(self.kinds.names)
+        finding = self._subject(scope)
+        name = finding.name if finding else self._absent_name(scope)
         kind = self.kinds.kinds.get(name)
         broad = [b for b in kind.broader if b in self.kinds.broader] if kind else []
         if broad and not plain and self.chance(BROAD_SHARE):
@@ -102,6 +98,27 @@ class Asker:
         elif colour:
             said = f"{colour} {said}"
         return Wanted(self.kinds.members(name), self.kinds.thing(name), colour=colour), said
+
+    def _subject(self, scope: Sequence[int]) -> Finding | None:
+        """A finding to ask for, mostly one that is there; None for a name that was not found at all."""
+        listed = [f for k in scope for f in self.say.claimed[k]]
+        if not listed or self.chance(ABSENT_SHARE):
+            elsewhere = [f for image in self.say.images for f in image]
+            listed = elsewhere if elsewhere and self.chance(0.45) else []
+        return self.pick(listed) if listed else None
+
+    def _absent_name(self, scope: Sequence[int]) -> str:
+        """Any name, or one of the kind of something that is there: a dog where there is a cat."""
+        near = sorted(
+            {
+                other
+                for k in scope
+                for f in self.say.claimed[k]
+                for broad in (self.kinds.kinds[f.name].broader if f.name in self.kinds.kinds else ())
+                for other in self.kinds.broader.get(broad, ())
+            }
+        )
+        return self.pick(near if near and self.chance(0.5) else self.kinds.names)
 
     def _ask(
         self, kind: str, answer: Answer, wanted: Wanted, scope: Sequence[int], said: str, name: str = ""

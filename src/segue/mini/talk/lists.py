@@ -28,6 +28,9 @@ COLOURED = 0.25
 EMPTY = 0.08
 """Share of images in which nothing is there."""
 
+PLAIN = 0.35
+"""Share of the others in which one thing alone is there, as in most photographs."""
+
 PART_SHARE = 0.5
 """Chance of each part of an owner that is there."""
 
@@ -84,7 +87,10 @@ class ListMaker:
 
     def _image(self, pool: list[str]) -> list[Finding]:
         rng, found = self.rng, []
-        if rng.random() >= EMPTY:
+        drawn = rng.random()
+        if EMPTY <= drawn < EMPTY + PLAIN:
+            found += self._thing(pool[int(rng.integers(len(pool)))], SEEN_SHARES)
+        elif drawn >= EMPTY + PLAIN:
             names = [name for name in pool if rng.random() < 0.45]
             names += [self.name() for _ in range(int(rng.integers(0, 3)))]
             for name in dict.fromkeys(names or [self.name()]):
