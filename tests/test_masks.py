@@ -280,3 +280,9 @@ def test_resized_masks_have_the_size_and_keep_full_and_empty(mask: np.ndarray, h
     assert resized.shape == hw
     assert not (mask.all() and not resized.all())
     assert not (resized.any() and not mask.any())
+
+
+@pytest.mark.parametrize("count", [2**63, -(2**70), -1])
+def test_counts_beyond_any_picture_are_told(count: int) -> None:
+    with pytest.raises(InputError, match="run lengths between 0 and height"):
+        masks.decode({"size": [2, 2], "counts": [0, count]})

@@ -285,6 +285,10 @@ def _runs(rle: Mapping[str, Any]) -> tuple[int, int, NDArray[np.int64]]:
         read = _kept_runs if len(counts) <= _LONGEST_KEPT else _kept_runs.__wrapped__
         return height, width, read(height, width, counts)
     if isinstance(counts, (list, tuple)) and all(isinstance(n, (int, np.integer)) for n in counts):
+        # Compared as Python's own numbers: one beyond 64 bits would not even become an array.
+        if any(n < 0 or n > height * width for n in counts):
+            found = f"{min(counts)} to {max(counts)}"
+            raise _damaged(rle, "run lengths between 0 and height * width", found)
         return height, width, _check_runs(rle, np.asarray(counts, dtype=np.int64))
     raise _damaged(rle, "counts as a string", type(counts).__name__)
 

@@ -319,3 +319,11 @@ def test_boxes_become_pixels_of_the_original(box: Any, units: BoxUnits, pixels: 
 def test_verdicts(text: str, verdict: Verdict, box: Any, noted: bool) -> None:
     judgement = read_verdict(text, "mug")
     assert (judgement.verdict, judgement.box, bool(judgement.note)) == (verdict, box, noted)
+
+
+@pytest.mark.parametrize("depth", [3, 5000])
+def test_boxes_in_lists_in_lists(depth: int) -> None:
+    value: Any = [1, 2, 3, 4]
+    for _ in range(depth):
+        value = [value]
+    assert len(read_boxes(value)) == (1 if depth == 3 else 0)

@@ -74,12 +74,17 @@ def family_units(model: str) -> BoxUnits | None:
     return next((units for part, units in FAMILY_UNITS.items() if part in model.lower()), None)
 
 
-def read_boxes(value: Any, *, y_first: bool = False) -> list[Box]:
+_DEEPEST = 8
+"""Lists in lists that are looked into; the deepest form that models are known to write has three."""
+
+
+def read_boxes(value: Any, *, y_first: bool = False, depth: int = _DEEPEST) -> list[Box]:
     """The boxes in one value of a reply: a list of four, a mapping, a string, or a list of such.
 
     Args:
         value: Whatever JSON holds there.
         y_first: top, left, bottom, right, as some models have it under the name `box_2d`.
+        depth: how many lists deep it still looks; a reply of a thousand brackets must not end the program.
 
     Returns:
         Boxes with corners in order; none where there are not four finite numbers.
@@ -97,7 +102,9 @@ def read_boxes(value: Any, *, y_first: bool = False) -> list[Box]:
     if len(value) == 2 and all(isinstance(v, list) and len(v) == 2 for v in value):
         value = [*value[0], *value[1]]
     if value and all(isinstance(v, (list, Mapping)) for v in value):
-        return [box for part in value[:100] for box in read_boxes(part, y_first=y_first)]
+        if depth == 0:
+            return []
+        return [box for part in value[:100] for box in read_boxes(part, y_first=y_first, depth=depth - 1)]
     numbers = _finite(value)
     if numbers is None:
         return []

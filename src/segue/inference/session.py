@@ -254,11 +254,13 @@ class GroundingSession:
 
     def _encode_visual(self, index: int) -> dict[str, Tensor]:
         """Tower features of one image, once per content; one at a time bounds the memory of nine."""
-        key = self._keys[index]
-        if key not in self._visual:
+        key, model = self._keys[index], self.bundle.model
+        if model.encodes_together:
+            self._encode_together(index)
+        elif key not in self._visual:
             names = tuple(name for name in self.bundle.processor.streams if name != SEGMENTER_STREAM)
             with torch.no_grad():
-                self._visual[key] = self.bundle.model.encode_features(**self._pixels(index, names))
+                self._visual[key] = model.encode_features(**self._pixels(index, names))
         return self._visual[key]
 
     def _encode_segmenter(self, index: int) -> SegmenterFeatures:
@@ -267,13 +269,24 @@ class GroundingSession:
         A streamed answer asks for it from two threads: from the one that runs ahead, and from the one that
         draws, which waits here until the other has finished the image.
         """
-        key = self._keys[index]
+        key, model = self._keys[index], self.bundle.model
+        if model.encodes_together:
+            self._encode_together(index)
+            return self._drawable[key]
         with self._encoding:
             if key not in self._drawable:
                 pixels = self._pixels(index, (SEGMENTER_STREAM,))[SEGMENTER_STREAM]
                 with torch.no_grad():
-                    self._drawable[key] = self.bundle.model.segmenter.encode(pixels)
+                    self._drawable[key] = model.segmenter.encode(pixels)
             return self._drawable[key]
+
+    def _encode_together(self, index: int) -> None:
+        """Both at once, where one trunk serves both."""
+        key = self._keys[index]
+        with self._encoding, torch.no_grad():
+            if key not in self._drawable:
+                pixels = self._pixels(index, tuple(self.bundle.processor.streams))
+                self._visual[key], self._drawable[key] = self.bundle.model.encode(pixels)
 
     def _pixels(self, index: int, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Pixel streams of one image, `[1, 3, S, S]` each, where the model is."""

@@ -43,6 +43,7 @@ class EmbeddedModel(TalkingModel):
     """
 
     config_class = EmbeddedConfig
+    encodes_together = True
 
     def __init__(self, config: EmbeddedConfig) -> None:
         super().__init__(config)
