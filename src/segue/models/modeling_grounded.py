@@ -77,7 +77,7 @@ class GroundedModel(PreTrainedModel):
     its content (OMG-LLaVA): images are encoded first, placeholders repeated after."""
 
     encodes_together = False
-    """Whether both halves look at an image with one trunk, so that only `encode` (both at once) may be asked."""
+    """Whether both halves look with one trunk, so that `encode` alone (both at once) may be asked."""
 
     encoder_parts: tuple[str, ...] = ("vision_model", "aux_vision_model", "sam.vision_encoder")
     """Parts whose outputs depend on an image alone; while they are frozen these may be kept."""
