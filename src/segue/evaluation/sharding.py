@@ -67,13 +67,7 @@ def answer_in_shards(
             "name": f"shard-{shard + 1}-of-{shards}",
             "places": {stem: places[shard::shards] for stem, places in left.items()},
         }
-        environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // shards))}
-        command = [sys.executable, "-m", "segue.evaluation.sharding"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, pass_fds=[lock])
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(task).encode())
-        process.stdin.close()
-        workers.append(process)
+        workers.append(_start(task, threads=max(1, (os.cpu_count() or 1) // shards), lock=lock))
     try:
         while any(worker.poll() is None for worker in workers):
             time.sleep(PAUSE)
@@ -93,6 +87,17 @@ def answer_in_shards(
             where=str(out),
             fix="mend what they say and run the same command again: it goes on where they stopped",
         )
+
+
+def _start(task: dict[str, Any], threads: int, lock: int) -> subprocess.Popen[bytes]:
+    """A process with its task on stdin; the descriptor of the folder's lock goes with it."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "segue.evaluation.sharding"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, pass_fds=[lock])
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(task).encode())
+    process.stdin.close()
+    return process
 
 
 def main() -> None:
