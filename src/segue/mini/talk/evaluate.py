@@ -22,7 +22,7 @@ from segue.mini.talk.asker import Exchange
 from segue.mini.talk.conversation import Conversation, compose, frequent_names
 from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.mini.talk.objective import points_of
-from segue.mini.talk.statements import CLAIMED
+from segue.mini.talk.statements import HEDGED
 from segue.models.mini.findings import Finding
 from segue.models.mini.point_prompt import nearest_thing
 from segue.models.mini.spelled_findings import FindingSpeller
@@ -141,7 +141,7 @@ def judge(markup: str, prompts: Tensor, exchange: Exchange, images: Sequence[Seq
         place = met[phrase, k]
         met[phrase, k] += 1
         if place < len(found) and ordinal < len(prompts):
-            things = [f for f in images[k] if f.presence >= CLAIMED] or list(images[k])
+            things = [f for f in images[k] if f.presence >= HEDGED]
             nearest = nearest_thing(prompts[ordinal][None], points_of(things, prompts.shape[1]))
             hit = things[int(nearest[0])]
             same = (hit.centre_yx, hit.area) == (found[place].centre_yx, found[place].area)
