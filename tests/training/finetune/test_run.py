@@ -39,7 +39,7 @@ def start(tiny: Callable[..., Any], tmp_path: Path) -> Path:
 def data(scene_records: Path, records_of: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Lets the scene records be read as own data."""
 
-    def read(path: Path, images: Path | None = None, format: str | None = None, split: str = "train") -> Any:
+    def read(path: Path, *, format: str | None = None, **_: Any) -> Any:
         report = SimpleNamespace(lines=lambda: [f"{path}: read"], to_json=lambda: {"images": 12})
         return SimpleNamespace(format=format or "gconv", source=records_of(path), report=report, files=[path])
 
