@@ -31,7 +31,8 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = load_recipe(path)
     if recipe.data.own or recipe.stage != "finetune":
         stage_of(recipe).check(recipe)
-    assert recipe.model.preset in ("segue-mini", "prima-7b", "prima-square-7b", "miras-7b", "tiny")
+    expected = ("segue-mini", "prima-7b", "prima-square-7b", "miras-7b", "tiny", "tiny-prima")
+    assert recipe.model.preset in expected
     if path.stem.startswith("mini"):
         assert recipe.model.preset == "segue-mini"
     if recipe.engine.config is not None:
