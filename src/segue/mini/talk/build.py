@@ -22,8 +22,8 @@ from segue.models.mini.talking import TALKING_TEMPLATE, TalkingConfig, TalkingMo
 
 PROMPT_WIDTH = 96
 SIZES = {
-    "hidden_size": 256,
-    "intermediate_size": 704,
+    "hidden_size": 192,
+    "intermediate_size": 512,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "max_position_embeddings": 2048,
