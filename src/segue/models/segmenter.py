@@ -80,11 +80,6 @@ class Segmenter(Protocol):
         ...
 
 
-def number_of_images(features: SegmenterFeatures) -> int:
-    """N of features."""
-    return len(next(iter(features.values())))
-
-
 def join_features(parts: list[SegmenterFeatures]) -> SegmenterFeatures:
     """Features of all images of several batches, in order.
 

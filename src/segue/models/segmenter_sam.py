@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import SamModel
 
 from segue.models.gradients import gradients_of
-from segue.models.segmenter import MaskPrompts, SegmenterFeatures, number_of_images
+from segue.models.segmenter import MaskPrompts, SegmenterFeatures
 
 EMBEDDINGS = "image_embeddings"
 """The only feature that SAM keeps of an image, `[N, C, S/16, S/16]`."""
@@ -59,7 +59,7 @@ class SamSegmenter:
             return self._draw(embeddings[prompts.image_index], sparse, dense)
         pieces: list[Tensor] = []
         order: list[Tensor] = []
-        counts = torch.bincount(prompts.image_index, minlength=number_of_images(features))
+        counts = torch.bincount(prompts.image_index, minlength=len(embeddings))
         no_mask = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).to(embeddings.dtype)
         # Images with equally many masks share one batched call; SAM repeats the image for each of its
         # prompts, so padding to the longest would pay for masks that nobody asked for.
