@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from transformers import LogitsProcessor, LogitsProcessorList
 
 import segue
 from segue.errors import AlignmentError, ImageError, InputError
 from segue.models.generation import GroundedGeneration
 from segue.models.segmenter import MaskPrompts
 from segue.models.segmenter_sam import SamSegmenter
+from segue.protocol import Reason
 from tiny_model import ANSWER, TEXT, picture
 
 if TYPE_CHECKING:
@@ -297,3 +299,39 @@ def test_undo_and_other_questions_answer_as_a_new_session(tiny_model: LoadedMode
     assert (
         session.ask("Which is larger?").markup == tiny_model.session(pictures).ask("Which is larger?").markup
     )
+
+
+class Likes(LogitsProcessor):
+    """Makes generation like to say these ids, one after the other, if it may."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = scores.clone()
+        scores[:, self.ids[min(input_ids.shape[1], len(self.ids) - 1)]] += 1000
+        return scores
+
+
+def test_a_mask_cannot_point_at_a_missing_image(tiny_model: LoadedModel) -> None:
+    wrong = "The <p> red mug </p> [SEG] (IMAGE7) is <p> here [SEG] there."
+    ids = [*tiny_model.processor.tokenizer(wrong, add_special_tokens=False)["input_ids"], 2]
+    session = tiny_model.session([picture(), picture(shade=200)])
+    options = {"max_new_tokens": 40, "logits_processor": LogitsProcessorList([Likes(ids)])}
+    free = session.ask("Which is larger?", constrained=False, **options)
+    assert free.markup.startswith(wrong[:60])
+    assert [p.reason for p in free.problems] == [Reason.IDENTIFIER_OUT_OF_RANGE, Reason.MISSING_IDENTIFIER]
+    session.undo()
+    kept = session.ask("Which is larger?", **options)
+    assert kept.problems == []
+    assert {g.image_index for g in kept.groundings} <= {0, 1}
+    assert kept.groundings[0].phrase == "red mug"
+
+
+def test_what_a_model_writes_well_is_left_as_it_is(tiny_model: LoadedModel) -> None:
+    images = [picture(), picture(shade=200)]
+    free = tiny_model.session(images).ask("Which is larger?", constrained=False)
+    kept = tiny_model.session(images).ask("Which is larger?")
+    assert kept.markup == free.markup == ANSWER
+    for ours, theirs in zip(kept.groundings, free.groundings, strict=True):
+        np.testing.assert_array_equal(ours.mask, theirs.mask)

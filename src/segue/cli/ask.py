@@ -22,6 +22,19 @@ Model = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the first GPU if there is one.")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.", show_default="256")]
 
+Grammar = Annotated[
+    bool,
+    typer.Option(
+        "--grammar/--no-grammar",
+        help="Only identifiers of images that exist, and tags that close; off, the model writes freely.",
+    ),
+]
+
+
+def free_writing(grammar: bool) -> dict[str, bool]:
+    """Options of a session's `ask`; none where nothing is unusual: a chat model knows no grammar."""
+    return {} if grammar else {"constrained": False}
+
 
 def ask(
     images: Images,
@@ -33,6 +46,7 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print answer.json in place of the text.")] = False,
     max_new_tokens: MaxNewTokens = None,
     device: Device = None,
+    grammar: Grammar = True,
 ) -> None:
     """Ask one question about several images.
 
@@ -51,7 +65,8 @@ def ask(
     from segue.cli.console import err, show_answer, show_paths
     from segue.loading import load
 
-    answer = load(model, device).session(pictures, names=names).ask(text, max_new_tokens=budget)
+    session = load(model, device).session(pictures, names=names)
+    answer = session.ask(text, max_new_tokens=budget, **free_writing(grammar))
     # stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
     if as_json:
         import json

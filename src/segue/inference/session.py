@@ -15,14 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessorList
 
 from segue import masks, protocol
-from segue.errors import AlignmentError, InputError
+from segue.errors import InputError
 from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.inference.streaming import AnswerWatcher, Event, TextDelta, events_of
+from segue.inference.understanding import understand
 from segue.models.auto import ModelBundle
+from segue.models.constrained import grammar_processor
 from segue.models.conversation_cache import ConversationCache
 from segue.models.generation import GroundedGeneration, PartialAnswer
 from segue.models.segmenter import SegmenterFeatures, join_features
@@ -84,6 +87,7 @@ class GroundingSession:
         *,
         max_new_tokens: int = MAX_NEW_TOKENS,
         stream: Callable[[str], None] | None = None,
+        constrained: bool = True,
         **generation_options: Any,
     ) -> SessionAnswer:
         """Ask a question; earlier questions and answers of the session are its context.
@@ -93,6 +97,8 @@ class GroundingSession:
             max_new_tokens: Budget of the answer; less when the model's context leaves less. An answer that
                 the budget cuts off has `finished` False and says so in `notes`.
             stream: Called with each new piece of the clean text while it is generated.
+            constrained: Keep the answer to its grammar: identifiers of images that exist, tags that close.
+                Off, the model writes as published code lets it, and `parse` reads what it can.
             **generation_options: For Hugging Face `generate`, such as `do_sample=True, temperature=0.7`;
                 greedy by default.
 
@@ -107,10 +113,16 @@ class GroundingSession:
             if stream is not None and isinstance(event, TextDelta):
                 stream(event.text)
 
-        return self._ask(text, max_new_tokens, generation_options, tell if stream is not None else None)
+        options = self._options(generation_options, constrained)
+        return self._ask(text, max_new_tokens, options, tell if stream is not None else None)
 
     def stream(
-        self, text: str, *, max_new_tokens: int = MAX_NEW_TOKENS, **generation_options: Any
+        self,
+        text: str,
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        constrained: bool = True,
+        **generation_options: Any,
     ) -> Iterator[Event]:
         """Ask a question and get its answer as it grows.
 
@@ -120,6 +132,7 @@ class GroundingSession:
         Args:
             text: The question, in words.
             max_new_tokens: Budget of the answer, see `ask`.
+            constrained: See `ask`.
             **generation_options: See `ask`.
 
         Yields:
@@ -135,8 +148,9 @@ class GroundingSession:
             with ThreadPoolExecutor(1, thread_name_prefix="segue-segmenter") as ahead:
                 for index in range(len(self.images)):
                     ahead.submit(self._encode_segmenter, index)
-                return self._ask(text, max_new_tokens, generation_options, tell, draws=True)
+                return self._ask(text, max_new_tokens, options, tell, draws=True)
 
+        options = self._options(generation_options, constrained)
         check_question(text)
         check_budget(max_new_tokens)
         return events_of(run)
@@ -241,6 +255,15 @@ class GroundingSession:
         batch = self.bundle.processor.collate([item]).to(self.bundle.model.device)
         return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
 
+    def _options(self, given: dict[str, Any], constrained: bool) -> dict[str, Any]:
+        """Options of `generate`, with the grammar behind whatever else changes logits."""
+        if not constrained:
+            return given
+        grammar = grammar_processor(self.bundle.model, self.bundle.processor, [len(self.images)])
+        return given | {
+            "logits_processor": LogitsProcessorList([*given.get("logits_processor", ()), grammar])
+        }
+
     def _conversation_cache(self) -> ConversationCache:
         """Cache of this session, made with its first question: an agent's session has no language model."""
         if self._read is None:
@@ -313,39 +336,20 @@ class GroundingSession:
         self, question: str, generation: GroundedGeneration, drawn: dict[int, Grounding]
     ) -> SessionAnswer:
         """The answer that a generation is, with the masks that were `drawn` on the way and all others."""
-        markup = self.bundle.processor.decode_markup(generation.token_ids)
-        parsed = protocol.parse(markup, len(self.images), self._dialect)
-        if parsed.num_segs != len(generation.seg_prompts):
-            raise AlignmentError(
-                "The answer's [SEG] and the model's mask prompts do not match.",
-                expected=f"{parsed.num_segs} prompts",
-                found=str(len(generation.seg_prompts)),
-                where=f"answer {markup[:80]!r}",
-                fix="check that [SEG] is one token of the tokenizer and that its id is config.seg_token_id",
-            )
-        notes = [note.detail for note in parsed.notes] + self._notes(generation)
+        found = understand(self.bundle, generation, len(self.images))
         return SessionAnswer(
             question=question,
-            text=parsed.text,
-            markup=markup,
-            groundings=self._groundings(parsed.groundings, generation, drawn),
-            problems=list(parsed.unplaced),
+            text=found.parsed.text,
+            markup=found.markup,
+            groundings=self._groundings(found.parsed.groundings, generation, drawn),
+            problems=list(found.parsed.unplaced),
             image_hws=self.image_hws,
             model=self.bundle.name,
             images=list(self.names),
-            notes=notes,
+            notes=found.notes,
             finished=generation.finished,
             pictures=tuple(self.images),
         )
-
-    def _notes(self, generation: GroundedGeneration) -> list[str]:
-        notes = []
-        if not generation.finished:
-            notes.append(f"the answer was cut off after {len(generation.token_ids)} tokens")
-        trained = self.bundle.model.config.max_training_images
-        if trained is not None and len(self.images) > trained:
-            notes.append(f"{len(self.images)} images: this model was trained on sets of up to {trained}")
-        return notes
 
     def _groundings(
         self, placed: Sequence[ParsedGrounding], generation: GroundedGeneration, drawn: dict[int, Grounding]

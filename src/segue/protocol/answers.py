@@ -158,6 +158,15 @@ class Dialect(Protocol):
         """Key in `DIALECTS`."""
         ...
 
+    @property
+    def phrase_opening(self) -> str:
+        """Tag that opens a phrase."""
+        ...
+
+    def names_images(self, num_images: int) -> bool:
+        """Whether every `[SEG]` is followed by the identifier of an image where so many are shown."""
+        ...
+
     def opening(self, num_images: int) -> str:
         """Beginning of a prompt that shows the images, ahead of the first question."""
         ...

@@ -34,6 +34,10 @@ class GlammDialect(PrimaDialect):
 
     name = "glamm"
 
+    def names_images(self, num_images: int) -> bool:
+        """Not for a single image, as published."""
+        return num_images > 1
+
     def opening(self, num_images: int) -> str:
         """GLaMM's sentence for one image, PRIMA's for several."""
         if num_images == 1:

@@ -33,6 +33,11 @@ class MirasDialect(PrimaDialect):
     """
 
     name = "miras"
+    phrase_opening = OBJ_TOKEN
+
+    def names_images(self, num_images: int) -> bool:
+        """Not for a single image, as published."""
+        return num_images > 1
 
     def opening(self, num_images: int) -> str:
         """The image alone on a line, PRIMA's sentence for several."""

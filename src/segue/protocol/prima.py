@@ -65,6 +65,11 @@ class PrimaDialect:
     """
 
     name = "prima"
+    phrase_opening = PHRASE_START
+
+    def names_images(self, num_images: int) -> bool:
+        """Always: PRIMA names the image even if there is only one."""
+        return True
 
     def opening(self, num_images: int) -> str:
         """The overview sentence and a line break; see `segue.protocol.overview`."""
