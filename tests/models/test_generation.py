@@ -76,7 +76,7 @@ def test_as_many_steps_as_tokens_do_not_make_it_right(shaken: Shaken) -> None:
     with pytest.raises(AlignmentError, match="3 steps over 43 tokens, up to 2 a step"):
         hook.generated(40, 3)
     hook.lengths = [40, 1, 1]
-    assert hook.generated(40, 3).shape == (3, 4)
+    assert hook.generated(40, 3).shape == (3, 1, 4)
 
 
 @pytest.mark.parametrize("position", ["before", "at"])

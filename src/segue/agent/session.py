@@ -117,6 +117,8 @@ class AgentSession(GroundingSession):
         names: What to call the images.
     """
 
+    batches = False
+
     def __init__(
         self,
         model: AgentModel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,7 +31,7 @@ Grammar = Annotated[
 ]
 
 
-def free_writing(grammar: bool) -> dict[str, bool]:
+def free_writing(grammar: bool) -> dict[str, Any]:
     """Options of a session's `ask`; none where nothing is unusual: a chat model knows no grammar."""
     return {} if grammar else {"constrained": False}
 

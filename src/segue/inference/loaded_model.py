@@ -8,6 +8,7 @@ from typing import Any
 
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
+from segue.inference.batching import BATCH_SIZE, ask_many
 from segue.inference.session import GroundingSession
 from segue.models.auto import ModelBundle
 
@@ -25,3 +26,24 @@ class LoadedModel(ModelBundle):
     def ask(self, text: str, images: Sequence[ImageSource] | ImageSource, **options: Any) -> SessionAnswer:
         """Ask a single question; `options` are those of `GroundingSession.ask`."""
         return self.session(images).ask(text, **options)
+
+    def ask_many(
+        self,
+        conversations: Sequence[tuple[Sequence[ImageSource] | ImageSource, str | Sequence[str]]],
+        *,
+        batch_size: int = BATCH_SIZE,
+        **options: Any,
+    ) -> list[list[SessionAnswer]]:
+        """Ask many conversations, several at a time.
+
+        Args:
+            conversations: Pairs of images and a question, or several, of which each sees the answers before
+                it. The numbers of images and of questions may differ.
+            batch_size: Conversations at a time.
+            **options: Those of `GroundingSession.ask`, without `stream`.
+
+        Returns:
+            For each conversation its answers, equal to those of a session of its own but for the rounding of
+            sums. The first question that fails raises; `segue.inference.batching.ask_together` goes on.
+        """
+        return ask_many(self, conversations, batch_size=batch_size, **options)

@@ -15,20 +15,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList
 
-from segue import masks, protocol
+from segue import protocol
 from segue.errors import InputError
 from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
+from segue.inference.drawing import Wanted, draw
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.inference.streaming import AnswerWatcher, Event, TextDelta, events_of
 from segue.inference.understanding import understand
 from segue.models.auto import ModelBundle
-from segue.models.constrained import grammar_processor
+from segue.models.constrained import with_grammar
 from segue.models.conversation_cache import ConversationCache
 from segue.models.generation import GroundedGeneration, PartialAnswer
-from segue.models.segmenter import SegmenterFeatures, join_features
+from segue.models.segmenter import SegmenterFeatures
 from segue.protocol import ParsedGrounding
 from segue.records import Grounding
 
@@ -38,7 +38,11 @@ _LEAST_ROOM = 16
 SEGMENTER_STREAM = "pixel_values_sam"
 """The pixels that masks are drawn in; all others are for the language model."""
 
-_NOT_FOR_THE_PROMPT = ("labels", "original_hw", "resized_hw")
+
+def collated(bundle: ModelBundle, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Conversations as one batch of the model's inputs, where the model is."""
+    batch = bundle.processor.collate(items).to(bundle.model.device)
+    return {k: v for k, v in batch.items() if k not in ("labels", "original_hw", "resized_hw")}
 
 
 class GroundingSession:
@@ -52,6 +56,9 @@ class GroundingSession:
     Raises:
         InputError: No images or too many; ImageError for one that cannot be used.
     """
+
+    batches = True
+    """Whether its questions may be asked in one batch with others'."""
 
     def __init__(
         self,
@@ -113,7 +120,7 @@ class GroundingSession:
             if stream is not None and isinstance(event, TextDelta):
                 stream(event.text)
 
-        options = self._options(generation_options, constrained)
+        options = with_grammar(generation_options, constrained, self.bundle, [len(self.images)])
         return self._ask(text, max_new_tokens, options, tell if stream is not None else None)
 
     def stream(
@@ -150,7 +157,7 @@ class GroundingSession:
                     ahead.submit(self._encode_segmenter, index)
                 return self._ask(text, max_new_tokens, options, tell, draws=True)
 
-        options = self._options(generation_options, constrained)
+        options = with_grammar(generation_options, constrained, self.bundle, [len(self.images)])
         check_question(text)
         check_budget(max_new_tokens)
         return events_of(run)
@@ -166,7 +173,7 @@ class GroundingSession:
         """Answer a question and add the turn; `draws` masks as they come instead of all at the end."""
         question = check_question(text)
         check_budget(max_new_tokens)
-        inputs = self._inputs([*self._past_turns(), ("user", question)])
+        inputs = self._inputs(question)
         budget = min(max_new_tokens, self._room(inputs["input_ids"].shape[1]))
         watcher = None
         if tell is not None:
@@ -243,26 +250,20 @@ class GroundingSession:
             turns += [("user", answer.question), ("assistant", self._as_past_turn(answer.markup))]
         return turns
 
-    def _inputs(self, turns: list[tuple[str, str]]) -> dict[str, Any]:
-        """The conversation as the model's inputs, image features in place of pixels."""
+    def _inputs(self, question: str) -> dict[str, Any]:
+        """The conversation with a further question as the model's inputs."""
+        return collated(self.bundle, [self._item(question)])
+
+    def _item(self, question: str) -> dict[str, Any]:
+        """The same for `collate`, image features in place of pixels."""
+        turns = [*self._past_turns(), ("user", question)]
         encoded = [self._encode_visual(k) for k in range(len(self.images))]
         item: dict[str, Any] = self.bundle.processor.encode_turns(
             turns, len(self.images), add_generation_prompt=True
         )
         for name in encoded[0]:
             item[name] = torch.cat([image[name] for image in encoded])
-        item["num_images"] = len(self.images)
-        batch = self.bundle.processor.collate([item]).to(self.bundle.model.device)
-        return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_PROMPT}
-
-    def _options(self, given: dict[str, Any], constrained: bool) -> dict[str, Any]:
-        """Options of `generate`, with the grammar behind whatever else changes logits."""
-        if not constrained:
-            return given
-        grammar = grammar_processor(self.bundle.model, self.bundle.processor, [len(self.images)])
-        return given | {
-            "logits_processor": LogitsProcessorList([*given.get("logits_processor", ()), grammar])
-        }
+        return item | {"num_images": len(self.images)}
 
     def _conversation_cache(self) -> ConversationCache:
         """Cache of this session, made with its first question: an agent's session has no language model."""
@@ -385,18 +386,11 @@ class GroundingSession:
         """
         if not placed:
             return []
-        model, processor = self.bundle.model, self.bundle.processor
         used = sorted({g.image_index for g in placed})
-        features = join_features([self._encode_segmenter(k) for k in used])
-        # Masks in images 3, 0, 3: `used` is [0, 3], `local` [1, 0, 1]. Only these two are decoded.
-        local = [used.index(g.image_index) for g in placed]
-        with torch.no_grad():
-            index = torch.tensor(local, device=model.device)
-            logits = model.draw_masks(features, seg_prompts, index, phrases)
-        hws = [self.image_hws[k] for k in used]
-        resized = [processor.sam_stream.resized_hw(hw) for hw in hws]
-        drawn = processor.post_process_masks(logits, local, torch.tensor(hws), torch.tensor(resized))
-        return [
-            Grounding(g.phrase, g.span, g.image_index, mask, score, masks.box(mask))
-            for g, (mask, score) in zip(placed, drawn, strict=True)
+        # Masks in images 3, 0, 3: `used` is [0, 3], and their images [1, 0, 1]. Only these two are decoded.
+        wanted = [
+            Wanted(g, prompt, phrase, used.index(g.image_index))
+            for g, prompt, phrase in zip(placed, seg_prompts, phrases, strict=True)
         ]
+        features = [self._encode_segmenter(k) for k in used]
+        return draw(self.bundle, wanted, features, [self.image_hws[k] for k in used])

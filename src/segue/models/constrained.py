@@ -9,12 +9,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from segue.protocol import DIALECTS, SEG_TOKEN, TAG_LITERALS
 from segue.protocol.grammar import END, AnswerGrammar
 
 if TYPE_CHECKING:
+    from segue.models.auto import ModelBundle
     from segue.models.modeling_grounded import GroundedModel
     from segue.models.processing_grounded import GroundedProcessor
 
@@ -131,6 +132,25 @@ def grammar_processor(
         [AnswerGrammar(dialect, count) for count in num_images],
         [k for k in {*ends, processor.tokenizer.eos_token_id} if k is not None],
     )
+
+
+def with_grammar(
+    options: dict[str, Any], constrained: bool, bundle: ModelBundle, num_images: Sequence[int]
+) -> dict[str, Any]:
+    """Options of `generate`, with the grammar behind whatever else changes logits.
+
+    Args:
+        options: given.
+        constrained: False leaves them as they are.
+        bundle: that generates.
+        num_images: B counts.
+    """
+    if not constrained:
+        return options
+    grammar = grammar_processor(bundle.model, bundle.processor, num_images)
+    return options | {
+        "logits_processor": LogitsProcessorList([*options.get("logits_processor", ()), grammar])
+    }
 
 
 def _text(piece: str) -> str:

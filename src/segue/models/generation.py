@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from segue.models.modeling_grounded import GroundedModel
 
 
+SEVERAL_AT_ONCE = ("assistant_model", "prefill_chunk_size", "prompt_lookup_num_tokens")
+"""Options of transformers with which a step reads or tries more than one token."""
+
+
 @dataclass
 class GroundedGeneration:
     """One generated answer.
@@ -120,7 +124,15 @@ def generate(
         AlignmentError: more than one conversation, or a way of generating in which a step is not a token.
         InputError: beam search, whose steps do not belong to one answer.
     """
-    options = _checked_options(text, generation_options)
+    if len(text.input_ids) != 1:
+        raise AlignmentError(
+            "one conversation at a time",
+            expected="input_ids of shape [1, L]",
+            found=f"{len(text.input_ids)} conversations",
+            where="generate_grounded",
+            fix="use generate_many, or answer the conversations one after the other",
+        )
+    options = checked_options(generation_options)
     counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
     cache = cache if cache is not None else ConversationCache(model.config.text_config)
     kept, embeds = _unread(model, text, counts, cache, images, streams)
@@ -138,30 +150,45 @@ def generate(
     # Started from embeddings, transformers returns the new ids alone, without the prompt.
     ids = new_ids.tolist()
     # The hook saw only what was read: the first `kept` tokens came from the cache.
-    spoken = caught.generated(embeds.shape[1] - kept, len(ids))
+    spoken = caught.generated(embeds.shape[1] - kept, len(ids))[:, 0]
     states = _prompt_states(model, spoken, cache, new_ids)
     # An interrupted answer never comes here: the next `begin` knows only the ids from before it, and cuts off
     # whatever states it left.
     cache.end([*text.input_ids[0].tolist(), *ids])
+    return grounded(model, new_ids, spoken, states)
+
+
+def grounded(model: GroundedModel, new_ids: Tensor, spoken: Tensor, states: Tensor) -> GroundedGeneration:
+    """The answer that these ids are.
+
+    Args:
+        model: that generated them.
+        new_ids: `[T]`.
+        spoken: `[T, D]`; row i predicts new id i.
+        states: `[K, D]` that the prompts of the `[SEG]` are read from.
+    """
+    ids = new_ids.tolist()
     prompts = model.seg_projection(states)
     places = phrases_of(ids, *model.phrase_tokens)
     if model.region_alignment is not None:
         # Row i predicts new id i, so the places of a phrase's tokens are also the rows of its states.
         prompts = model.align(prompts, [spoken[p.start : p.stop] for p in places])
-    end = model.language_model.generation_config.eos_token_id
-    finished = len(ids) > 0 and ids[-1] in (end if isinstance(end, list) else [end])
+    finished = len(ids) > 0 and ids[-1] in end_ids(model)
     return GroundedGeneration(new_ids, prompts, finished, [new_ids[p.start : p.stop] for p in places])
 
 
-def _checked_options(text: TextInputs, given: dict[str, Any] | None) -> dict[str, Any]:
-    if len(text.input_ids) != 1:
-        raise AlignmentError(
-            "one conversation at a time",
-            expected="input_ids of shape [1, L]",
-            found=f"{len(text.input_ids)} conversations",
-            where="generate_grounded",
-            fix="answer the conversations one after the other",
-        )
+def end_ids(model: GroundedModel) -> list[int]:
+    """Ids that end an answer."""
+    end = model.language_model.generation_config.eos_token_id
+    return list(end) if isinstance(end, list) else [] if end is None else [end]
+
+
+def checked_options(given: dict[str, Any] | None) -> dict[str, Any]:
+    """Options of `generate`, greedy where nothing else is asked for.
+
+    Raises:
+        InputError: beam search. AlignmentError: a way of generating in which a step is not a token.
+    """
     options: dict[str, Any] = {"do_sample": False, "num_beams": 1} | (given or {})
     if options["num_beams"] != 1:
         raise InputError(
@@ -171,9 +198,9 @@ def _checked_options(text: TextInputs, given: dict[str, Any] | None) -> dict[str
             where="generation_options",
             fix="generate greedily or with do_sample",
         )
-    # transformers stumbles over these when it starts from embeddings (5.23: shapes that do not match, deep in
-    # the attention), and none of them would go token by token.
-    several = [name for name in ("assistant_model", "prefill_chunk_size") if options.get(name) is not None]
+    # The state that a step leaves behind must be the one that predicted its token. Besides, transformers
+    # stumbles over the first two when it starts from embeddings (5.23: shapes that do not match).
+    several = [name for name in SEVERAL_AT_ONCE if options.get(name) is not None]
     if several:
         raise AlignmentError(
             "This way of generating cannot be grounded: its steps are not tokens.",

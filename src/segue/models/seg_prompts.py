@@ -75,10 +75,10 @@ class NormHook:
         self.states.append(state[:, -1].detach().clone() if self.last_only else state)
 
     def generated(self, prompt_length: int, num_ids: int) -> Tensor:
-        """States `[T, D]` of one conversation's steps: step i predicts new id i.
+        """States `[T, B, D]` of all steps: step i predicts new id i of every conversation.
 
         Args:
-            prompt_length: tokens that stood before the first new one.
+            prompt_length: tokens that stood before the first new one, padding included.
             num_ids: T new ids.
 
         Raises:
@@ -99,4 +99,4 @@ class NormHook:
                 where="generation_options",
                 fix="leave out prompt_lookup_num_tokens and whatever else tries several tokens a step",
             )
-        return torch.cat(self.states)
+        return torch.stack(self.states)

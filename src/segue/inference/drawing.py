@@ -1,0 +1,66 @@
+"""Masks of placed `[SEG]`, all masks of one image in one decoder call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segue import masks
+from segue.models.auto import ModelBundle
+from segue.models.segmenter import SegmenterFeatures, join_features
+from segue.protocol import ParsedGrounding
+from segue.records import Grounding
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A mask to draw.
+
+    Attributes:
+        placed: The `[SEG]`, with its image and phrase.
+        prompt: `[C]`.
+        phrase: `[L]` token ids.
+        image: Number of its image among those that are drawn in.
+    """
+
+    placed: ParsedGrounding
+    prompt: Tensor
+    phrase: Tensor
+    image: int
+
+
+def draw(
+    bundle: ModelBundle,
+    wanted: Sequence[Wanted],
+    features: Sequence[SegmenterFeatures],
+    image_hws: Sequence[tuple[int, int]],
+) -> list[Grounding]:
+    """Draw masks of one answer or of many.
+
+    Args:
+        bundle: The model and its processor.
+        wanted: K masks, one or more.
+        features: Of N images, each of a single one.
+        image_hws: N sizes of the photographs.
+
+    Returns:
+        K groundings, masks at the photographs' sizes.
+    """
+    model, processor = bundle.model, bundle.processor
+    index = [mask.image for mask in wanted]
+    with torch.no_grad():
+        logits = model.draw_masks(
+            join_features(list(features)),
+            torch.stack([mask.prompt for mask in wanted]),
+            torch.tensor(index, device=model.device),
+            [mask.phrase for mask in wanted],
+        )
+    resized = [processor.sam_stream.resized_hw(hw) for hw in image_hws]
+    drawn = processor.post_process_masks(logits, index, torch.tensor(image_hws), torch.tensor(resized))
+    return [
+        Grounding(g.phrase, g.span, g.image_index, mask, score, masks.box(mask))
+        for g, (mask, score) in zip((mask.placed for mask in wanted), drawn, strict=True)
+    ]
