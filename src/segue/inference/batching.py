@@ -125,7 +125,6 @@ def ask_together(
     asked = dict(enumerate(zip(sessions, questions, strict=True)))
     outcomes: dict[int, Outcome] = {}
     if len(asked) > 1 and all(session.batches for session in sessions):
-        _share(sessions)
         items = _items(asked, max_new_tokens, outcomes)
         if len(items) > 1:
             # If it fails, each is asked alone, below: then only the one whose fault it was fails.
@@ -141,14 +140,6 @@ def ask_together(
 
 
 _Asked = dict[int, tuple[GroundingSession, str]]
-
-
-def _share(sessions: Sequence[GroundingSession]) -> None:
-    """Let all sessions know what any of them has encoded: both are kept by the pictures' contents."""
-    visual = {k: v for session in sessions for k, v in session._visual.items()}
-    drawable = {k: v for session in sessions for k, v in session._drawable.items()}
-    for session in sessions:
-        session._visual, session._drawable = visual, drawable
 
 
 def _items(asked: _Asked, budget: int, outcomes: dict[int, Outcome]) -> dict[int, dict[str, Any]]:

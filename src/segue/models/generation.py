@@ -224,14 +224,15 @@ def _unread(
     if images is not None and not model.expands_placeholders:
         ids = text.input_ids[0].tolist()
         kept = cache.begin(ids, images, model.config.image_token_id)
-        if kept:
+        if kept and model.config.image_token_id not in ids[kept:]:
             words = model.get_input_embeddings()(text.input_ids[:, kept:])
             # `generate` cuts off what the cache holds, by length alone: zeros stand in for it.
             return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1)
     else:
         # Placeholders that are expanded after encoding: these ids are not those that were read.
-        cache.begin([], None, model.config.image_token_id)
-    return 0, model.embed(text, counts, **streams)[0]
+        kept = cache.begin([], None, model.config.image_token_id)
+    # An added picture is embedded together with the others, which costs a projection each and no encoder.
+    return kept, model.embed(text, counts, **streams)[0]
 
 
 def _prompt_states(model: GroundedModel, spoken: Tensor, cache: ConversationCache, new_ids: Tensor) -> Tensor:

@@ -79,6 +79,10 @@ class GroundedModel(PreTrainedModel):
     encodes_together = False
     """Whether both halves look with one trunk, so that `encode` alone (both at once) may be asked."""
 
+    images_read_together = True
+    """Whether an image's visual tokens may depend on the other images, as SQuARE's do; families whose do not
+    say so. Then an image that is added to a conversation leaves the others as they were read."""
+
     encoder_parts: tuple[str, ...] = ("vision_model", "aux_vision_model", "sam.vision_encoder")
     """Parts whose outputs depend on an image alone; while they are frozen these may be kept."""
 
@@ -157,6 +161,11 @@ class GroundedModel(PreTrainedModel):
                 fix="pass what the processor returns",
             )
         return self.encode_features(**shown)
+
+    @property
+    def unsaved_encoders(self) -> dict[str, nn.Module]:
+        """Encoders that are not saved with the model, by name; none by default."""
+        return {}
 
     @property
     def segmenter(self) -> Segmenter:
