@@ -7,6 +7,7 @@ import torch
 
 from segue.errors import InputError
 from segue.mini.tokenizer import SPECIAL_TOKENS
+from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import PRESETS, Preset, preset, streams_for
 
@@ -108,13 +109,17 @@ def test_full_size_puts_its_tokens_where_glamm_has_them() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_streams_fit_the_encoders(name: str) -> None:
     config, streams = preset(name).config(), preset(name).streams
-    assert streams["pixel_values"]["size"] == config.vision_config.image_size
+    if isinstance(config, Qwen3VLGroundedConfig):
+        # Pictures of any size: what must agree are the patches.
+        assert streams["pixel_values"]["patch_size"] == config.vision_config.patch_size
+    else:
+        assert streams["pixel_values"]["size"] == config.vision_config.image_size
+        clip_grid = config.vision_config.image_size // config.vision_config.patch_size
+        assert clip_grid * config.vision_config.patch_size == config.vision_config.image_size
     assert streams["pixel_values_sam"]["size"] == config.sam_config.vision_config.image_size
     assert streams["pixel_values_sam"]["fit"] == "pad"
     if "pixel_values_aux" in streams:
         assert streams["pixel_values_aux"]["size"] % config.aux_vision_config.patch_size == 0
-    clip_grid = config.vision_config.image_size // config.vision_config.patch_size
-    assert clip_grid * config.vision_config.patch_size == config.vision_config.image_size
 
 
 def test_dino_may_see_another_size_than_it_was_trained_with() -> None:

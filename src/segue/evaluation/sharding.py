@@ -35,7 +35,6 @@ def answer_in_shards(
     shards: int,
     lock: int,
     progress: Callable[[int, int], None] | None = None,
-    batch_size: int = 1,
 ) -> None:
     """Answer what is missing in a folder, in several processes.
 
@@ -48,7 +47,6 @@ def answer_in_shards(
         shards: Processes.
         lock: Descriptor of the folder's lock, which the processes hold too.
         progress: Called with (done, total).
-        batch_size: Conversations that each process asks together.
 
     Raises:
         ModelError: A process failed; what it answered before is kept.
@@ -66,7 +64,6 @@ def answer_in_shards(
             "model": model,
             "device": _device(device, shard),
             "asking": asdict(asking),
-            "batch_size": batch_size,
             "name": f"shard-{shard + 1}-of-{shards}",
             "places": {stem: places[shard::shards] for stem, places in left.items()},
         }
@@ -122,7 +119,6 @@ def main() -> None:
             data.conversations,
             task["places"][stem],
             answer,
-            batch_size=task["batch_size"],
             go_on=lambda: os.getppid() == task["parent"],
         )
 

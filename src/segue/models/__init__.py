@@ -7,6 +7,7 @@ from importlib import import_module
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
 from segue.models.configuration_lisa import GlammConfig, LisaConfig
 from segue.models.configuration_miras import MirasConfig
+from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
 from segue.models.generation import GroundedGeneration
 from segue.models.modeling_glamm import GlammModel
 from segue.models.modeling_grounded import GroundedModel, GroundedOutput
@@ -20,12 +21,15 @@ from segue.models.processing_grounded import (
     MirasProcessor,
     PrimaProcessor,
 )
+from segue.models.processing_qwen3_vl import Qwen3VLProcessor
+from segue.models.qwen3_vl import Qwen3VLGroundedModel
 from segue.models.registry import register
 
 register(PrimaConfig, PrimaModel, PrimaProcessor)
 register(LisaConfig, LisaModel, LisaProcessor)
 register(GlammConfig, GlammModel, GlammProcessor)
 register(MirasConfig, MirasModel, MirasProcessor)
+register(Qwen3VLGroundedConfig, Qwen3VLGroundedModel, Qwen3VLProcessor)
 
 # The embedded model registers itself and its presets; the papers' models work in a copy that lacks it.
 try:
@@ -52,4 +56,7 @@ __all__ = [
     "PrimaConfig",
     "PrimaModel",
     "PrimaProcessor",
+    "Qwen3VLGroundedConfig",
+    "Qwen3VLGroundedModel",
+    "Qwen3VLProcessor",
 ]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from segue.models.generation import GroundedGeneration, checked_options, end_ids, grounded
+from segue.models.generation import GroundedGeneration, checked_options, end_ids, grounded, read_ahead
 from segue.models.seg_prompts import NormHook
 from segue.models.splice import TextInputs
 
@@ -58,11 +58,17 @@ def generate_many(
     options = checked_options(generation_options)
     counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
     text = TextInputs(input_ids, attention_mask)
-    embeds, _ = model.embed(text, counts, **streams)
+    embeds, visual = model.embed(text, counts, **streams)
     # From here on `text`: its placeholders may have been expanded.
     shown = text.attention_mask if text.attention_mask is not None else torch.ones_like(text.input_ids)
+    reading = {
+        name: _shifted(value, shown) if isinstance(value, Tensor) else value
+        for name, value in model.reading(text, visual).items()
+    }
     embeds, mask = flush_right(embeds, shown)
     cache = DynamicCache(config=model.config.text_config)
+    kept = read_ahead(model, embeds, mask, reading, cache)
+    positions = {name: value for name, value in reading.items() if name == "position_ids"}
     with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
         new_ids: Tensor = model.language_model.generate(
             inputs_embeds=embeds,
@@ -70,13 +76,14 @@ def generate_many(
             max_new_tokens=max_new_tokens,
             past_key_values=cache,
             use_cache=True,
+            **positions,
             **options,
         )
-    spoken = caught.generated(embeds.shape[1], new_ids.shape[1])
+    spoken = caught.generated(embeds.shape[1] - kept, new_ids.shape[1])
     after = spoken[1:]
     if model.prompt_state.position == "at" and bool((new_ids[:, -1] == model.config.seg_token_id).any()):
         # The budget ended an answer at a `[SEG]`, which was therefore never fed: it is fed now.
-        after = torch.cat([after, _read_last(model, new_ids, mask, cache)[None]])
+        after = torch.cat([after, _read_last(model, new_ids, mask, cache, positions)[None]])
     found = []
     for row, length in enumerate(_lengths(new_ids, end_ids(model))):
         ids = new_ids[row, :length]
@@ -100,16 +107,27 @@ def flush_right(embeds: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return moved, shown
 
 
-def _read_last(model: GroundedModel, new_ids: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+def _shifted(values: Tensor, shown: Tensor) -> Tensor:
+    """`[..., B, L]` with the padding of each row moved to the left, as `flush_right` moves embeddings."""
+    lengths = shown.sum(1, keepdim=True)
+    # Row of 3 tokens among 5 places: 3 4 0 1 2 are the places that its values come from.
+    places = (torch.arange(shown.shape[1], device=shown.device)[None] + lengths) % shown.shape[1]
+    return values.gather(-1, places.expand(values.shape))
+
+
+def _read_last(
+    model: GroundedModel, new_ids: Tensor, mask: Tensor, cache: DynamicCache, positions: dict[str, Tensor]
+) -> Tensor:
     """States `[B, D]` at the last new ids, which generation does not read."""
     # The mask covers the prompt and all new ids. Rows that ended earlier read padding; nobody asks for it.
     whole = torch.cat([mask, mask.new_ones(new_ids.shape)], dim=1)
     with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
-        model.language_model.model(
-            input_ids=new_ids[:, -1:],
-            attention_mask=whole,
-            position_ids=whole.sum(1, keepdim=True) - 1,
-            past_key_values=cache,
+        if positions:
+            places = positions["position_ids"][..., -1:] + new_ids.shape[1]
+        else:
+            places = whole.sum(1, keepdim=True) - 1
+        model.text_model(
+            input_ids=new_ids[:, -1:], attention_mask=whole, position_ids=places, past_key_values=cache
         )
     return caught.states[0]
 

@@ -10,13 +10,16 @@ from tokenizers import AddedToken
 
 from segue.models.configuration_grounded import PrimaConfig
 from segue.models.configuration_miras import MirasConfig
+from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
 from segue.models.image_streams import miras_streams_for, streams_for
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
 from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
-from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, SEG_TOKEN
+from segue.models.processing_qwen3_vl import QWEN_IMAGE_WRAP, QWEN_TEMPLATE, QWEN_TOKENS, Qwen3VLProcessor
+from segue.models.qwen3_vl import Qwen3VLGroundedModel
+from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, PHRASE_START, SEG_TOKEN
 
 AnyPrima = TypeVar("AnyPrima", bound=PrimaModel)
 
@@ -106,6 +109,44 @@ def build_miras(
         template=dict(SHORT_TEMPLATE),
     )
     return model, processor
+
+
+def build_segue(
+    tokenizer: Any, *, name: str = "tiny-segue", seed: int = 0, **overrides: Any
+) -> tuple[Qwen3VLGroundedModel, Qwen3VLProcessor]:
+    """A small model on Qwen3-VL around a tokenizer of `segue.mini.tokenizer`, which is not changed.
+
+    Args:
+        tokenizer: the model's is a copy that also knows the tokens of Qwen3-VL's prompts.
+        name: a preset of the family.
+        seed: of the random weights.
+        **overrides: configuration fields.
+
+    Returns:
+        Model (in eval mode) and processor.
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_tokens([AddedToken(t, normalized=False, special=True) for t in QWEN_TOKENS], True)
+    # As in Qwen3-VL's tokenizer: no sentence begins with a token of its own, a turn ends with `<|im_end|>`.
+    tokenizer.bos_token, tokenizer.eos_token = None, "<|im_end|>"
+    chosen = preset(name)
+    config = chosen.config(**overrides)
+    assert isinstance(config, Qwen3VLGroundedConfig)
+    config.text_config.vocab_size = len(tokenizer)
+    config.text_config.eos_token_id = tokenizer.eos_token_id
+    ids = tokenizer.convert_tokens_to_ids([SEG_TOKEN, PHRASE_START, *QWEN_TOKENS[2:]])
+    config.seg_token_id, config.phrase_token_id = ids[:2]
+    config.vision_start_token_id, config.vision_end_token_id, config.image_token_id = ids[2:]
+    torch.manual_seed(seed)
+    model = Qwen3VLGroundedModel(config).eval()
+    start_prompt_positions(model)
+    return model, Qwen3VLProcessor(
+        tokenizer,
+        image_streams=chosen.streams,
+        num_query_tokens=1,
+        template=dict(QWEN_TEMPLATE),
+        image_wrap=list(QWEN_IMAGE_WRAP),
+    )
 
 
 def start_prompt_positions(model: GroundedModel) -> None:

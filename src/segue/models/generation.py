@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from segue.errors import AlignmentError, InputError
 from segue.models.conversation_cache import ConversationCache
@@ -135,7 +136,10 @@ def generate(
     options = checked_options(generation_options)
     counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
     cache = cache if cache is not None else ConversationCache(model.config.text_config)
-    kept, embeds = _unread(model, text, counts, cache, images, streams)
+    kept, embeds, reading = _unread(model, text, counts, cache, images, streams)
+    if kept == 0:
+        kept = read_ahead(model, embeds, text.attention_mask, reading, cache.states)
+    positions = {name: value for name, value in reading.items() if name == "position_ids"}
     with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
         streamer = None if watch is None else _Watched(PartialAnswer(model, caught), watch)
         new_ids: Tensor = model.language_model.generate(
@@ -145,13 +149,14 @@ def generate(
             past_key_values=cache.states,
             use_cache=True,
             streamer=streamer,
+            **positions,
             **options,
         )[0]
     # Started from embeddings, transformers returns the new ids alone, without the prompt.
     ids = new_ids.tolist()
     # The hook saw only what was read: the first `kept` tokens came from the cache.
     spoken = caught.generated(embeds.shape[1] - kept, len(ids))[:, 0]
-    states = _prompt_states(model, spoken, cache, new_ids)
+    states = _prompt_states(model, spoken, cache, new_ids, positions)
     # An interrupted answer never comes here: the next `begin` knows only the ids from before it, and cuts off
     # whatever states it left.
     cache.end([*text.input_ids[0].tolist(), *ids])
@@ -219,29 +224,69 @@ def _unread(
     cache: ConversationCache,
     images: Hashable,
     streams: dict[str, Any],
-) -> tuple[int, Tensor]:
-    """Number of tokens that the cache holds, and embeddings `[1, L, D]` that are right from there on."""
-    if images is not None and not model.expands_placeholders:
-        ids = text.input_ids[0].tolist()
-        kept = cache.begin(ids, images, model.config.image_token_id)
-        if kept and model.config.image_token_id not in ids[kept:]:
+) -> tuple[int, Tensor, dict[str, Any]]:
+    """Number of tokens that the cache holds, embeddings `[1, L, D]` right from there on, and the `reading`."""
+    if images is None:
+        # Nothing says whose states the cache holds.
+        cache.begin([], None, model.config.image_token_id)
+    elif not model.expands_placeholders:
+        kept = cache.begin(text.input_ids[0].tolist(), images, model.config.image_token_id)
+        if kept:
             words = model.get_input_embeddings()(text.input_ids[:, kept:])
             # `generate` cuts off what the cache holds, by length alone: zeros stand in for it.
-            return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1)
-    else:
-        # Placeholders that are expanded after encoding: these ids are not those that were read.
-        kept = cache.begin([], None, model.config.image_token_id)
-    # An added picture is embedded together with the others, which costs a projection each and no encoder.
-    return kept, model.embed(text, counts, **streams)[0]
+            return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1), {}
+    embeds, visual = model.embed(text, counts, **streams)
+    kept = 0
+    if images is not None and model.expands_placeholders:
+        # Only now are these the ids that were read: placeholders are expanded by the number of visual tokens.
+        kept = cache.begin(text.input_ids[0].tolist(), images, model.config.image_token_id)
+    return kept, embeds, model.reading(text, visual)
 
 
-def _prompt_states(model: GroundedModel, spoken: Tensor, cache: ConversationCache, new_ids: Tensor) -> Tensor:
+def read_ahead(
+    model: GroundedModel, embeds: Tensor, mask: Tensor | None, reading: dict[str, Any], states: Cache
+) -> int:
+    """Read prompts but for their last token where more than embeddings go in; the number of tokens read.
+
+    `generate` would pass such arguments on in every step, long after the placeholders that they belong to.
+
+    Args:
+        model: of any family.
+        embeds: `[B, L, D]`.
+        mask: `[B, L]`, padding on the left; None where there is none.
+        reading: of the model, see `GroundedModel.reading`.
+        states: empty; filled where something is read.
+    """
+    if not reading.keys() - {"position_ids"}:
+        return 0
+    length = embeds.shape[1] - 1
+    model.text_model(
+        inputs_embeds=embeds[:, :length],
+        attention_mask=None if mask is None else mask[:, :length],
+        past_key_values=states,
+        use_cache=True,
+        **{
+            name: value[..., :length] if isinstance(value, Tensor) else value
+            for name, value in reading.items()
+        },
+    )
+    return length
+
+
+def _prompt_states(
+    model: GroundedModel,
+    spoken: Tensor,
+    cache: ConversationCache,
+    new_ids: Tensor,
+    positions: dict[str, Tensor],
+) -> Tensor:
     """States `[K, D]` that the prompts of the generated `[SEG]` are read from.
 
     Args:
         spoken: `[T, D]`; row i predicts new id i, so it is the state at id i - 1.
         cache: holds all but the last new id.
         new_ids: `[T]`.
+        positions: `position_ids` `[..., L]` of the prompt, where the family gives them.
     """
     segs = [place for place, token in enumerate(new_ids.tolist()) if token == model.config.seg_token_id]
     if model.prompt_state.position == "before":
@@ -249,6 +294,8 @@ def _prompt_states(model: GroundedModel, spoken: Tensor, cache: ConversationCach
     if segs and segs[-1] + 1 == len(spoken):
         # The budget ended the answer at a `[SEG]`, which was therefore never fed: it is fed now.
         with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
-            model.language_model.model(input_ids=new_ids[None, -1:], past_key_values=cache.states)
+            # New id i stands i + 1 behind the prompt's last position, not at the number of states.
+            places = {name: value[..., -1:] + len(new_ids) for name, value in positions.items()}
+            model.text_model(input_ids=new_ids[None, -1:], past_key_values=cache.states, **places)
         spoken = torch.cat([spoken, caught.states[0]])
     return spoken[[place + 1 for place in segs]]

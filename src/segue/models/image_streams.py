@@ -76,6 +76,14 @@ class ImageStream:
         return square
 
 
+def moved(streams: dict[str, Tensor], device: torch.device | str, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Streams where a model is: pixels in its precision; whole numbers (sizes of grids) keep theirs."""
+    return {
+        name: value.to(device, dtype if value.is_floating_point() else value.dtype)
+        for name, value in streams.items()
+    }
+
+
 def streams_for(config: PrimaConfig, aux_size: int | None = None) -> dict[str, dict[str, Any]]:
     """Image streams whose sizes agree with a PRIMA configuration.
 

@@ -79,16 +79,12 @@ class GroundedModel(PreTrainedModel):
     encodes_together = False
     """Whether both halves look with one trunk, so that `encode` alone (both at once) may be asked."""
 
-    images_read_together = True
-    """Whether an image's visual tokens may depend on the other images, as SQuARE's do; families whose do not
-    say so. Then an image that is added to a conversation leaves the others as they were read."""
-
     encoder_parts: tuple[str, ...] = ("vision_model", "aux_vision_model", "sam.vision_encoder")
     """Parts whose outputs depend on an image alone; while they are frozen these may be kept."""
 
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__(config)
-        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.language_model = self.build_language_model(config)
         self.sam = SamModel(config.sam_config)
         width = config.text_config.hidden_size
         self.seg_projection = SegProjection(
@@ -97,6 +93,11 @@ class GroundedModel(PreTrainedModel):
             config.prompt_width,
         )
         self.region_alignment = RegionAlignment(config) if config.region_alignment else None
+
+    def build_language_model(self, config: Any) -> PreTrainedModel:
+        """The causal language model; families whose words are read by another class build theirs."""
+        built: PreTrainedModel = AutoModelForCausalLM.from_config(config.text_config)
+        return built
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -161,11 +162,6 @@ class GroundedModel(PreTrainedModel):
                 fix="pass what the processor returns",
             )
         return self.encode_features(**shown)
-
-    @property
-    def unsaved_encoders(self) -> dict[str, nn.Module]:
-        """Encoders that are not saved with the model, by name; none by default."""
-        return {}
 
     @property
     def segmenter(self) -> Segmenter:
@@ -263,16 +259,30 @@ class GroundedModel(PreTrainedModel):
         ), visual
 
     @property
+    def text_model(self) -> nn.Module:
+        """The language model without its head: embeddings, layers and the last norm."""
+        body: nn.Module = self.language_model.model
+        return body
+
+    @property
     def final_norm(self) -> nn.Module:
         """The language model's last norm."""
-        norm: nn.Module = self.language_model.model.norm
-        return norm
+        return cast(nn.Module, self.text_model.norm)
 
-    def hidden_states(self, embeds: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def reading(self, text: TextInputs, visual: VisualTokens) -> dict[str, Any]:
+        """Further arguments of `text_model`, for families that read with more than embedded text.
+
+        `position_ids` `[..., B, L]` may be among them; any other argument belongs to the placeholders alone.
+        """
+        return {}
+
+    def hidden_states(
+        self, embeds: Tensor, attention_mask: Tensor | None, **reading: Any
+    ) -> tuple[Tensor, Tensor]:
         """States `[B, L, D]` that words are read from, and those that mask prompts are read from."""
         with NormHook(self.final_norm, self.prompt_state.norm, last_only=False) as caught:
-            hidden = self.language_model.model(
-                inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False
+            hidden = self.text_model(
+                inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False, **reading
             ).last_hidden_state
         return hidden, caught.states[0]
 
@@ -321,7 +331,7 @@ class GroundedModel(PreTrainedModel):
         text = TextInputs(input_ids, attention_mask, labels)
         embeds, visual = self.embed(text, counts, **streams)
         # From here on `text`, never the arguments: its placeholders may have been expanded.
-        hidden, states = self.hidden_states(embeds, text.attention_mask)
+        hidden, states = self.hidden_states(embeds, text.attention_mask, **self.reading(text, visual))
         logits = self.language_model.lm_head(hidden)
         output = GroundedOutput(logits=logits, visual=visual)
         if text.labels is None:

@@ -12,6 +12,8 @@ from segue.models.image_streams import clip_streams_for, miras_streams_for, stre
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
 from segue.models.presets_prima import PRIMA_VARIANTS, components_of, prima_7b_config, tiny_prima_config
+from segue.models.presets_qwen import TINY_AREA, tiny_segue_config
+from segue.models.processing_qwen3_vl import qwen_streams_for
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,12 @@ PRESETS: dict[str, Preset] = {
         "random weights of MIRAS for tests and dry runs",
         tiny_miras_config,
         miras_streams_for(tiny_miras_config()),
+    ),
+    "tiny-segue": Preset(
+        "tiny-segue",
+        "random weights of a model on Qwen3-VL for tests and dry runs",
+        tiny_segue_config,
+        qwen_streams_for(tiny_segue_config(), **TINY_AREA),
     ),
 }
 

@@ -69,7 +69,7 @@ class GroundedProcessor(ProcessorMixin):
         image_streams: name to `ImageStream` fields; `pixel_values_sam` is required.
         num_query_tokens: visual tokens an image, before kept text outputs.
         template: `system`, `user`, `assistant`, `end` pieces of the chat text; `user_again` for the turns
-            after the first where it differs from `user`.
+            after the first where it differs from `user`, `answer` before an answer where it is not a blank.
         image_wrap: text before and after each image's tokens (`<im_start>`, `<im_end>` in GLaMM).
 
     Source: PRIMA section 3.2 (overview sentence, identifiers); template and wrapping GLaMM's code.
@@ -77,6 +77,12 @@ class GroundedProcessor(ProcessorMixin):
 
     dialect = "prima"
     """Name of the family's way of writing prompts and answers; a key of `segue.protocol.DIALECTS`."""
+
+    image_token = protocol.IMAGE_TOKEN
+    """The placeholder as the tokenizer writes it."""
+
+    companions: tuple[str, ...] = ()
+    """Names of tensors that `encode_pixels` gives beside its streams."""
 
     qformer_tokenizer: Any = None
     keep_text_outputs = False
@@ -96,12 +102,17 @@ class GroundedProcessor(ProcessorMixin):
         self.template = template or dict(VICUNA_TEMPLATE)
         self.image_wrap = image_wrap or ["", ""]
         super().__init__(tokenizer, **{k: v for k, v in kwargs.items() if k in self.get_attributes()})
-        self.streams = {name: ImageStream(**fields) for name, fields in self.image_streams.items()}
+        self.streams = {name: self.stream(name, fields) for name, fields in self.image_streams.items()}
+
+    def stream(self, name: str, fields: dict[str, Any]) -> Any:
+        """How the pixels of a stream are made."""
+        return ImageStream(**fields)
 
     @property
     def sam_stream(self) -> ImageStream:
         """The stream in whose square masks are drawn."""
-        return self.streams["pixel_values_sam"]
+        drawn: ImageStream = self.streams["pixel_values_sam"]
+        return drawn
 
     def encode_pixels(
         self, images: list[Image.Image], names: tuple[str, ...] | None = None
@@ -181,7 +192,7 @@ class GroundedProcessor(ProcessorMixin):
         before, after = self.image_wrap
         # Before any user text is there: a question that says `<image>` must not become visual tokens.
         shown = protocol.opening(num_images, self.dialect).replace(
-            protocol.IMAGE_TOKEN, before + protocol.IMAGE_TOKEN * tokens_per_image + after
+            protocol.IMAGE_TOKEN, before + self.image_token * tokens_per_image + after
         )
         again = self.template.get("user_again", self.template["user"])
         text, answers, first = self.template["system"], [], True
@@ -195,7 +206,7 @@ class GroundedProcessor(ProcessorMixin):
                 # Behind the colon: of ` ASSISTANT: A cat.</s>` the answer, which has the loss, is ` A
                 # cat.</s>`.
                 start = len(text)
-                text += " " + content + self.template["end"]
+                text += self.template.get("answer", " ") + content + self.template["end"]
                 answers.append((start, len(text)))
         if add_generation_prompt:
             text += self.template["assistant"]
@@ -242,7 +253,7 @@ class GroundedProcessor(ProcessorMixin):
             data["qformer_attention_mask"] = pad_right([[1] * len(i) for i in ids], 0)
         # Features that a model kept of its images stand in the place of pixels, under names of its own.
         kept = [name for name in items[0] if name.endswith("_features")]
-        for name in (*self.streams, *kept, "original_hw", "resized_hw"):
+        for name in (*self.streams, *self.companions, *kept, "original_hw", "resized_hw"):
             if name in items[0]:
                 data[name] = torch.cat([i[name] for i in items])
         if "seg_image_index" in items[0]:

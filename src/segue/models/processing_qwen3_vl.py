@@ -1,0 +1,109 @@
+"""Pictures and conversations as Qwen3-VL reads them, with PRIMA's protocol in between."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
+from segue.models.image_streams import IMAGENET_MEAN, IMAGENET_STD
+from segue.models.patch_stream import PatchStream
+from segue.models.processing_grounded import GroundedProcessor
+
+QWEN_TEMPLATE = {
+    "system": "",
+    "user": "<|im_start|>user\n",
+    "user_again": "\n<|im_start|>user\n",
+    "assistant": "<|im_end|>\n<|im_start|>assistant\n",
+    "answer": "",
+    "end": "<|im_end|>",
+}
+"""Qwen3-VL's chat text: no system turn, answers end with `<|im_end|>`. Source: its chat template."""
+
+QWEN_IMAGE_WRAP = ["<|vision_start|>", "<|vision_end|>"]
+
+QWEN_TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+"""Tokens of Qwen3-VL's tokenizer that prompts are written with."""
+
+MIN_PIXELS, MAX_PIXELS = 256 * 32**2, 1024 * 32**2
+"""Default limits of a picture's area, 256 to 1024 visual tokens. Source: ours; Qwen allows 64 to 16384, of
+which nine pictures would be 147,456 tokens."""
+
+_LITERAL = re.compile(r"<\|([A-Za-z_]{1,32})\|>")
+
+
+class Qwen3VLProcessor(GroundedProcessor):
+    """Processor of models on Qwen3-VL.
+
+    The text has one placeholder an image; the model repeats it by the number of the image's tokens. Literal,
+    for one picture::
+
+        <|im_start|>user
+        The <|vision_start|><|image_pad|><|vision_end|> (IMAGE1) provides an overview of the picture.
+        What?<|im_end|>
+        <|im_start|>assistant
+        The <p> red mug </p> [SEG] (IMAGE1).<|im_end|>
+
+    Args:
+        see `GroundedProcessor`; the fields of the stream `pixel_values` are those of `PatchStream`.
+    """
+
+    image_token = "<|image_pad|>"
+    companions = ("image_grid_thw",)
+
+    def stream(self, name: str, fields: dict[str, Any]) -> Any:
+        """Patches for the language model, a square for the segmenter."""
+        return PatchStream(**fields) if name == "pixel_values" else super().stream(name, fields)
+
+    def encode_pixels(
+        self, images: list[Image.Image], names: tuple[str, ...] | None = None
+    ) -> dict[str, Tensor]:
+        """RGB images to patches `[P, C]`, their `image_grid_thw` `[N, 3]`, and the segmenter's `[N, 3, S, S]`."""
+        chosen = names if names is not None else tuple(self.streams)
+        squares = super().encode_pixels(images, tuple(name for name in chosen if name != "pixel_values"))
+        if "pixel_values" not in chosen:
+            return squares
+        return self.streams["pixel_values"].patches(images) | squares
+
+    def render_chat(
+        self,
+        turns: list[tuple[str, str]],
+        num_images: int,
+        tokens_per_image: int,
+        add_generation_prompt: bool,
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """The chat as one string; see `GroundedProcessor.render_chat`."""
+        # An `<|image_pad|>` that a user typed, or that a model wrote in an earlier answer, is no picture, and
+        # `<|im_end|>` ends no turn.
+        plain = [(role, _LITERAL.sub(r"< |\1| >", text)) for role, text in turns]
+        return super().render_chat(plain, num_images, tokens_per_image, add_generation_prompt)
+
+
+def qwen_streams_for(
+    config: Qwen3VLGroundedConfig, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS
+) -> dict[str, dict[str, Any]]:
+    """Image streams whose sizes agree with a configuration.
+
+    Args:
+        config: Names the patches and the segmenter's square.
+        min_pixels, max_pixels: Limits of the area of a picture that the language model sees.
+    """
+    vision = config.vision_config
+    return {
+        "pixel_values": {
+            "min_pixels": min_pixels,
+            "max_pixels": max_pixels,
+            "patch_size": vision.patch_size,
+            "merge_size": vision.spatial_merge_size,
+            "temporal_patch_size": vision.temporal_patch_size,
+        },
+        "pixel_values_sam": {
+            "size": config.sam_config.vision_config.image_size,
+            "fit": "pad",
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
+        },
+    }
