@@ -225,7 +225,7 @@ def _unread(
     images: Hashable,
     streams: dict[str, Any],
 ) -> tuple[int, Tensor, dict[str, Any]]:
-    """Number of tokens that the cache holds, embeddings `[1, L, D]` right from there on, and the `reading`."""
+    """Number of tokens in the cache, embeddings `[1, L, D]` that are right from there on, the `reading`."""
     if images is None:
         # Nothing says whose states the cache holds.
         cache.begin([], None, model.config.image_token_id)

@@ -61,7 +61,7 @@ class Qwen3VLProcessor(GroundedProcessor):
     def encode_pixels(
         self, images: list[Image.Image], names: tuple[str, ...] | None = None
     ) -> dict[str, Tensor]:
-        """RGB images to patches `[P, C]`, their `image_grid_thw` `[N, 3]`, and the segmenter's `[N, 3, S, S]`."""
+        """RGB images to patches `[P, C]` with `image_grid_thw` `[N, 3]`, and the segmenter's stream."""
         chosen = names if names is not None else tuple(self.streams)
         squares = super().encode_pixels(images, tuple(name for name in chosen if name != "pixel_values"))
         if "pixel_values" not in chosen:
