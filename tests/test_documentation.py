@@ -216,7 +216,7 @@ def test_shell_scripts_name_modules_and_recipes_that_exist() -> None:
     ("line", "fault"),
     [
         ('segue ask a.png b.png -q "Which?" --out answer/', None),
-        ("segue ask a.png", "Missing option"),
+        ("segue eval --data a.jsonl", "Missing option"),
         ("segue ask a.png -q x --nowhere", "No such option"),
         ("segue data stats x.jsonl --out report  # a comment", None),
         ("segue data statistics x.jsonl", "No such command"),

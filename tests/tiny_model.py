@@ -68,8 +68,17 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_model_folder: Path) -> LoadedModel:
-    """The taught model, loaded the way users load models."""
+def loaded_tiny_model(tiny_model_folder: Path) -> LoadedModel:
+    """The taught model, loaded the way users load models; with what any test has shown it."""
     import segue
 
     return segue.load(tiny_model_folder, device="cpu")
+
+
+@pytest.fixture
+def tiny_model(loaded_tiny_model: LoadedModel) -> LoadedModel:
+    """The taught model, which has seen no picture yet."""
+    from segue.inference.encoder_cache import EncoderCache
+
+    loaded_tiny_model.encoder_cache = EncoderCache()
+    return loaded_tiny_model

@@ -27,11 +27,12 @@ from segue.evaluation.asking import answer_missing, collect, evaluation_folder, 
 
 folder = Path(sys.argv[1])
 
-def answer(conversation, place):
+def answer(conversations, places):
+    (conversation,) = conversations
     with (folder.parent / "asked.log").open("a") as log:
         log.write(conversation.id + "\\n")
     time.sleep(0.05)
-    return {{"id": conversation.id, "turns": [{{"turn": 1, "text": "x" * 20000}}]}}
+    return [{{"id": conversation.id, "turns": [{{"turn": 1, "text": "x" * 20000}}]}}]
 
 with evaluation_folder(folder, {{"model": "slow"}}):
     left = missing(collect(folder, "predictions", records()))
@@ -82,7 +83,9 @@ def test_parts_of_shards_are_merged_in_the_order_of_the_data(tmp_path: Path) -> 
     found = collect(tmp_path, "predictions", data)
     assert missing(found) == [1]
     assert not list(tmp_path.glob("*.shard-*"))
-    answer_missing(tmp_path / "predictions.jsonl", data, [1], lambda c, k: {"id": c.id, "turns": []})
+    answer_missing(
+        tmp_path / "predictions.jsonl", data, [1], lambda some, _: [{"id": c.id, "turns": []} for c in some]
+    )
     assert missing(collect(tmp_path, "predictions", data)) == []
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["t/0", "t/1", "t/2", "t/3"]
@@ -94,7 +97,7 @@ def test_a_lost_parent_ends_the_work(tmp_path: Path) -> None:
         tmp_path / "p.jsonl",
         records(),
         [0, 1, 2],
-        lambda c, k: {"id": c.id, "turns": []},
+        lambda some, _: [{"id": c.id, "turns": []} for c in some],
         progress=done.append,
         go_on=lambda: len(done) < 2,
     )

@@ -353,6 +353,15 @@ def test_the_real_model_end_to_end(tiny_model: LoadedModel, data: Path) -> None:
     assert "tiny-taught, m4seg" in page
 
 
+def test_batches_score_as_single_conversations(tiny_model: LoadedModel, data: Path) -> None:
+    times = ("seconds_per_turn",)
+    single = {k: v for k, v in run(tiny_model, data).items() if k not in times}
+    batched = {k: v for k, v in run(tiny_model, data, batch_size=3).items() if k not in times}
+    assert batched.keys() == single.keys()
+    for name in ("phrase_f1", "image_id_accuracy", "mean_iou", "recall", "n_turns", "n_masks"):
+        assert batched[name] == pytest.approx(single[name], abs=1e-3), name
+
+
 def test_teacher_forcing_stands_beside(tiny_model: LoadedModel, data: Path) -> None:
     metrics = run(tiny_model, data, teacher_forced=True)
     forced = metrics["teacher_forced"]

@@ -131,6 +131,12 @@ class AgentSession(GroundingSession):
             model.chat, model.mask_maker, model.settings, model.name, self.images, self.names
         )
 
+    def add_image(self, image: ImageSource, name: str | None = None) -> int:
+        """Add an image to the conversation; the chat model is shown it with the next question."""
+        number = super().add_image(image, name)
+        self._turn.add_image(self.images[-1], self.names[-1])
+        return number
+
     @property
     def _dialect(self) -> str:
         """Dialect of the markup; a chat model has no markup of its own."""

@@ -95,6 +95,13 @@ class AgentTurn:
         # Below 1 after a server has found the images too large for its context.
         self._image_scale = 1.0
 
+    def add_image(self, image: Image.Image, name: str) -> None:
+        """Show a further image from the next question on."""
+        self._images.append(image)
+        self._names.append(name)
+        self._sent.append(shrink(image, self._settings.side))
+        self._keys.append(content_hash(image))
+
     @property
     def _hws(self) -> list[tuple[int, int]]:
         return [(image.height, image.width) for image in self._images]

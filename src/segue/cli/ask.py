@@ -7,11 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+Batch = Annotated[
+    Path | None,
+    typer.Option(help="JSONL file: images and question of a conversation a line; goes on where it stopped."),
+]
+OPENING = "One to nine image files, in the order in which the answer numbers them."
 Images = Annotated[
     list[str],
-    typer.Argument(
-        help="One to nine image files, in the order in which the answer numbers them.", metavar="IMAGE..."
-    ),
+    typer.Argument(help=OPENING, metavar="IMAGE..."),
 ]
 Model = Annotated[
     str,
@@ -37,8 +40,10 @@ def free_writing(grammar: bool) -> dict[str, Any]:
 
 
 def ask(
-    images: Images,
-    question: Annotated[str, typer.Option("--question", "-q", help="What to ask.", metavar="TEXT")],
+    images: Annotated[list[str] | None, typer.Argument(help=OPENING, metavar="[IMAGE...]")] = None,
+    question: Annotated[
+        str | None, typer.Option("--question", "-q", help="What to ask.", metavar="TEXT")
+    ] = None,
     model: Model = "segue-mini",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for answer.json, answer.html and the overlays.")
@@ -47,8 +52,12 @@ def ask(
     max_new_tokens: MaxNewTokens = None,
     device: Device = None,
     grammar: Grammar = True,
+    batch: Batch = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Conversations at a time, with --batch.", min=1, show_default="8")
+    ] = None,
 ) -> None:
-    """Ask one question about several images.
+    """Ask one question about several images, or many questions with --batch.
 
     Prints the answer, each grounded phrase in a colour, with its image and score. With --out the masks are
     written too: as COCO RLE in answer.json, drawn over the images, and as a page to open in a browser.
@@ -56,10 +65,13 @@ def ask(
     from segue.files import make_folder
     from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 
-    # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
-    text = check_question(question)
     budget = check_budget(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
-    pictures, names = load_images(images)
+    _check_mode(images or [], question, batch, out, batch_size)
+    if batch is not None and out is not None:
+        return _ask_file(batch, out, model, device, budget, grammar, batch_size)
+    # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
+    text = check_question(question or "")
+    pictures, names = load_images(images or [])
     if out is not None:
         make_folder(out)
     from segue.cli.console import err, show_answer, show_paths
@@ -78,3 +90,56 @@ def ask(
         show_paths(answer.save(out))
     elif not as_json:
         err().print("add --out FOLDER to see the masks: overlays, answer.html, answer.json", style="dim")
+
+
+def _check_mode(
+    images: list[str], question: str | None, batch: Path | None, out: Path | None, batch_size: int | None
+) -> None:
+    """InputError unless either one conversation is given, or a file of them and a folder for the answers."""
+    from segue.errors import InputError
+
+    given = {"IMAGE": images, "--question": question is not None, "--batch": batch, "--out": out}
+    wrong = ""
+    if batch is not None:
+        if images or question is not None or out is None:
+            wrong = "--batch FILE.jsonl and --out DIR, and neither images nor --question"
+    elif not images or question is None:
+        wrong = "images and --question TEXT, or --batch FILE.jsonl"
+    elif batch_size is not None:
+        wrong = "--batch together with --batch-size"
+    if wrong:
+        raise InputError(
+            "It is not clear what to ask.",
+            expected=wrong,
+            found=", ".join(name for name, value in given.items() if value) or "nothing",
+            where="options",
+            fix="see `segue ask --help`",
+        )
+
+
+def _ask_file(
+    batch: Path, out: Path, model: str, device: str | None, budget: int, grammar: bool, size: int | None
+) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from segue.cli.console import err, show_paths, tell
+    from segue.evaluation.question_file import ANSWERS, answer_file, read_questions
+    from segue.inference.batching import BATCH_SIZE
+    from segue.loading import load
+
+    asked = read_questions(batch)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err(), disable=not err().is_terminal) as bar:
+        task = bar.add_task("conversations", total=len(asked))
+        failed = answer_file(
+            load(model, device),
+            asked,
+            out,
+            batch_size=size or BATCH_SIZE,
+            progress=lambda done, total: bar.update(task, completed=done),
+            max_new_tokens=budget,
+            **free_writing(grammar),
+        )
+    show_paths([out / ANSWERS])
+    if failed:
+        tell([f"{failed} of {len(asked)} conversations have a failure, which their lines tell"])

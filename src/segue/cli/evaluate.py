@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from segue.cli.ask import Device, MaxNewTokens, Model
+from segue.cli.ask import Device, Grammar, MaxNewTokens, Model
 from segue.cli.option_groups import expand_groups
 
 if TYPE_CHECKING:
@@ -196,6 +196,8 @@ def evaluate(
     ] = "own",
     max_new_tokens: MaxNewTokens = None,
     shards: Annotated[int, typer.Option(help="Processes, each with the model.", min=1, max=256)] = 1,
+    batch_size: Annotated[int, typer.Option(help="Conversations asked together.", min=1, max=1024)] = 1,
+    grammar: Grammar = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew where another evaluation lies.")
     ] = False,
@@ -216,8 +218,8 @@ def evaluate(
     else:
         from segue.evaluation.evaluate import AskingOptions
 
-        asking = AskingOptions(history, shuffle_images, budget, records.seed, teacher_forced)
-        run = _Run(model, device, read, records.source(data), out, overwrite, shards, progress)
+        asking = AskingOptions(history, shuffle_images, budget, records.seed, teacher_forced, grammar)
+        run = _Run(model, device, read, records.source(data), out, overwrite, shards, batch_size, progress)
         metrics = run.ask_and_score(asking, scoring)
     from segue.cli.console import show_paths
 
@@ -247,6 +249,7 @@ class _Run:
     out: Path
     overwrite: bool
     shards: int
+    batch_size: int
     progress: bool
 
     def ask_and_score(self, asking: Any, options: ScoringOptionsGroup) -> dict[str, Any]:
@@ -284,6 +287,7 @@ class _Run:
                 asking=asking,
                 scoring=scoring,
                 overwrite=self.overwrite,
+                batch_size=self.batch_size,
                 progress=tell,
             )
 
@@ -300,8 +304,9 @@ class _Run:
         asked = what_is_asked(name, folder, self.data, asking)
         with evaluation_folder(self.out, asked, overwrite=self.overwrite) as lock:
             answer_in_shards(
-                self.out, self.data, self.source, self.model, self.device, asking, self.shards, lock, tell
-            )
+                self.out, self.data, self.source, self.model, self.device, asking, self.shards, lock, tell,
+                self.batch_size,
+            )  # fmt: skip
             return score_folder(self.out, self.data, asked, asking, scoring)
 
 

@@ -21,10 +21,10 @@ from segue.records import Conversation
 
 ASKED = "asked.json"
 LOCK = ".evaluation.lock"
-OUTPUTS = ("predictions.jsonl", "teacher_forced.jsonl", "metrics.json", "report.html", ASKED)
+OUTPUTS = ("predictions.jsonl", "answers.jsonl", "teacher_forced.jsonl", "metrics.json", "report.html", ASKED)
 
-Answerer = Callable[[Conversation, int], Line]
-"""The line of a conversation; the number is its place in the data."""
+Answerer = Callable[[Sequence[Conversation], Sequence[int]], Sequence[Line]]
+"""The lines of some conversations; the numbers are their places in the data."""
 
 
 @contextmanager
@@ -98,6 +98,7 @@ def answer_missing(
     places: Sequence[int],
     answer: Answerer,
     *,
+    batch_size: int = 1,
     progress: Callable[[int], None] | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> None:
@@ -107,16 +108,19 @@ def answer_missing(
         path: The file.
         conversations: All of them.
         places: Which of them to answer, by number.
-        answer: Makes a line.
-        progress: Called with how many of `places` are done, after each.
-        go_on: Asked before each conversation; False ends the work.
+        answer: Makes the lines.
+        batch_size: Conversations that are answered together.
+        progress: Called with how many of `places` are done, after each batch.
+        go_on: Asked before each batch; False ends the work.
     """
-    for done, place in enumerate(places, start=1):
+    for start in range(0, len(places), batch_size):
         if not go_on():
             return
-        append_line(path, answer(conversations[place], place))
+        some = places[start : start + batch_size]
+        for line in answer([conversations[place] for place in some], some):
+            append_line(path, line)
         if progress is not None:
-            progress(done)
+            progress(start + len(some))
 
 
 def collect(folder: Path, stem: str, conversations: Sequence[Conversation]) -> list[Line | None]:

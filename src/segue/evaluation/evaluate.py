@@ -20,7 +20,7 @@ from segue.evaluation.evaluation_data import EvaluationData
 from segue.evaluation.predictions import Answer, Line, answers_of
 from segue.evaluation.protocols import Item, Protocol, protocol_of
 from segue.evaluation.report import write_report
-from segue.evaluation.run_conversation import History, run_conversation
+from segue.evaluation.run_conversation import History, run_conversations
 from segue.evaluation.samples import Key, all_samples
 from segue.evaluation.scores import pair_up, summarise
 from segue.evaluation.sentence_embedder import FoundEmbedder, default_embedder
@@ -43,6 +43,8 @@ class AskingOptions:
         max_new_tokens: Budget of each answer.
         seed: Of the shuffling; answers are greedy and need none.
         teacher_forced: Also draw the masks of the records' own answers.
+        constrained: Answers keep to the grammar, see `GroundingSession.ask`; off for published models as they
+            were published.
     """
 
     history: History = "own"
@@ -50,6 +52,7 @@ class AskingOptions:
     max_new_tokens: int = MAX_NEW_TOKENS
     seed: int = 0
     teacher_forced: bool = False
+    constrained: bool = True
 
     def __post_init__(self) -> None:
         if self.history not in ("own", "truth"):
@@ -93,6 +96,7 @@ def evaluate(
     asking: AskingOptions | None = None,
     scoring: ScoringOptions | None = None,
     overwrite: bool = False,
+    batch_size: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run conversations through sessions; write `predictions.jsonl`, `metrics.json` and `report.html`.
@@ -110,6 +114,7 @@ def evaluate(
         limit: Only the first so many conversations (before shuffling).
         asking, scoring: Options.
         overwrite: Begin anew where another evaluation lies.
+        batch_size: Conversations that are asked together.
         progress: See `Progress`.
 
     Returns:
@@ -118,11 +123,11 @@ def evaluate(
     Raises:
         InputError: No conversations, an unusable option or folder. RecordError: a wrong line of the file.
     """
-    if limit is not None and limit < 1:
+    if (limit is not None and limit < 1) or batch_size < 1:
         raise InputError(
             "An option of the evaluation cannot be used.",
-            expected="a limit of 1 or more",
-            found=f"limit {limit}",
+            expected="a limit of 1 or more, and a batch size of 1 or more",
+            found=f"limit {limit}, batch size {batch_size}",
             where="evaluate",
             fix="correct the option",
         )
@@ -138,7 +143,8 @@ def evaluate(
             left, total = missing(found), len(found)
             already = total - len(left)
             tell = None if progress is None else _counting(progress, already, total)
-            answer_missing(out / f"{stem}.jsonl", data.conversations, left, answer, progress=tell)
+            path = out / f"{stem}.jsonl"
+            answer_missing(path, data.conversations, left, answer, batch_size=batch_size, progress=tell)
         return score_folder(out, data, asked, asking, scoring or ScoringOptions())
 
 
@@ -146,22 +152,26 @@ def answerers(bundle: LoadedModel, data: EvaluationData, asking: AskingOptions) 
     """What makes the lines of each file of answers, by the file's stem."""
     shown = shown_images(data, asking)
 
-    def freely(conversation: Conversation, place: int) -> Line:
-        line = run_conversation(
+    def freely(conversations: Sequence[Conversation], places: Sequence[int]) -> list[Line]:
+        lines = run_conversations(
             bundle,
-            conversation,
-            shown[place],
+            [(conversation, shown[place]) for conversation, place in zip(conversations, places, strict=True)],
             history=asking.history,
             other_images=asking.shuffle_images,
             max_new_tokens=asking.max_new_tokens,
+            constrained=asking.constrained,
         )
-        return {"id": line["id"], "images": [_relative(p, data.root) for p in shown[place]], **line}
+        return [
+            {"id": line["id"], "images": [_relative(p, data.root) for p in shown[place]], **line}
+            for line, place in zip(lines, places, strict=True)
+        ]
+
+    def forced(conversations: Sequence[Conversation], places: Sequence[int]) -> list[Line]:
+        return [force_conversation(bundle, c, shown[k]) for c, k in zip(conversations, places, strict=True)]
 
     found: dict[str, Answerer] = {"predictions": freely}
     if asking.teacher_forced:
-        found["teacher_forced"] = lambda conversation, place: force_conversation(
-            bundle, conversation, shown[place]
-        )
+        found["teacher_forced"] = forced
     return found
 
 

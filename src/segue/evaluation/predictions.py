@@ -69,12 +69,28 @@ def read_lines(path: Path) -> Iterator[tuple[str, Line]]:
     Raises:
         RecordError: A line is not.
     """
+    for where, line in read_objects(path):
+        if not isinstance(line.get("id"), str):
+            raise _wrong(where, 'an object with "id", the id of a conversation', str(line)[:80])
+        yield where, line
+
+
+def read_objects(path: Path, what: str = "predictions") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every line of a file with its place, unchecked beyond being an object.
+
+    Args:
+        path: The file; blank lines are skipped.
+        what: It holds, for messages.
+
+    Raises:
+        InputError: The file cannot be read. RecordError: a line is no object.
+    """
     try:
         opened = path.open("rb")
     except OSError as error:
         raise InputError(
-            "The predictions cannot be read.",
-            expected="a file of predictions",
+            f"The {what} cannot be read.",
+            expected=f"a file of {what}",
             found=error.strerror or str(error),
             where=str(path),
             fix="check the path",
@@ -88,8 +104,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, Line]]:
                 line = json.loads(raw)
             except ValueError as error:
                 raise _wrong(where, "one JSON object", f"{error}") from None
-            if not isinstance(line, dict) or not isinstance(line.get("id"), str):
-                raise _wrong(where, 'an object with "id", the id of a conversation', str(line)[:80])
+            if not isinstance(line, dict):
+                raise _wrong(where, "one JSON object", str(line)[:80])
             yield where, line
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from segue.evaluation.predictions import Line
 from segue.evaluation.samples import questions_of, said
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
+from segue.inference.batching import Outcome, ask_in_turns
 from segue.inference.inputs import MAX_NEW_TOKENS
 from segue.inference.loaded_model import LoadedModel
 from segue.inference.session import GroundingSession
@@ -24,65 +24,75 @@ _WRITTEN = ("question", "text", "markup", "groundings", "problems", "finished")
 
 
 def run_conversation(
+    bundle: LoadedModel, conversation: Conversation, images: Sequence[ImageSource], **options: Any
+) -> Line:
+    """Ask every question of one record; see `run_conversations`."""
+    return run_conversations(bundle, [(conversation, images)], **options)[0]
+
+
+def run_conversations(
     bundle: LoadedModel,
-    conversation: Conversation,
-    images: Sequence[ImageSource],
+    conversations: Sequence[tuple[Conversation, Sequence[ImageSource]]],
     *,
     history: History = "own",
     other_images: bool = False,
     max_new_tokens: int = MAX_NEW_TOKENS,
-) -> Line:
-    """Ask every question of a record in one session; its answers are generated freely.
+    constrained: bool = True,
+) -> list[Line]:
+    """Ask every question of each record in a session of its own; answers are generated freely.
 
     A question that fails is written with its reason and is not part of the later questions' history; images
     that cannot be opened fail every question. Nothing is skipped.
 
     Args:
         bundle: The model.
-        conversation: The record.
-        images: Sources of the images to show, as many as the record has.
+        conversations: Records, each with the sources of the images to show, as many as it has. They are asked
+            together, turn by turn.
         history: What later questions see of earlier answers.
         other_images: Other images than the record's are shown on purpose; masks are brought to the size of
             the record's, so that what a model draws without looking is scored too.
         max_new_tokens: Budget of each answer.
+        constrained: See `GroundingSession.ask`.
 
     Returns:
-        The line, one entry for each answer of the record.
+        A line for each record, with one entry for each of its answers.
     """
-    turns = questions_of(conversation)
-    try:
-        session = bundle.session(images)
-        if not other_images:
-            _check_sizes(conversation, session)
-    except SegueError as error:
-        failed = [{"turn": k + 1, "question": q, "failure": said(error)} for k, (_, q) in enumerate(turns)]
-        return {"id": conversation.id, "turns": failed}
-    written = []
-    for number, (turn_index, question) in enumerate(turns, start=1):
-        started = time.perf_counter()
-        answer, failure = _ask(session, question, max_new_tokens)
-        content: dict[str, Any] = {"turn": number, "seconds": round(time.perf_counter() - started, 4)}
-        if answer is not None:
-            if other_images:
-                _resize(answer, conversation)
-            spoken = answer.to_json()
-            content |= {name: spoken[name] for name in _WRITTEN}
+    lines: list[Line] = []
+    opened: list[tuple[Conversation, GroundingSession, Line]] = []
+    for conversation, images in conversations:
+        lines.append({"id": conversation.id, "turns": []})
+        try:
+            session = bundle.session(images)
+            if not other_images:
+                _check_sizes(conversation, session)
+            opened.append((conversation, session, lines[-1]))
+        except SegueError as error:
+            lines[-1]["turns"] = [
+                {"turn": k, "question": question, "failure": said(error)}
+                for k, (_, question) in enumerate(questions_of(conversation), start=1)
+            ]
+
+    def note(place: int, turn: int, outcome: Outcome, seconds: float) -> None:
+        conversation, session, line = opened[place]
+        turn_index, question = questions_of(conversation)[turn]
+        content: dict[str, Any] = {"turn": turn + 1, "seconds": round(seconds, 4)}
+        if isinstance(outcome, Exception):
+            content |= {"question": question, "failure": said(outcome)}
         else:
-            content |= {"question": question, "failure": failure}
-        written.append(content)
+            if other_images:
+                _resize(outcome, conversation)
+            spoken = outcome.to_json()
+            content |= {name: spoken[name] for name in _WRITTEN}
+        line["turns"].append(content)
         if history == "truth":
-            if answer is not None:
+            if not isinstance(outcome, Exception):
                 session.undo()
             session.add_turn(question, grounded_markup(conversation, turn_index)[0])
-    return {"id": conversation.id, "turns": written}
 
-
-def _ask(session: GroundingSession, question: str, max_new_tokens: int) -> tuple[SessionAnswer | None, str]:
-    """An answer, or why there is none. Whatever a model does wrong must cost its own sample only."""
-    try:
-        return session.ask(question, max_new_tokens=max_new_tokens), ""
-    except (SegueError, RuntimeError, ValueError, IndexError) as error:
-        return None, said(error)
+    questions = [[question for _, question in questions_of(c)] for c, _, _ in opened]
+    sessions = [session for _, session, _ in opened]
+    ask_in_turns(sessions, questions, note, max_new_tokens=max_new_tokens, constrained=constrained)
+    return lines
 
 
 def _check_sizes(conversation: Conversation, session: GroundingSession) -> None:

@@ -35,6 +35,7 @@ def answer_in_shards(
     shards: int,
     lock: int,
     progress: Callable[[int, int], None] | None = None,
+    batch_size: int = 1,
 ) -> None:
     """Answer what is missing in a folder, in several processes.
 
@@ -47,6 +48,7 @@ def answer_in_shards(
         shards: Processes.
         lock: Descriptor of the folder's lock, which the processes hold too.
         progress: Called with (done, total).
+        batch_size: Conversations that each process asks together.
 
     Raises:
         ModelError: A process failed; what it answered before is kept.
@@ -64,6 +66,7 @@ def answer_in_shards(
             "model": model,
             "device": _device(device, shard),
             "asking": asdict(asking),
+            "batch_size": batch_size,
             "name": f"shard-{shard + 1}-of-{shards}",
             "places": {stem: places[shard::shards] for stem, places in left.items()},
         }
@@ -119,6 +122,7 @@ def main() -> None:
             data.conversations,
             task["places"][stem],
             answer,
+            batch_size=task["batch_size"],
             go_on=lambda: os.getppid() == task["parent"],
         )
 

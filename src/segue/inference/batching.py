@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ _IMAGES_A_CALL = 32
 Outcome = SessionAnswer | Exception
 """Answer to a question, or what went wrong with it."""
 
-_FAILURES = (SegueError, RuntimeError, ValueError, IndexError)
+FAILURES = (SegueError, RuntimeError, ValueError, IndexError)
 """What a model may do wrong; it costs the sample alone."""
 
 
@@ -60,17 +61,40 @@ def ask_many(
         batch = conversations[start : start + batch_size]
         sessions = [model.session(images) for images, _ in batch]
         asked = [[questions] if isinstance(questions, str) else list(questions) for _, questions in batch]
-        # Turn by turn: a question sees the answers before it.
-        for turn in range(max(map(len, asked))):
-            places = [k for k, questions in enumerate(asked) if turn < len(questions)]
-            outcomes = ask_together(
-                [sessions[k] for k in places], [asked[k][turn] for k in places], **options
-            )
-            for outcome in outcomes:
-                if isinstance(outcome, Exception):
-                    raise outcome
+        ask_in_turns(sessions, asked, _raised, **options)
         found += [list(session.history) for session in sessions]
     return found
+
+
+def _raised(place: int, turn: int, outcome: Outcome, seconds: float) -> None:
+    if isinstance(outcome, Exception):
+        raise outcome
+
+
+def ask_in_turns(
+    sessions: Sequence[GroundingSession],
+    questions: Sequence[Sequence[str]],
+    told: Callable[[int, int, Outcome, float], None],
+    **options: Any,
+) -> None:
+    """Ask several sessions their questions, turn by turn: a question sees the answers before it.
+
+    Args:
+        sessions: Of one model.
+        questions: Of each session; their numbers may differ.
+        told: Called with the number of the session and of the turn, the outcome and its share of the seconds;
+            before any session is asked its next question.
+        **options: See `ask_together`.
+    """
+    for turn in range(max(map(len, questions), default=0)):
+        places = [k for k, asked in enumerate(questions) if turn < len(asked)]
+        started = time.perf_counter()
+        outcomes = ask_together(
+            [sessions[k] for k in places], [questions[k][turn] for k in places], **options
+        )
+        seconds = (time.perf_counter() - started) / len(places)
+        for place, outcome in zip(places, outcomes, strict=True):
+            told(place, turn, outcome, seconds)
 
 
 def ask_together(
@@ -95,34 +119,27 @@ def ask_together(
         For each session its answer, which is also in its history, or what went wrong.
     """
     check_budget(max_new_tokens)
-    options = {"max_new_tokens": max_new_tokens, "constrained": constrained, **generation_options}
+    # Said only where it is unusual: sessions of other models know no grammar.
+    unusual = {} if constrained else {"constrained": False}
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, **unusual, **generation_options}
     asked = dict(enumerate(zip(sessions, questions, strict=True)))
     outcomes: dict[int, Outcome] = {}
     if len(asked) > 1 and all(session.batches for session in sessions):
-        _share(sessions)
         items = _items(asked, max_new_tokens, outcomes)
         if len(items) > 1:
             # If it fails, each is asked alone, below: then only the one whose fault it was fails.
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 outcomes |= _answers(asked, items, max_new_tokens, constrained, generation_options)
     for place, (session, question) in asked.items():
         if place not in outcomes:
             try:
                 outcomes[place] = session.ask(question, **options)
-            except _FAILURES as error:
+            except FAILURES as error:
                 outcomes[place] = error
     return [outcomes[place] for place in asked]
 
 
 _Asked = dict[int, tuple[GroundingSession, str]]
-
-
-def _share(sessions: Sequence[GroundingSession]) -> None:
-    """Let all sessions know what any of them has encoded: both are kept by the pictures' contents."""
-    visual = {k: v for session in sessions for k, v in session._visual.items()}
-    drawable = {k: v for session in sessions for k, v in session._drawable.items()}
-    for session in sessions:
-        session._visual, session._drawable = visual, drawable
 
 
 def _items(asked: _Asked, budget: int, outcomes: dict[int, Outcome]) -> dict[int, dict[str, Any]]:
@@ -133,7 +150,7 @@ def _items(asked: _Asked, budget: int, outcomes: dict[int, Outcome]) -> dict[int
             item = session._item(check_question(question))
             if session._room(len(item["input_ids"])) >= budget:
                 items[place] = item
-        except _FAILURES as error:
+        except FAILURES as error:
             outcomes[place] = error
     return items
 

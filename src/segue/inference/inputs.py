@@ -33,14 +33,7 @@ def load_images(
     """
     # A single array is one image; taken for a list it would be as many as it has rows.
     listed = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else list(images)
-    if not 1 <= len(listed) <= MAX_IMAGES:
-        raise InputError(
-            "A conversation is about one to nine images.",
-            expected=f"1 to {MAX_IMAGES} images",
-            found=str(len(listed)),
-            where="images",
-            fix="choose the images that matter, or ask about them in several sessions",
-        )
+    check_number(len(listed))
     # For people, hence from 1.
     if names is None:
         names = [str(s) if isinstance(s, (str, Path)) else f"image {k + 1}" for k, s in enumerate(listed)]
@@ -53,6 +46,18 @@ def load_images(
             fix="give one name per image, or none",
         )
     return [load_image(source) for source in listed], [whole_unicode(name) for name in names]
+
+
+def check_number(num_images: int) -> None:
+    """Refuse a conversation about none or more than nine images, with an InputError."""
+    if not 1 <= num_images <= MAX_IMAGES:
+        raise InputError(
+            "A conversation is about one to nine images.",
+            expected=f"1 to {MAX_IMAGES} images",
+            found=str(num_images),
+            where="images",
+            fix="choose the images that matter, or ask about them in several sessions",
+        )
 
 
 def check_question(text: str) -> str:

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
 from segue.inference.batching import BATCH_SIZE, ask_many
+from segue.inference.encoder_cache import EncoderCache
+from segue.inference.image_encoder import ImageEncoder
 from segue.inference.session import GroundingSession
 from segue.models.auto import ModelBundle
 
 
 @dataclass
 class LoadedModel(ModelBundle):
-    """A model that can be asked; `model`, `processor`, `name` and `path` are those of its parts."""
+    """A model that can be asked; `model`, `processor`, `name` and `path` are those of its parts.
+
+    Attributes:
+        encoder_cache: What encoders made of pictures, shared by all its sessions and single questions.
+            Another one may be put in its place: `EncoderCache(most_bytes=..., folder=...)`.
+    """
+
+    encoder_cache: EncoderCache = field(default_factory=EncoderCache, kw_only=True, repr=False)
+    _encoder: ImageEncoder | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """Encoder of pictures that fills and reads `encoder_cache`."""
+        if self._encoder is None or self._encoder.cache is not self.encoder_cache:
+            self._encoder = ImageEncoder(self, self.encoder_cache)
+        return self._encoder
 
     def session(
         self, images: Sequence[ImageSource] | ImageSource, *, names: Sequence[str] | None = None
     ) -> GroundingSession:
         """Start a conversation about 1 to 9 images; see `GroundingSession`."""
-        return GroundingSession(self, images, names=names)
+        return GroundingSession(self, images, names=names, encoder=self.image_encoder)
 
     def ask(self, text: str, images: Sequence[ImageSource] | ImageSource, **options: Any) -> SessionAnswer:
         """Ask a single question; `options` are those of `GroundingSession.ask`."""

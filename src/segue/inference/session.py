@@ -6,7 +6,6 @@ leaves the session as it was.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,23 +20,21 @@ from segue.errors import InputError
 from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
 from segue.inference.drawing import Wanted, draw
-from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
+from segue.inference.encoder_cache import Encoded, EncoderCache
+from segue.inference.image_encoder import ImageEncoder
+from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_number, check_question, load_images
 from segue.inference.streaming import AnswerWatcher, Event, TextDelta, events_of
-from segue.inference.understanding import understand
+from segue.inference.understanding import past_turns, understand
 from segue.models.auto import ModelBundle
 from segue.models.constrained import with_grammar
 from segue.models.conversation_cache import ConversationCache
 from segue.models.generation import GroundedGeneration, PartialAnswer
-from segue.models.image_streams import moved
 from segue.models.segmenter import SegmenterFeatures
 from segue.protocol import ParsedGrounding
 from segue.records import Grounding
 
 _LEAST_ROOM = 16
 """Tokens that must be left for an answer; below that the conversation is too long."""
-
-SEGMENTER_STREAM = "pixel_values_sam"
-"""The pixels that masks are drawn in; all others are for the language model."""
 
 
 def collated(bundle: ModelBundle, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -53,6 +50,7 @@ class GroundingSession:
         bundle: From `segue.load`.
         images: 1 to 9 paths, PIL images, arrays or bytes; a single one need not be in a list.
         names: What to call the images in answers; by default the paths as given, else "image N".
+        encoder: Shared with other sessions of the model; by default one of its own.
 
     Raises:
         InputError: No images or too many; ImageError for one that cannot be used.
@@ -67,17 +65,17 @@ class GroundingSession:
         images: Sequence[ImageSource] | ImageSource,
         *,
         names: Sequence[str] | None = None,
+        encoder: ImageEncoder | None = None,
     ) -> None:
         self.bundle = bundle
         self.images, self.names = load_images(images, names)
         # By content, not by path: the same picture twice is encoded once, a changed file is another picture.
         self._keys = [content_hash(image) for image in self.images]
-        # By these keys; neither depends on the question.
-        self._visual: dict[str, dict[str, Tensor]] = {}
-        self._drawable: dict[str, SegmenterFeatures] = {}
-        self._encoding = threading.Lock()
+        self._encoder = encoder if encoder is not None else ImageEncoder(bundle, EncoderCache())
+        self._held: dict[tuple[str, str], Encoded] = {}
         self._read: ConversationCache | None = None
         self._answers: list[SessionAnswer] = []
+        self._added = False
 
     @property
     def history(self) -> tuple[SessionAnswer, ...]:
@@ -153,10 +151,14 @@ class GroundingSession:
         """
 
         def run(tell: Callable[[Event], None]) -> SessionAnswer:
-            with ThreadPoolExecutor(1, thread_name_prefix="segue-segmenter") as ahead:
+            ahead = ThreadPoolExecutor(1, thread_name_prefix="segue-segmenter")
+            try:
                 for index in range(len(self.images)):
                     ahead.submit(self._encode_segmenter, index)
                 return self._ask(text, max_new_tokens, options, tell, draws=True)
+            finally:
+                # Images that no mask lies in are not waited for, only the one that is being encoded.
+                ahead.shutdown(cancel_futures=True)
 
         options = with_grammar(generation_options, constrained, self.bundle, [len(self.images)])
         check_question(text)
@@ -192,8 +194,41 @@ class GroundingSession:
         if watcher is not None:
             watcher.end(generation.token_ids.tolist())
         answer = self._understand(question, generation, watcher.drawn if watcher is not None else {})
+        if self._added and self._conversation_cache().repeated:
+            number = len(self.images)
+            answer.notes.append(f"image {number} was added: all {number} images were read again")
         self._answers.append(answer)
+        self._added = False
         return answer
+
+    def add_image(self, image: ImageSource, name: str | None = None) -> int:
+        """Add an image to the conversation, between two questions; it gets the next number.
+
+        Only the new image is encoded. Images stand before the first question, as in training: the language
+        model reads again whatever stands behind the place where the prompts part (the turns and, in PRIMA's
+        sentence, the last image), or all images where their tokens depend on each other (SQuARE), which the
+        next answer's `notes` say. `undo` and `reset` forget turns and leave the images.
+
+        Args:
+            image: A path, PIL image, array or bytes.
+            name: What to call it in answers; by default the path as given, else "image N".
+
+        Returns:
+            Its number, counted from 1.
+
+        Raises:
+            InputError: There are nine already; ImageError for one that cannot be used.
+        """
+        number = len(self.images) + 1
+        check_number(number)
+        if name is None and not isinstance(image, (str, Path)):
+            name = f"image {number}"
+        (picture,), (called,) = load_images([image], None if name is None else [name])
+        self.images.append(picture)
+        self.names.append(called)
+        self._keys.append(content_hash(picture))
+        self._added = True
+        return number
 
     def add_turn(self, question: str, markup: str) -> SessionAnswer:
         """Add a turn whose answer is given, as context for later questions; no masks are drawn.
@@ -203,12 +238,13 @@ class GroundingSession:
             markup: The answer with tags, as `segue.records.grounded_markup` writes it.
         """
         parsed = protocol.parse(markup, len(self.images), self._dialect)
-        answer = SessionAnswer(
-            check_question(question), parsed.text, markup, image_hws=self.image_hws, model=self.bundle.name,
-            images=list(self.names), pictures=tuple(self.images),
+        self._answers.append(
+            SessionAnswer(
+                check_question(question), parsed.text, markup, image_hws=self.image_hws,
+                model=self.bundle.name, images=list(self.names), pictures=tuple(self.images),
+            )
         )  # fmt: skip
-        self._answers.append(answer)
-        return answer
+        return self._answers[-1]
 
     def undo(self) -> SessionAnswer:
         """Forget the last turn and return it; InputError when there is none."""
@@ -242,14 +278,8 @@ class GroundingSession:
     def _dialect(self) -> str:
         return self.bundle.processor.dialect
 
-    def _as_past_turn(self, markup: str) -> str:
-        return protocol.as_past_turn(markup, len(self.images), self._dialect)
-
     def _past_turns(self) -> list[tuple[str, str]]:
-        turns = []
-        for answer in self._answers:
-            turns += [("user", answer.question), ("assistant", self._as_past_turn(answer.markup))]
-        return turns
+        return past_turns(self._answers, len(self.images), self._dialect)
 
     def _inputs(self, question: str) -> dict[str, Any]:
         """The conversation with a further question as the model's inputs."""
@@ -275,49 +305,23 @@ class GroundingSession:
     def _images_read(self, inputs: dict[str, Any]) -> Hashable:
         """All that the visual tokens depend on: the pictures, and the instruction that they are read with."""
         instruction = inputs.get("qformer_input_ids")
-        return (*self._keys, *(() if instruction is None else instruction.flatten().tolist()))
+        words = () if instruction is None else tuple(instruction.flatten().tolist())
+        if self.bundle.model.images_read_together:
+            return (tuple(self._keys), words)
+        return tuple((key, words) for key in self._keys)
 
     def _encode_visual(self, index: int) -> dict[str, Tensor]:
-        """Tower features of one image, once per content; one at a time bounds the memory of nine."""
-        key, model = self._keys[index], self.bundle.model
-        if model.encodes_together:
-            self._encode_together(index)
-        elif key not in self._visual:
-            names = tuple(name for name in self.bundle.processor.streams if name != SEGMENTER_STREAM)
-            with torch.no_grad():
-                self._visual[key] = model.encode_features(**self._pixels(index, names))
-        return self._visual[key]
+        """Features of one image for the language model; see `ImageEncoder`."""
+        key = self._keys[index]
+        # Held, so that they are there for as long as the session is, whatever the cache has room for.
+        held = self._held["visual", key] = self._encoder.visual(self.images[index], key)
+        return held.visual
 
     def _encode_segmenter(self, index: int) -> SegmenterFeatures:
-        """What the segmenter keeps of one image, once per content.
-
-        A streamed answer asks for it from two threads: from the one that runs ahead, and from the one that
-        draws, which waits here until the other has finished the image.
-        """
-        key, model = self._keys[index], self.bundle.model
-        if model.encodes_together:
-            self._encode_together(index)
-            return self._drawable[key]
-        with self._encoding:
-            if key not in self._drawable:
-                pixels = self._pixels(index, (SEGMENTER_STREAM,))[SEGMENTER_STREAM]
-                with torch.no_grad():
-                    self._drawable[key] = model.segmenter.encode(pixels)
-            return self._drawable[key]
-
-    def _encode_together(self, index: int) -> None:
-        """Both at once, where one trunk serves both."""
+        """What the segmenter keeps of one image; see `ImageEncoder`."""
         key = self._keys[index]
-        with self._encoding, torch.no_grad():
-            if key not in self._drawable:
-                pixels = self._pixels(index, tuple(self.bundle.processor.streams))
-                self._visual[key], self._drawable[key] = self.bundle.model.encode(pixels)
-
-    def _pixels(self, index: int, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """Pixel streams of one image, `[1, 3, S, S]` each, where the model is."""
-        model = self.bundle.model
-        streams = self.bundle.processor.encode_pixels([self.images[index]], names)
-        return moved(streams, model.device, model.dtype)
+        held = self._held["drawable", key] = self._encoder.drawable(self.images[index], key)
+        return held.drawable
 
     def _room(self, prompt_length: int) -> int:
         """Number of tokens that the context leaves for an answer."""

@@ -1,11 +1,13 @@
-"""What a generated answer says: its markup taken apart, and what is odd about it."""
+"""What a generated answer says: its markup taken apart, what is odd about it, what later turns see of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segue import protocol
-from segue.errors import AlignmentError
+from segue.errors import AlignmentError, InputError
+from segue.inference.answer import SessionAnswer
 from segue.models.auto import ModelBundle
 from segue.models.generation import GroundedGeneration
 from segue.protocol import ParsedAnswer
@@ -54,3 +56,29 @@ def understand(bundle: ModelBundle, generation: GroundedGeneration, num_images: 
     if trained is not None and num_images > trained:
         notes.append(f"{num_images} images: this model was trained on sets of up to {trained}")
     return Understood(markup, parsed, notes)
+
+
+def past_turns(answers: Sequence[SessionAnswer], num_images: int, dialect: str) -> list[tuple[str, str]]:
+    """Write earlier turns as context for a later question: `(role, text)`, oldest first.
+
+    Args:
+        answers: Each with its question.
+        num_images: That the conversation shows by now; answers may have been given about fewer.
+        dialect: Of the markup.
+    """
+    turns = []
+    for answer in answers:
+        markup, before = answer.markup, len(answer.images)
+        if before != num_images:
+            # What it meant with the images of its time: a single one need not have been named, and a number
+            # beyond them meant none.
+            parsed = protocol.parse(markup, before, dialect)
+            try:
+                markup = protocol.render(parsed.text, parsed.marked_spans(), dialect, num_images)
+            except InputError:
+                markup = parsed.text
+        turns += [
+            ("user", answer.question),
+            ("assistant", protocol.as_past_turn(markup, num_images, dialect)),
+        ]
+    return turns

@@ -66,8 +66,9 @@ def generate_many(
         for name, value in model.reading(text, visual).items()
     }
     embeds, mask = flush_right(embeds, shown)
+    text = TextInputs(_shifted(text.input_ids, shown), mask)
     cache = DynamicCache(config=model.config.text_config)
-    kept = read_ahead(model, embeds, mask, reading, cache)
+    kept = read_ahead(model, text, embeds, reading, cache)
     positions = {name: value for name, value in reading.items() if name == "position_ids"}
     with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
         new_ids: Tensor = model.language_model.generate(

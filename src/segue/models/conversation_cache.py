@@ -24,6 +24,8 @@ class ConversationCache:
     def __init__(self, text_config: PreTrainedConfig) -> None:
         self._config = text_config
         self.states: DynamicCache = DynamicCache(config=text_config)
+        self.repeated = False
+        """Whether the last prompt made all pictures be read again that had been read before."""
         self._ids: list[int] = []
         self._images: Hashable = None
 
@@ -39,20 +41,23 @@ class ConversationCache:
         Args:
             ids: the whole prompt, placeholders expanded.
             images: identifies all that the visual tokens depend on: pictures, and the instruction where they
-                are read with one.
-            image_token_id: the placeholder. A prefix that ends among placeholders is not kept: visual tokens
-                go in together.
+                are read with one. A tuple with one item for each picture, where an image's tokens depend on
+                nothing else: pictures that are added at its end leave the others' tokens as they were.
+            image_token_id: the placeholder. A prefix that ends among those of one set of pictures is not
+                kept: visual tokens go in together.
 
         Returns:
             Less than `len(ids)`: the last token is always read, for its state predicts the first new one.
         """
-        kept = 0
-        if images == self._images:
+        kept, grown = 0, _grown(self._images, images)
+        if images == self._images or grown:
             while kept < min(len(self._ids), len(ids) - 1) and self._ids[kept] == ids[kept]:
                 kept += 1
-        # The rest is embedded as words alone (`generation._unread`): no placeholder may be among it.
-        if image_token_id in ids[kept:] or not self._can_be_cut:
+        # With the same pictures the rest is embedded as words alone (`generation._unread`): no placeholder
+        # may be among it. With added ones there is one in any case, and all is embedded.
+        if (not grown and image_token_id in ids[kept:]) or not self._can_be_cut:
             kept = 0
+        self.repeated = image_token_id in self._ids and image_token_id not in ids[:kept]
         self._cut(kept)
         self._images = images
         return kept
@@ -80,6 +85,13 @@ class ConversationCache:
         for layer in self.states.layers:
             states: Any = layer
             states.keys, states.values = _head(states.keys, length), _head(states.values, length)
+
+
+def _grown(before: Hashable, now: Hashable) -> bool:
+    """Whether pictures were added at the end and all others are as they were."""
+    if not isinstance(before, tuple) or not isinstance(now, tuple):
+        return False
+    return 0 < len(before) < len(now) and now[: len(before)] == before
 
 
 def _head(states: Tensor, length: int) -> Tensor:

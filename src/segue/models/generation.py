@@ -137,8 +137,7 @@ def generate(
     counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
     cache = cache if cache is not None else ConversationCache(model.config.text_config)
     kept, embeds, reading = _unread(model, text, counts, cache, images, streams)
-    if kept == 0:
-        kept = read_ahead(model, embeds, text.attention_mask, reading, cache.states)
+    kept = read_ahead(model, text, embeds, reading, cache.states, kept)
     positions = {name: value for name, value in reading.items() if name == "position_ids"}
     with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
         streamer = None if watch is None else _Watched(PartialAnswer(model, caught), watch)
@@ -226,47 +225,61 @@ def _unread(
     streams: dict[str, Any],
 ) -> tuple[int, Tensor, dict[str, Any]]:
     """Number of tokens in the cache, embeddings `[1, L, D]` that are right from there on, the `reading`."""
+    placeholder, kept = model.config.image_token_id, 0
     if images is None:
         # Nothing says whose states the cache holds.
-        cache.begin([], None, model.config.image_token_id)
+        cache.begin([], None, placeholder)
     elif not model.expands_placeholders:
-        kept = cache.begin(text.input_ids[0].tolist(), images, model.config.image_token_id)
-        if kept:
+        ids = text.input_ids[0].tolist()
+        kept = cache.begin(ids, images, placeholder)
+        if kept and placeholder not in ids[kept:]:
             words = model.get_input_embeddings()(text.input_ids[:, kept:])
             # `generate` cuts off what the cache holds, by length alone: zeros stand in for it.
             return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1), {}
+    # An added picture is embedded together with the others, which costs a projection each and no encoder.
     embeds, visual = model.embed(text, counts, **streams)
-    kept = 0
     if images is not None and model.expands_placeholders:
         # Only now are these the ids that were read: placeholders are expanded by the number of visual tokens.
-        kept = cache.begin(text.input_ids[0].tolist(), images, model.config.image_token_id)
+        kept = cache.begin(text.input_ids[0].tolist(), images, placeholder)
     return kept, embeds, model.reading(text, visual)
 
 
 def read_ahead(
-    model: GroundedModel, embeds: Tensor, mask: Tensor | None, reading: dict[str, Any], states: Cache
+    model: GroundedModel,
+    text: TextInputs,
+    embeds: Tensor,
+    reading: dict[str, Any],
+    states: Cache,
+    kept: int = 0,
 ) -> int:
-    """Read prompts but for their last token where more than embeddings go in; the number of tokens read.
+    """Read prompts but for their last token where more than embeddings go in at a placeholder.
 
     `generate` would pass such arguments on in every step, long after the placeholders that they belong to.
 
     Args:
         model: of any family.
+        text: `[B, L]`, padding on the left.
         embeds: `[B, L, D]`.
-        mask: `[B, L]`, padding on the left; None where there is none.
         reading: of the model, see `GroundedModel.reading`.
-        states: empty; filled where something is read.
+        states: holds the first `kept` tokens; filled where something is read.
+        kept: number of tokens that are not read again.
+
+    Returns:
+        Number of tokens that the states hold now.
     """
-    if not reading.keys() - {"position_ids"}:
-        return 0
+    # Images that are in the cache come first, so those of the rest are the last ones.
+    new = int((text.input_ids[:, kept:] == model.config.image_token_id).sum())
+    if new == 0 or not reading.keys() - {"position_ids"}:
+        return kept
     length = embeds.shape[1] - 1
+    mask = text.attention_mask
     model.text_model(
-        inputs_embeds=embeds[:, :length],
+        inputs_embeds=embeds[:, kept:length],
         attention_mask=None if mask is None else mask[:, :length],
         past_key_values=states,
         use_cache=True,
         **{
-            name: value[..., :length] if isinstance(value, Tensor) else value
+            name: value[..., kept:length] if isinstance(value, Tensor) else [rows[-new:] for rows in value]
             for name, value in reading.items()
         },
     )

@@ -79,6 +79,10 @@ class GroundedModel(PreTrainedModel):
     encodes_together = False
     """Whether both halves look with one trunk, so that `encode` alone (both at once) may be asked."""
 
+    images_read_together = True
+    """Whether an image's visual tokens may depend on the other images, as SQuARE's do; families whose do not
+    say so. Then an image that is added to a conversation leaves the others as they were read."""
+
     encoder_parts: tuple[str, ...] = ("vision_model", "aux_vision_model", "sam.vision_encoder")
     """Parts whose outputs depend on an image alone; while they are frozen these may be kept."""
 
@@ -162,6 +166,11 @@ class GroundedModel(PreTrainedModel):
                 fix="pass what the processor returns",
             )
         return self.encode_features(**shown)
+
+    @property
+    def unsaved_encoders(self) -> dict[str, nn.Module]:
+        """Encoders that are not saved with the model, by name; none by default."""
+        return {}
 
     @property
     def segmenter(self) -> Segmenter:
@@ -272,7 +281,8 @@ class GroundedModel(PreTrainedModel):
     def reading(self, text: TextInputs, visual: VisualTokens) -> dict[str, Any]:
         """Further arguments of `text_model`, for families that read with more than embedded text.
 
-        `position_ids` `[..., B, L]` may be among them; any other argument belongs to the placeholders alone.
+        `position_ids` `[..., B, L]` may be among them. All others belong to the placeholders: tensors
+        `[..., B, L]`, or lists of tensors `[T, D]` with a row for each of them.
         """
         return {}
 

@@ -36,6 +36,7 @@ class LisaModel(GroundedModel):
     """
 
     config_class = LisaConfig
+    images_read_together = False
 
     def __init__(self, config: LisaConfig) -> None:
         super().__init__(config)

@@ -48,6 +48,11 @@ class PrimaModel(GroundedModel):
         # Last: it initialises the parts that exist by then.
         self.post_init()
 
+    @property
+    def images_read_together(self) -> bool:  # type: ignore[override]
+        """True with SQuARE, whose queries attend over all images."""
+        return self.config.visual_module == "square"
+
     def add_parts(self, config: PrimaConfig) -> None:
         """Further parts of a subclass, initialised together with the others. PRIMA has none."""
 

@@ -36,6 +36,7 @@ class Qwen3VLGroundedModel(GroundedModel):
     config_class = Qwen3VLGroundedConfig
     # An image has as many tokens as it is large: one placeholder each in the text, repeated here.
     expands_placeholders = True
+    images_read_together = False
     encoder_parts = ("language_model.model.visual", "sam.vision_encoder")
 
     def __init__(self, config: Qwen3VLGroundedConfig) -> None:

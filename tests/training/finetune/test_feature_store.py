@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from segue.errors import InputError
+from segue.models.encoder_features import encoder_hash
 from segue.models.segmenter_sam import SamSegmenter
 from segue.training.engine.trainer import set_trainable
-from segue.training.finetune.feature_store import FeatureStore, encoder_hash
+from segue.training.finetune.feature_store import FeatureStore
 
 Make = Callable[..., Any]
 

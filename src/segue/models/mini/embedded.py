@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.models.mini.findings import Finding
 from segue.models.mini.names import name_table
@@ -44,12 +44,18 @@ class EmbeddedModel(TalkingModel):
 
     config_class = EmbeddedConfig
     encodes_together = True
+    images_read_together = False
 
     def __init__(self, config: EmbeddedConfig) -> None:
         super().__init__(config)
         self.seeing = MiniSegmenter(name_table())
         self.spell = FindingSpeller(known=dict(config.word_ids or {}))
         self.post_init()
+
+    @property
+    def unsaved_encoders(self) -> dict[str, nn.Module]:
+        """The trunk, which comes with a package of its own."""
+        return {"trunk": self.seeing.outside[0]}
 
     @property
     def segmenter(self) -> MiniSegmenter:

@@ -33,6 +33,11 @@ class MiniModel(PrimaModel):
     slot_heads: ObjectSlotHeads | None
     label_reader: LabelReader | None
 
+    @property
+    def images_read_together(self) -> bool:  # type: ignore[override]
+        """True also with a label reader, whose labels are contrasted over the images of a conversation."""
+        return self.label_reader is not None or super().images_read_together
+
     def add_parts(self, config: PrimaConfig) -> None:
         assert isinstance(config, MiniConfig)
         self.slot_heads = ObjectSlotHeads(config) if config.num_object_slots else None

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from segue.errors import ImageError, InputError
-from segue.files import atomic_path
+from segue.models.encoder_features import encoder_hash, encoders, read_features, write_features
 from segue.models.image_streams import moved
 from segue.models.processing_grounded import GroundedProcessor
 
@@ -84,16 +83,14 @@ class FeatureStore:
 
     def read(self, key: str) -> StoredFeatures | None:
         """The features of an image, or None when they are not there (or not readable) yet."""
-        path = self.folder / f"{key}.safetensors"
-        if not path.is_file():
+        found = read_features(self.folder / f"{key}.safetensors")
+        if found is None:
             return None
+        tensors, noted = found
         try:
-            with safe_open(path, "pt") as file:
-                noted = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-                return StoredFeatures(tensors, (int(noted["height"]), int(noted["width"])))
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-            return None  # damaged on the disk: it is computed and written again
+            return StoredFeatures(tensors, (int(noted["height"]), int(noted["width"])))
+        except (KeyError, ValueError):
+            return None  # another's file: it is computed and written again
 
     def write(self, key: str, features: StoredFeatures) -> None:
         """Keep the features of an image; the file appears complete or not at all.
@@ -101,12 +98,9 @@ class FeatureStore:
         Raises:
             InputError: The folder takes no more files.
         """
-        path = self.folder / f"{key}.safetensors"
         noted = {"height": str(features.hw[0]), "width": str(features.hw[1])}
-        tensors = {name: t.detach().cpu().contiguous() for name, t in features.tensors.items()}
         try:
-            with atomic_path(path) as unfinished:
-                save_file(tensors, unfinished, metadata=noted)
+            write_features(self.folder / f"{key}.safetensors", features.tensors, noted)
         except (SafetensorError, OSError) as error:
             raise InputError(
                 "The features of an image cannot be kept.",
@@ -160,12 +154,6 @@ class FeatureStore:
         return kept
 
 
-def encoders(model: Any) -> dict[str, nn.Module]:
-    """Parts of a model whose outputs are kept."""
-    modules = dict(model.named_modules())
-    return {name: modules[name] for name in model.encoder_parts if name in modules}
-
-
 def check_frozen(model: nn.Module) -> None:
     """Refuse to keep the outputs of encoders that change.
 
@@ -182,16 +170,6 @@ def check_frozen(model: nn.Module) -> None:
             where="finetune.cache_features",
             fix="leave out --cache-features, or take these parts out of `trainable`",
         )
-
-
-def encoder_hash(model: nn.Module, processor: GroundedProcessor) -> str:
-    """Changes with every weight of the encoders and with the images' sizes and normalisation."""
-    digest = hashlib.sha256(repr(sorted(processor.image_streams.items())).encode())
-    for encoder, part in encoders(model).items():
-        for name, value in part.state_dict().items():
-            digest.update(f"{encoder}.{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class PictureSheets:
 
     def session(self, question: Question) -> GroundingSession:
         """A session without history; what frozen encoders said of the images is kept between sheets."""
-        from segue.training.finetune.feature_store import encoders
+        from segue.models.encoder_features import encoders
 
         parts = encoders(self.bundle.model).values()
         frozen = not any(p.requires_grad for part in parts for p in part.parameters())
