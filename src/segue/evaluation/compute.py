@@ -183,6 +183,15 @@ def count(
     Raises:
         InputError: Its number of visual tokens depends on the picture, so that shapes do not say it.
     """
+    return _count(name, meta_model(name, config), streams, workload)
+
+
+def meta_model(name: str, config: GroundedConfig) -> GroundedModel:
+    """A model without memory for weights.
+
+    Raises:
+        InputError: Its number of visual tokens depends on the picture, so that shapes do not say it.
+    """
     with torch.device("meta"):
         # Eager attention has the same two products as the fused one, whose kernels meta does not have.
         model: GroundedModel = AutoModel.from_config(config, attn_implementation="eager").eval()
@@ -198,7 +207,7 @@ def count(
     for module in model.modules():
         if isinstance(module, InstructBlipQFormerModel):
             module.register_forward_pre_hook(_without_padding, with_kwargs=True)
-    return _count(name, model, streams, workload)
+    return model
 
 
 def _without_padding(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -230,13 +239,13 @@ def _count(
     with phase("vision encoders"):
         seen = model.encode_features(**pixels)
     with phase("visual tokens"):
-        visual = model.encode_images([workload.images], **seen, **_instruction(workload))
+        visual = model.encode_images([workload.images], **seen, **instruction_on_meta(workload))
     each = int(visual.tokens.shape[1])
     length = workload.text_tokens + workload.images * each
     with phase("prompt"):
         cache = read_prompt(model, length)
     with phase("masks"):
-        _draw(model, features, workload)
+        draw_on_meta(model, features, workload)
     decoding = decoding_flops(model, cache, length, workload.answer_tokens)
     phases["answer"] = sum(decoding.values())
     for part, flops in decoding.items():
@@ -255,7 +264,8 @@ def _count(
     )
 
 
-def _instruction(workload: Workload) -> dict[str, Tensor]:
+def instruction_on_meta(workload: Workload) -> dict[str, Tensor]:
+    """The question for the Q-Former, shapes alone."""
     ids = torch.zeros(1, workload.question_tokens, dtype=torch.long, device="meta")
     return {"qformer_input_ids": ids, "qformer_attention_mask": torch.ones_like(ids)}
 
@@ -263,12 +273,12 @@ def _instruction(workload: Workload) -> dict[str, Tensor]:
 def read_prompt(model: GroundedModel, length: int) -> DynamicCache:
     """Run the language model over a prompt, its head at the last place alone; returns the filled cache."""
     cache = DynamicCache(config=model.config.text_config)
-    hidden = _language_model(model, length, 0, cache)
+    hidden = read_places(model, length, 0, cache)
     model.language_model.lm_head(hidden[:, -1:])
     return cache
 
 
-def _language_model(model: GroundedModel, length: int, before: int, cache: DynamicCache | None) -> Tensor:
+def read_places(model: GroundedModel, length: int, before: int, cache: DynamicCache | None) -> Tensor:
     """States `[1, L, D]` of `length` new places behind `before` cached ones."""
     width = model.config.text_config.hidden_size
     embeds = torch.empty(1, length, width, device="meta", dtype=next(model.parameters()).dtype)
@@ -294,7 +304,7 @@ def decoding_flops(model: GroundedModel, cache: DynamicCache, length: int, answe
         grow(cache, before - cache.get_seq_length())
         counter = ComponentCounter(model)
         with counter.counting():
-            hidden = _language_model(model, 1, before, cache)
+            hidden = read_places(model, 1, before, cache)
             model.language_model.lm_head(hidden)
         ends.append(counter.flops)
     return {part: (ends[0][part] + ends[1][part]) * steps // 2 for part in ends[0]}
@@ -313,7 +323,8 @@ def grow(cache: DynamicCache, places: int) -> None:
             cache.update(more, more, number)
 
 
-def _draw(model: GroundedModel, features: dict[str, Tensor], workload: Workload) -> None:
+def draw_on_meta(model: GroundedModel, features: dict[str, Tensor], workload: Workload) -> None:
+    """Draw the workload's masks, spread evenly over the images."""
     if workload.masks == 0:
         return
     states = torch.empty(workload.masks, model.config.text_config.hidden_size, device="meta")
@@ -335,7 +346,7 @@ def readings_of(
     """
     whole = ComponentCounter(model)
     with whole.counting():
-        hidden = _language_model(model, length + workload.answer_tokens, 0, None)
+        hidden = read_places(model, length + workload.answer_tokens, 0, None)
         model.language_model.lm_head(hidden)
     total, encoder = sum(phases.values()), phases["segmenter's encoder"]
     return {
