@@ -42,12 +42,11 @@ def assemble(
     """
     kinds = kinds or known_kinds()
     spell = FindingSpeller(processor.tokenizer)
-    words = (*kinds.names, *finding_vocabulary(), *MINI_COLOURS, NOTHING)
     fields: dict[str, Any] = {k: v for k, v in talking.config.to_dict().items() if k != "model_type"}
     config = EmbeddedConfig(
         **fields
         | {
-            "word_ids": {word: spell.word(word) for word in words},
+            "word_ids": spelled_words(spell, kinds),
             "phrase_names": phrase_names(spell, kinds),
             "phrase_end_token_id": processor.tokenizer.convert_tokens_to_ids(protocol.PHRASE_END),
         }
@@ -78,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     model.save_pretrained(options.out)
     processor.save_pretrained(options.out)
+
+
+def spelled_words(spell: FindingSpeller, kinds: Kinds) -> dict[str, list[int]]:
+    """Ids of all names and of all words that are said of findings."""
+    words = (*kinds.names, *finding_vocabulary(), *MINI_COLOURS, NOTHING)
+    return {word: spell.word(word) for word in words}
 
 
 def phrase_names(spell: FindingSpeller, kinds: Kinds) -> dict[str, str]:

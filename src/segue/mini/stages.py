@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 import segue.mini.look.stage
+import segue.mini.own.family
 import segue.mini.own_data
 import segue.mini.talk.stage  # noqa: F401  registers stage "talk"
 from segue.errors import InputError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peft import LoraConfig, TrainableTokensConfig, inject_adapter_in_model
@@ -18,7 +19,7 @@ from segue.protocol import OBJ_TOKEN, PHRASE_END, PHRASE_START, SEG_TOKEN
 
 if TYPE_CHECKING:
     from segue.models.auto import ModelBundle
-    from segue.training.finetune.auxiliary import AuxiliaryLoss
+    from segue.training.finetune.auxiliary import AuxiliaryLoss, OwnDataObjective
     from segue.training.finetune.sources import Sources
     from segue.training.recipe import Recipe
 
@@ -41,6 +42,8 @@ class FinetuneFamily:
             recipe says otherwise.
         options: Names that `options` of a recipe may have beside the objective's own.
         auxiliary: From a run's recipe, model and data to losses beside the model's own.
+        objective: From those and the run folder to an objective in place of the one over conversations; None
+            for models that learn from conversations. It may bring parameters into the model.
     """
 
     trainable: tuple[str, ...]
@@ -50,6 +53,7 @@ class FinetuneFamily:
     defaults: Callable[[GroundedModel], Mapping[str, Mapping[str, Any]]] = lambda model: {}
     options: frozenset[str] = frozenset()
     auxiliary: Callable[[Recipe, ModelBundle, Sources], Sequence[AuxiliaryLoss]] = lambda *run: ()
+    objective: Callable[[Recipe, ModelBundle, Sources, Path], OwnDataObjective] | None = None
 
 
 _TABLES = ("language_model.model.embed_tokens", "language_model.lm_head")

@@ -3,7 +3,7 @@
 import pytest
 
 from segue.errors import InputError
-from segue.models.mini.names import NUM_KINDS, name_table, table_of
+from segue.models.mini.names import NUM_KINDS, name_table, table_of, with_branches
 
 TABLE = name_table()
 
@@ -46,3 +46,14 @@ def test_what_belongs_to_two_names_is_refused(claim):
     first = {"name": "a", "kinds": "1 3", "synonyms": ["x"]}
     with pytest.raises(InputError, match="two names"):
         table_of({"names": [first, {"name": "b", **claim}], "purposes": {}})
+
+
+def test_own_data_bring_names_in_branches():
+    first = [{"name": "zorble"}, {"name": "dog"}, {"name": "car wheel", "whole": "car", "part": "wheel"}]
+    table = with_branches(TABLE, [first, [{"name": "zorble"}, {"name": "blick"}]])
+    assert table.trained() == (*TABLE.trained(), "zorble", "car wheel", "blick")
+    assert [table.block(name) for name in ("dog", "zorble", "car wheel", "blick", "pizza")] == [0, 1, 1, 2, 0]
+    assert table.folded() == TABLE.folded(), "stored probabilities keep their columns"
+    assert table.names["car wheel"].whole == "car"
+    assert table.find("zorble") == "zorble"
+    assert list(table.names)[: len(TABLE.names)] == list(TABLE.names)

@@ -88,7 +88,7 @@ def both_scores(eyes: Eyes, shelf: Shelf, rows: Sequence[int]) -> tuple[Tensor, 
     for start in range(0, len(rows), _BATCH):
         some = list(rows[start : start + _BATCH])
         batch = features_of(shelf.features, some, [False] * len(some))
-        readings = eyes.readout(batch["stride8"], batch["stride16"], batch["stride32"])
+        readings = eyes.read(batch["stride8"], batch["stride16"], batch["stride32"])
         inside = torch.from_numpy(np.array(shelf.features.inside[some]))
         scores = cell_scores(readings.names, batch["folded"], cell_places(inside, CELLS, SIDE))
         trained.append(scores[0])

@@ -20,11 +20,11 @@ from segue.mini.look.features import StoredFeatures, features_of
 from segue.mini.look.photographs import Photograph
 from segue.mini.look.targets import CELLS, MASK_CELLS, SMALLEST, Drawn, drawn_regions, middle_and_area
 from segue.models.mini.eyes import Eyes, Sight
-from segue.models.mini.find import things
+from segue.models.mini.find import group_of, things
 from segue.models.mini.heat import is_part
 from segue.models.mini.picture import SIDE
 from segue.models.mini.point_prompt import point_prompt
-from segue.models.mini.readout import GROUPS, cell_places
+from segue.models.mini.readout import cell_places
 
 Flags = NDArray[np.bool_]
 
@@ -75,7 +75,7 @@ class Looker:
     def see(self, row: int) -> tuple[Sight, dict[str, Tensor]]:
         """Sight of one photograph, and the batch of its features."""
         batch: dict[str, Tensor] = features_of(self.features, [row], [False])
-        readings = self.eyes.readout(batch["stride8"], batch["stride16"], batch["stride32"])
+        readings = self.eyes.read(batch["stride8"], batch["stride16"], batch["stride32"])
         inside = torch.from_numpy(np.asarray(self.features.inside[row : row + 1]))
         return self.eyes.judge(readings, batch["folded"], cell_places(inside, CELLS, SIDE)), batch
 
@@ -88,14 +88,15 @@ class Looker:
         centres = torch.tensor([centre for _, centre, _ in wanted], dtype=torch.float32)
         areas = torch.tensor([area for _, _, area in wanted], dtype=torch.float32)
         cells = sight.readings.cells
-        embeddings = self.eyes.decoder.image_embeddings(cells, batch["colours"] / 127.5 - 1)
+        embeddings = self.eyes.image_embeddings(cells, batch["colours"] / 127.5 - 1)
         count = len(wanted)
-        logits, _ = self.eyes.decoder(
+        logits = self.eyes.draw(
             cells.expand(count, -1, -1, -1),
             embeddings.expand(count, -1, -1, -1),
             sight.places.expand(count, -1, -1, -1),
             point_prompt(centres, areas, self.eyes.prompt_width),
             heat,
+            [self.eyes.table.block(name) for name, _, _ in wanted],
         )
         inside = F.interpolate((sight.places.amax(1, keepdim=True) < 1).float(), size=(MASK_CELLS,) * 2)
         flags: Flags = ((logits > 0) & (inside[:, 0] > 0)).numpy()
@@ -131,7 +132,7 @@ def _measure_one(
     single = {name: all(d.region.single for d in drawn if d.region.name == name) for name in truth}
     for name, masks in truth.items():
         part = is_part(looker.eyes.table.names[name])
-        found = things(maps, names.index(name), GROUPS.index("parts") if part else 0)
+        found = things(maps, names.index(name), group_of(name, looker.eyes.table))
         wanted = [(name, centre, area) for _, centre, area in found]
         whole = np.any(masks, axis=0)
         centre, area = middle_and_area(whole.astype(np.float32), inside)

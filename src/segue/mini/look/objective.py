@@ -19,7 +19,7 @@ from torch import Tensor
 from segue.mini.look.features import StoredFeatures, features_of
 from segue.mini.look.photographs import Photograph
 from segue.mini.look.targets import CELLS, Target, cell_targets, drawn_regions, mask_targets
-from segue.models.mini.eyes import Eyes
+from segue.models.mini.eyes import Branch, Eyes
 from segue.models.mini.heat import heat_pair, rivals
 from segue.models.mini.names import NameTable
 from segue.models.mini.picture import SIDE
@@ -57,8 +57,9 @@ class LookObjective:
         folded_share: how often, at least, a mask's heat comes from the trunk where both sources know the
             name; names with few examples get theirs mostly from it, names never trained always.
         left_out: names of which nothing is learned: photographs that show them are not drawn.
-        held_back: every so many-th photograph is not drawn either, and calibrates presence.
+        held_back: every so many-th photograph is not drawn either, and calibrates presence; 0 draws all.
         seed: batch i depends on (seed, i) alone.
+        readout: names of the readout that learns, in its order; those of the table's first one by default.
 
     Source: paper silent; ours.
     """
@@ -76,12 +77,13 @@ class LookObjective:
         left_out: Sequence[str] = (),
         held_back: int = HELD_BACK,
         seed: int = 0,
+        readout: Sequence[str] | None = None,
     ) -> None:
         self.shelves, self.table, self.seed = list(shelves), table, seed
         self.pictures, self.masks, self.folded_share = pictures, masks, folded_share
         self.held_back = held_back
         self.left_out = frozenset(left_out) | {p for name in left_out for p in table.parts_of(name)}
-        self.trained, self.folded = table.trained(), table.folded()
+        self.trained, self.folded = tuple(readout or table.shipped()), table.folded()
         self.rivals = {"trained": rivals(table, self.trained), "folded": rivals(table, self.folded)}
         self.examples = Counter(r.name for shelf in shelves for p in shelf.photographs for r in p.regions)
         self.draw = [self._chances(shelf.photographs) for shelf in self.shelves]
@@ -105,7 +107,8 @@ class LookObjective:
             chance = min(3.0, math.sqrt(len(photographs) / rarest) / 3) if shown else 0.2
             chance *= 3.0 if _several(photograph) else 1.0
             chances.append(0.0 if shown & self.left_out else max(chance, 0.3))
-        chances[:: self.held_back] = [0.0] * len(chances[:: self.held_back])
+        if self.held_back:
+            chances[:: self.held_back] = [0.0] * len(chances[:: self.held_back])
         return np.asarray(chances) / sum(chances)
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -115,12 +118,13 @@ class LookObjective:
         picks = [int(rng.choice(len(shares), p=shares)) for _ in range(self.pictures)]
         flips = [bool(rng.random() < 0.5) for _ in picks]
         parts, cells, targets = [], [], []
-        for number, (pick, flip) in enumerate(zip(picks, flips, strict=True)):
+        for number, pick in enumerate(picks):
             shelf = self.shelves[pick]
             row = int(rng.choice(len(shelf.photographs), p=self.draw[pick]))
+            flip = flips[number] = flips[number] and self.may_mirror(shelf.photographs[row])
             inside = shelf.features.inside[row].tolist()
             parts.append(features_of(shelf.features, [row], [flip]) | {"inside": torch.tensor([inside])})
-            photograph = shelf.photographs[row]
+            photograph = self.seen(shelf.photographs[row], flip)
             drawn = drawn_regions(photograph, inside, self.table)
             cells.append(vars(cell_targets(photograph, drawn, inside, self.trained, self.table)))
             targets += [(number, t) for t in mask_targets(drawn, inside, 3, rng)]
@@ -132,6 +136,19 @@ class LookObjective:
         batch["places"] = mirrored_places(batch["inside"], mirrored)
         rng.shuffle(targets)
         return batch | self._mask_batch(targets[: self.masks], mirrored, rng)
+
+    def may_mirror(self, photograph: Photograph) -> bool:
+        """Whether a photograph means the same when it is mirrored."""
+        return True
+
+    def seen(self, photograph: Photograph, flipped: bool) -> Photograph:
+        """What a photograph shows, mirrored or not."""
+        return photograph
+
+    def learner(self, model: Any) -> Eyes | Branch:
+        """Readout and decoder that learn."""
+        eyes: Eyes = model.seeing.eyes
+        return eyes
 
     def _mask_batch(
         self, targets: list[tuple[int, Target]], mirrored: Tensor, rng: np.random.Generator
@@ -166,7 +183,7 @@ class LookObjective:
 
     def loss(self, model: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Cells, presence, centres, sizes and masks; also the mean IoU on the mask grid."""
-        eyes: Eyes = model.seeing.eyes
+        eyes = self.learner(model)
         readings = eyes.readout(batch["stride8"], batch["stride16"], batch["stride32"])
         terms = cell_losses(readings, batch)
         terms |= self.mask_losses(eyes, readings, batch)
@@ -175,7 +192,9 @@ class LookObjective:
         loss = sum((weights.get(name, 0.2) * term for name, term in terms.items()), torch.zeros(()))
         return loss, {name: float(term.detach()) for name, term in terms.items()} | {"iou": iou}
 
-    def mask_losses(self, eyes: Eyes, readings: Readings, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def mask_losses(
+        self, eyes: Eyes | Branch, readings: Readings, batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
         """BCE in which distractors count more, Dice, and the error of the expected IoU."""
         rows = batch["mask_rows"]
         heat = self.heats(readings, batch)

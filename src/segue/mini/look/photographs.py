@@ -48,13 +48,15 @@ class Photograph:
         regions: with masks.
         label: the one thing that it shows, where only that is known.
         source: decides what the lack of a name says.
+        known: of own data the names of which it is known whether they are there.
     """
 
     path: Path
     hw: tuple[int, int]
     regions: tuple[Region, ...]
     label: str | None
-    source: Source
+    source: Source | Literal["own"]
+    known: frozenset[str] = frozenset()
 
     def shown(self) -> frozenset[str]:
         """Names that are known to be there."""
@@ -115,7 +117,9 @@ def doubts(photograph: Photograph, names: Sequence[str], table: NameTable) -> ND
     weights = np.ones(len(names), np.float32)
     for column, name in enumerate(names):
         record = table.names[name]
-        if photograph.source == "objects" or (
+        if photograph.source == "own":
+            weights[column] = float(name in photograph.known)
+        elif photograph.source == "objects" or (
             photograph.source == "everyday" and name not in EVERYDAY and not is_part(record)
         ):
             weights[column] = 0.3
@@ -127,6 +131,8 @@ def doubts(photograph: Photograph, names: Sequence[str], table: NameTable) -> ND
 def hidden_names(photograph: Photograph, names: Sequence[str], table: NameTable) -> dict[str, list[int]]:
     """Whole -> columns of names that may lie on it unannotated, so that its cells say nothing of them."""
     hidden: dict[str, list[int]] = {}
+    if photograph.source == "own":
+        return hidden
     shown = photograph.shown()
     for column, name in enumerate(names):
         record = table.names[name]
@@ -139,7 +145,9 @@ def hidden_names(photograph: Photograph, names: Sequence[str], table: NameTable)
 
 def known_names(photograph: Photograph, table: NameTable) -> frozenset[str]:
     """Names of which it is known whether the photograph shows them."""
-    trained = table.trained()
+    trained = table.shipped()
+    if photograph.source == "own":
+        return photograph.known
     if photograph.source == "everyday":
         hidden = hidden_names(photograph, trained, table)
         unsure = {trained[column] for columns in hidden.values() for column in columns}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -39,6 +39,8 @@ class TalkObjective:
             mix learns to speak long before it looks anything up.
         simple_fade: steps over which their share then falls to nothing.
         pointing: weight of -log attention from the states that name a finding, or are about to, to its token.
+        frequent: names that are drawn more often; those that photographs show most by default.
+        lists: draws the lists of a conversation; None (also where it says so) draws them over all names.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
 
     Source: ours.
@@ -61,6 +63,8 @@ class TalkObjective:
         pointing: float = 0.0,
         pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
         seed: int = 0,
+        frequent: tuple[str, ...] | None = None,
+        lists: Callable[[np.random.Generator], list[list[Finding]] | None] | None = None,
     ) -> None:
         self.processor, self.kinds = processor, kinds or known_kinds()
         self.batch_size, self.points, self.free_noise, self.seed = batch_size, points, free_noise, seed
@@ -71,7 +75,8 @@ class TalkObjective:
         self.free = (model.config.num_free_tokens, model.config.text_config.hidden_size)
         self.tags = (model.config.image_token_id, model.config.seg_token_id)
         self.token_weights = name_weights(processor, self.kinds, name_weight)
-        self.frequent, self.spell = frequent_names(), FindingSpeller(processor.tokenizer)
+        self.frequent = frequent_names() if frequent is None else frequent
+        self.spell, self.lists = FindingSpeller(processor.tokenizer), lists
         self.bucket: tuple[int, list[list[dict[str, Any]]]] = (-1, [])
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -105,7 +110,8 @@ class TalkObjective:
         items = []
         for _ in range(BUCKET * self.batch_size):
             simple = bool(rng.random() < share)
-            drawn = compose(self.kinds, rng, frequent=self.frequent, simple=simple)
+            images = self.lists(rng) if self.lists else None
+            drawn = compose(self.kinds, rng, frequent=self.frequent, simple=simple, images=images)
             items.append(self.encoded(drawn, int(rng.integers(3))))
         items.sort(key=lambda item: len(item["encoded"]["input_ids"]))
         batches = [items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size)]

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segue.models.mini.findings import Finding
-from segue.models.mini.names import name_table
+from segue.models.mini.names import NameTable, name_table, with_branches
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.spelled_findings import FindingSpeller
 from segue.models.mini.talking import TalkingConfig, TalkingModel
@@ -35,6 +35,13 @@ class EmbeddedConfig(TalkingConfig):
     phrase_names: Any = None
     """Token ids of phrases, joined by blanks, to the name that each means ("dogs" and "dog's heads" too)."""
 
+    own_names: Any = None
+    """For each run on own data the names that it taught, see `names.with_branches`."""
+
+    def table(self) -> NameTable:
+        """The names that the model knows."""
+        return with_branches(name_table(), self.own_names or ())
+
 
 class EmbeddedModel(TalkingModel):
     """The language half and the seeing half in one.
@@ -45,12 +52,17 @@ class EmbeddedModel(TalkingModel):
     config_class = EmbeddedConfig
     encodes_together = True
     images_read_together = False
+    encoder_parts = ("seeing",)
 
     def __init__(self, config: EmbeddedConfig) -> None:
         super().__init__(config)
-        self.seeing = MiniSegmenter(name_table())
-        self.spell = FindingSpeller(known=dict(config.word_ids or {}))
+        self.seeing = MiniSegmenter(config.table())
+        self.read_words()
         self.post_init()
+
+    def read_words(self) -> None:
+        """Take the words of the configuration, which own data may have added to."""
+        self.spell = FindingSpeller(known=dict(self.config.word_ids or {}))
 
     @property
     def unsaved_encoders(self) -> dict[str, nn.Module]:
@@ -76,7 +88,7 @@ class EmbeddedModel(TalkingModel):
             self.name_of(p.tolist(), found[k]) for p, k in zip(phrases, image_index.tolist(), strict=True)
         ]
         dense = self.segmenter.heat_prompts(features, names, image_index)
-        return self.segmenter.decode(features, MaskPrompts(seg_prompts, image_index, dense))
+        return self.segmenter.decode(features, MaskPrompts(seg_prompts, image_index, dense), names)
 
     def name_of(self, phrase: list[int], findings: list[Finding]) -> str:
         """The name that a phrase means; of an unknown phrase that of the finding that shares most with it."""
@@ -87,5 +99,5 @@ class EmbeddedModel(TalkingModel):
             name = self.config.phrase_names.get(" ".join(map(str, words[start:])))
             if name is not None:
                 return str(name)
-        names = [f.name for f in findings] or list(name_table().names)
+        names = [f.name for f in findings] or list(self.segmenter.eyes.table.names)
         return max(names, key=lambda name: len(set(words) & set(self.config.word_ids[name])))

@@ -1,12 +1,15 @@
 """The seeing half of the embedded model in one module: what is learned over the frozen trunk.
 
-Legend: N pictures, T trained names, F folded names, A all names, g cells at stride 8.
+Legend: N pictures, K masks, T trained names, F folded names, A all names, B readouts, g cells at stride 8.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,7 +19,7 @@ from segue.models.mini.heat import HeatPrompts
 from segue.models.mini.heat_decoder import PROMPT_WIDTH, HeatDecoder
 from segue.models.mini.names import NameTable
 from segue.models.mini.presence import LOUDEST_FOLDED, LOUDEST_TRAINED, Presence, loudest
-from segue.models.mini.readout import Readings, Readout
+from segue.models.mini.readout import CELL_WIDTH, Readings, Readout
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Sight:
     """All that was seen in N pictures.
 
     Attributes:
-        readings: of the readout.
+        readings: of the readout; with branches as `Eyes.read` joins them.
         folded: `[N, F, h, w]` probabilities of the folded names at stride 32.
         places: `[N, 2, g, g]` of `cell_places`.
         evidence: `[N, A, 2]` tails of the readout and of the trunk (see `Presence`).
@@ -38,11 +41,30 @@ class Sight:
     presence: Tensor
 
 
+class Branch(nn.Module):
+    """A readout and a mask decoder of their own for the names that own data bring.
+
+    What the model knew before keeps its weights: a shared readout would forget what own data never show.
+
+    Args:
+        num_names: of its readout.
+
+    Source: paper silent; ours.
+    """
+
+    prompt_width = PROMPT_WIDTH
+
+    def __init__(self, num_names: int) -> None:
+        super().__init__()
+        self.readout = Readout(num_names)
+        self.decoder = HeatDecoder()
+
+
 class Eyes(nn.Module):
     """Readout, presence and mask decoder; the trunk comes with its package and is not part of the weights.
 
     Args:
-        table: names.
+        table: names; each of its branches has a readout and a decoder.
 
     Source: paper silent; ours.
     """
@@ -53,9 +75,38 @@ class Eyes(nn.Module):
         super().__init__()
         self.table = table
         self.prompts = HeatPrompts(table)
-        self.readout = Readout(len(table.trained()))
+        self.readout = Readout(len(table.shipped()))
         self.presence = Presence(table)
         self.decoder = HeatDecoder()
+        self.branches = nn.ModuleList(Branch(len(names)) for names in table.branches)
+
+    @property
+    def decoders(self) -> list[HeatDecoder]:
+        """By `NameTable.block`."""
+        return [self.decoder, *(branch.decoder for branch in self.taught)]
+
+    @property
+    def taught(self) -> list[Branch]:
+        """The branches, by their order in the table."""
+        return [cast(Branch, branch) for branch in self.branches]
+
+    def read(self, stride8: Tensor, stride16: Tensor, stride32: Tensor) -> Readings:
+        """The trunk's features to what all readouts say of them, one behind the other in the channels.
+
+        Returns:
+            `cells` `[N, 96 B, g, g]`, `names` `[N, T, g, g]` in the order of `NameTable.trained`, `centres`
+            and `log_areas` `[N, 2 B, g, g]`.
+        """
+        said = [self.readout(stride8, stride16, stride32)]
+        names = [said[0].names]
+        for number, branch in enumerate(self.taught):
+            said.append(branch.readout(stride8, stride16, stride32))
+            taught, own = self.table.taught(number), self.table.branches[number]
+            names.append(said[-1].names[:, [own.index(name) for name in taught]])
+        cells, centres, log_areas = (
+            torch.cat([getattr(s, part) for s in said], dim=1) for part in ("cells", "centres", "log_areas")
+        )
+        return Readings(cells, torch.cat(names, dim=1), centres, log_areas)
 
     def judge(self, readings: Readings, folded: Tensor, places: Tensor) -> Sight:
         """What both sources say of N pictures, weighed together."""
@@ -82,6 +133,40 @@ class Eyes(nn.Module):
         names = sight.readings.names[row]
         folded = F.interpolate(sight.folded[row : row + 1], size=names.shape[-2:], mode="bilinear")[0]
         return self.prompts(name, names.sigmoid(), folded, sight.evidence[row])
+
+    def image_embeddings(self, cells: Tensor, colours: Tensor) -> Tensor:
+        """Joined cells and small pictures `[N, 3, 2g, 2g]` to all decoders' embeddings, `[N, C B, g, g]`."""
+        parts = zip(self.decoders, cells.split(CELL_WIDTH, dim=1), strict=True)
+        return torch.cat([decoder.image_embeddings(part, colours) for decoder, part in parts], dim=1)
+
+    def draw(
+        self,
+        cells: Tensor,
+        embeddings: Tensor,
+        places: Tensor,
+        sparse: Tensor,
+        heat: Tensor,
+        blocks: Sequence[int],
+    ) -> Tensor:
+        """Logits `[K, 4g, 4g]` of masks, each by the decoder of its block.
+
+        Args:
+            cells, embeddings: `[K, 96 B, g, g]` and `[K, C B, g, g]`, of each mask's picture.
+            places, sparse, heat: see `HeatDecoder`.
+            blocks: `NameTable.block` of each mask's name.
+        """
+        drawn: dict[int, Tensor] = {}
+        for block in set(blocks):
+            rows = [row for row, own in enumerate(blocks) if own == block]
+            logits, _ = self.decoders[block](
+                cells.split(CELL_WIDTH, dim=1)[block][rows],
+                embeddings.split(PROMPT_WIDTH, dim=1)[block][rows],
+                places[rows],
+                sparse[rows],
+                heat[rows],
+            )
+            drawn |= dict(zip(rows, logits, strict=True))
+        return torch.stack([drawn[row] for row in range(len(blocks))])
 
 
 def cell_scores(names: Tensor, folded: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

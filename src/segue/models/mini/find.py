@@ -44,7 +44,7 @@ class Maps:
     Attributes:
         heat: `[A, g, g]` of all names, each over its own maximum, 0..1.
         presence: `[A]` calibrated, 0..1.
-        centres: `[2, g, g]` 0..1 and log_areas: `[2, g, g]`, by group.
+        centres: `[2 B, g, g]` 0..1 and log_areas: `[2 B, g, g]`, by group, for each of B readouts.
         places: `[2, g, g]` of `cell_places`.
     """
 
@@ -84,11 +84,17 @@ def find(maps: Maps, table: NameTable) -> list[Finding]:
     names = list(table.names)
     found: list[tuple[Finding, int]] = []
     for row in torch.nonzero(maps.presence >= FAINTEST)[:, 0].tolist():
-        group = GROUPS.index("parts") if is_part(table.names[names[row]]) else 0
+        group = group_of(names[row], table)
         for score, (y, x), area in things(maps, row, group):
             presence = float(maps.presence[row]) * score**0.5
             found.append((Finding(names[row], presence, (y, x), area), row))
     return _uncrowded([finding for finding, _ in found], table)
+
+
+def group_of(name: str, table: NameTable) -> int:
+    """Which of the maps of middles and sizes speak of a name."""
+    part = GROUPS.index("parts") if is_part(table.names[name]) else 0
+    return part + len(GROUPS) * table.block(name)
 
 
 def things(maps: Maps, row: int, group: int) -> list[tuple[float, tuple[float, float], float]]:
@@ -118,14 +124,18 @@ def things(maps: Maps, row: int, group: int) -> list[tuple[float, tuple[float, f
 
 
 def _uncrowded(findings: Sequence[Finding], table: NameTable) -> list[Finding]:
-    """Findings after surer ones of rival names have taken their share at the same place."""
+    """Findings after surer ones of rival names have taken their share at the same place.
+
+    Own data do not say how their names relate to those that the model knew, so these leave each other alone.
+    """
     kept: list[Finding] = []
     for finding in sorted(findings, key=lambda f: (-f.presence, f.name, f.centre_yx)):
         presence = finding.presence
         for other in kept:
             (y, x), (b, a) = finding.centre_yx, other.centre_yx
             near = (y - b) ** 2 + (x - a) ** 2 < NEAREST**2 * max(min(finding.area, other.area), 0.01)
-            if near and not are_kin(table.names[finding.name], table.names[other.name]):
+            kin = are_kin(table.names[finding.name], table.names[other.name])
+            if near and not kin and table.block(finding.name) == table.block(other.name):
                 presence *= 1 - CROWDING * other.presence
         if presence >= FAINTEST:
             kept.append(Finding(finding.name, presence, finding.centre_yx, finding.area))

@@ -110,7 +110,9 @@ class HeatPrompts:
     def __init__(self, table: NameTable) -> None:
         self.rows = {name: row for row, name in enumerate(table.names)}
         self.trained, self.folded = table.trained(), table.folded()
-        self.trained_rivals = rivals(table, self.trained)
+        blocks = torch.tensor([table.block(name) for name in self.trained], device="cpu")
+        # Each readout was trained against its own names; of others it does not say how hot they mean it.
+        self.trained_rivals = rivals(table, self.trained) & (blocks[:, None] == blocks)
         self.folded_rivals = rivals(table, self.folded)
 
     def __call__(self, name: str, trained: Tensor, folded: Tensor, evidence: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ The table is `taxonomies/imagenet_names.json`. Without torch, so that conversati
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
@@ -48,11 +48,13 @@ class NameTable:
     Attributes:
         names: by name.
         purposes: what can be done with a thing ("sit on") -> names that are good for it.
+        branches: names that each run on own data taught, in the order of its readout.
     """
 
     names: dict[str, Name]
     purposes: dict[str, tuple[str, ...]]
     _words: dict[str, str] = field(repr=False)
+    branches: tuple[tuple[str, ...], ...] = ()
 
     def find(self, word: str) -> str | None:
         """The name that a word means: itself, a synonym or something narrower; None when nothing is."""
@@ -71,8 +73,26 @@ class NameTable:
         return tuple(name.name for name in self.names.values() if name.whole == whole)
 
     def trained(self) -> tuple[str, ...]:
-        """Names that the readout knows, in its order."""
+        """Names that the readouts know, in their order: the model's own, then those of each branch."""
+        learned = (name for number in range(len(self.branches)) for name in self.taught(number))
+        return (*self.shipped(), *learned)
+
+    def shipped(self) -> tuple[str, ...]:
+        """Names that the model's first readout knows, in its order."""
         return tuple(name.name for name in self.names.values() if name.trained)
+
+    def taught(self, number: int) -> tuple[str, ...]:
+        """Names for which a branch is asked: those of its readout that none before it knows."""
+        before = {*self.shipped(), *(name for branch in self.branches[:number] for name in branch)}
+        return tuple(name for name in self.branches[number] if name not in before)
+
+    def block(self, name: str) -> int:
+        """Which readout and decoder a name has: 0 the model's first, k + 1 those of branch k."""
+        if not self.names[name].trained:
+            for number, branch in enumerate(self.branches):
+                if name in branch:
+                    return number + 1
+        return 0
 
     def folded(self) -> tuple[str, ...]:
         """Names that the trunk's own classifier knows, in the order of their heats."""
@@ -116,6 +136,26 @@ def table_of(content: dict[str, list[dict[str, object]] | dict[str, list[str]]])
             found += by_kind[word] if word in members else [word]
         table.purposes[purpose] = tuple(dict.fromkeys(found))
     return table
+
+
+def with_branches(table: NameTable, branches: Sequence[Sequence[Mapping[str, str]]]) -> NameTable:
+    """A table that also holds what own data brought.
+
+    Args:
+        table: without branches.
+        branches: for each run on own data its names: `name`, and of a part `whole` and `part`. A name that
+            the table has keeps its place there; it is spoken of as a part from then on where own data say so.
+    """
+    names, words = dict(table.names), dict(table._words)
+    for entry in (entry for branch in branches for entry in branch):
+        name, whole = entry["name"], entry.get("whole")
+        known = names.get(name, Name(name))
+        if whole and not known.whole:
+            known = replace(known, whole=whole, part=entry["part"])
+        names[name] = known
+        words[name] = name
+    taught = tuple(tuple(entry["name"] for entry in branch) for branch in branches)
+    return replace(table, names=names, _words=words, branches=taught)
 
 
 def _name(entry: dict[str, object]) -> Name:

@@ -22,7 +22,11 @@ BEYOND = 1.5
 """Scores that no photograph without the name reached go on along the last slope, at most so far."""
 
 GROUPS = ("trained", "both", "folded", "few")
-"""By what is known of a name: readout alone, both sources, trunk alone, a readout with few examples."""
+"""By what is known of a name: readout alone, both sources, trunk alone, a readout with few examples. Names of
+own data have a group of their own for each branch."""
+
+TAUGHT = (2.0, 0.0, -6.0)
+"""Weights with which a branch's group starts: with `taught_quantiles` the logit is the readout's own."""
 
 LOUDEST_FOLDED, LOUDEST_TRAINED = 3, 4
 """Cells (of strides 32 and 8) that answer for a picture."""
@@ -55,6 +59,14 @@ def quantiles(scores: Tensor, lacking: Tensor) -> Tensor:
         for column in range(scores.shape[1])
     ]
     return torch.stack(found).float()
+
+
+def taught_quantiles(count: int) -> Tensor:
+    """Levels `[count, L]` by which tails of names of own data are a straight line from their logits.
+
+    Own data are too few for quantiles: a tail is (logit + 6) / 2, 0 to 5, and what it is worth is fitted.
+    """
+    return (2 * torch.tensor(TAILS) - 6.0).repeat(count, 1)
 
 
 def tails(scores: Tensor, at: Tensor) -> Tensor:
@@ -90,7 +102,8 @@ class Presence(nn.Module):
         self.register_buffer("folded_at", torch.zeros(len(folded), len(TAILS)))
         self.register_buffer("group", torch.zeros(len(names), dtype=torch.long))
         # Weight of the readout's tail, of the trunk's, and the constant.
-        self.register_buffer("weights", torch.tensor([[2.0, 2.0, -5.0]]).repeat(len(GROUPS), 1))
+        weights = torch.tensor([[2.0, 2.0, -5.0]] * len(GROUPS) + [list(TAUGHT)] * len(table.branches))
+        self.register_buffer("weights", weights)
         self.trained_rows = [names.index(name) for name in trained]
         self.folded_rows = [names.index(name) for name in folded]
         self.num_names = len(names)

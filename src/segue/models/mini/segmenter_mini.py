@@ -5,6 +5,8 @@ Legend: N pictures, K masks, S side of the square, g cells at stride 8, A all na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -64,19 +66,25 @@ class MiniSegmenter(nn.Module):
             seen = trunk(pixels)
             folded = fold_kinds(trunk.kinds(seen.stride32), matrix)
             places = cell_places(inside_hw(pixels), seen.stride8.shape[-1], pixels.shape[-1])
-        readings = self.eyes.readout(seen.stride8, seen.stride16, seen.stride32)
+        readings = self.eyes.read(seen.stride8, seen.stride16, seen.stride32)
         sight = self.eyes.judge(readings, folded, places)
         colours = F.avg_pool2d(pixels, COLOUR_STRIDE) * (PIXEL_STD / 127.5) + (PIXEL_MEAN / 127.5 - 1)
         return vars(readings) | {
-            "embeddings": self.eyes.decoder.image_embeddings(readings.cells, colours),
+            "embeddings": self.eyes.image_embeddings(readings.cells, colours),
             "folded": folded,
             "places": places,
             "evidence": sight.evidence,
             "presence": sight.presence,
         }
 
-    def decode(self, features: SegmenterFeatures, prompts: MaskPrompts) -> Tensor:
+    def decode(
+        self, features: SegmenterFeatures, prompts: MaskPrompts, names: Sequence[str] | None = None
+    ) -> Tensor:
         """Logits `[K, S / 2, S / 2]`; dense prompts are those of `heat_prompts`.
+
+        Args:
+            names: of the masks, which say whose decoder draws: names of own data have one of their own. The
+                model's first one by default.
 
         Raises:
             InputError: there are no dense prompts, or they are no pairs of heats.
@@ -93,8 +101,9 @@ class MiniSegmenter(nn.Module):
             )
         if len(prompts) == 0:
             return cells.new_zeros((0, 4 * cells.shape[-2], 4 * cells.shape[-1]))
-        logits, _ = self.eyes.decoder(
-            cells[rows], features["embeddings"][rows], places[rows], prompts.sparse, dense
+        blocks = [0] * len(prompts) if names is None else [self.eyes.table.block(name) for name in names]
+        logits = self.eyes.draw(
+            cells[rows], features["embeddings"][rows], places[rows], prompts.sparse, dense, blocks
         )
         beside = F.interpolate((places.amax(1, keepdim=True) >= 1).float(), size=logits.shape[-2:])
         return logits.masked_fill(beside[rows, 0] > 0, torch.finfo(logits.dtype).min)

@@ -9,6 +9,34 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from segue.training.finetune.example import Example
+    from segue.training.finetune.skips import SkipJournal
+
+
+class OwnDataObjective(Protocol):
+    """An objective that a family brings in place of the one over conversations.
+
+    Attributes:
+        journal: Of what could not be used.
+    """
+
+    journal: SkipJournal
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Names or prefixes of what trains."""
+        ...
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """Everything of a step; depends on the step alone."""
+        ...
+
+    def loss(self, model: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        """Loss and its readings."""
+        ...
+
+    def settle(self, model: Any) -> None:
+        """Make a model in the middle of its training one that can be asked, in place."""
+        ...
 
 
 class AuxiliaryLoss(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from segue.errors import InputError
@@ -16,7 +17,7 @@ from segue.training.engine.estimate import estimate
 from segue.training.engine.loop import check_prefixes, finish_run, make_trainer, run_to_end, write_facts
 from segue.training.engine.progress import EverySteps, replace_progress, tell
 from segue.training.engine.resume import resume_point
-from segue.training.finetune.auxiliary import AuxiliaryLoss
+from segue.training.finetune.auxiliary import AuxiliaryLoss, OwnDataObjective
 from segue.training.finetune.defaults import (
     known_family,
     with_family_defaults,
@@ -112,15 +113,11 @@ def finetune(recipe: Recipe, out: Path, *, resume: bool = True) -> Path:
     model = bundle.model
     recipe = without_absent_parts(with_family_defaults(recipe, model), model)
     check_prefixes(recipe, model)
-    # Before anything is chosen to train: a loss may bring parameters of its own into the model.
-    family = known_family(recipe, model)
-    auxiliary = family.auxiliary(recipe, bundle, sources) if family is not None else ()
-    trains = choose_trainable(model, recipe, bundle.processor.tokenizer)
     recipe = with_steps(recipe, sources.mixture)
     checkpoint = resume_point(out, recipe, processes, resume=resume)
     check_same_data(out, sources.hash, resuming=checkpoint is not None)
     out.mkdir(parents=True, exist_ok=True)
-    objective = make_objective(recipe, bundle, sources, out, trains, auxiliary)
+    objective, trains = prepare(recipe, bundle, sources, out)
     if processes.first:
         write_down(recipe, out, bundle, sources, trains, fresh=checkpoint is None)
         if checkpoint is None:
@@ -132,12 +129,28 @@ def finetune(recipe: Recipe, out: Path, *, resume: bool = True) -> Path:
     trainer = make_trainer(recipe, out, model, objective)
     replace_progress(trainer)
     sheets = make_sheets(recipe, bundle, sources, out)
-    trainer.add_callback(EverySteps(recipe.finetune.sheet_every, sheets.draw))
+    settle = partial(objective.settle, model) if hasattr(objective, "settle") else lambda: None
+    trainer.add_callback(EverySteps(recipe.finetune.sheet_every, lambda step: (settle(), sheets.draw(step))))
     run_to_end(trainer, checkpoint)
+    settle()
     final = finish_run(trainer, out, bundle.processor)
     if processes.first and objective.journal.count:
         tell([f"{objective.journal.count} draws could not be used: {objective.journal.path}"])
     return final
+
+
+def prepare(
+    recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Path
+) -> tuple[RecordsObjective | OwnDataObjective, list[str]]:
+    """The family's objective, or that over conversations, and the names of what trains."""
+    family = known_family(recipe, bundle.model)
+    # Before anything is chosen to train: both may bring parameters of their own into the model.
+    brought = family.objective(recipe, bundle, sources, out) if family and family.objective else None
+    auxiliary = family.auxiliary(recipe, bundle, sources) if family is not None else ()
+    trains = choose_trainable(bundle.model, recipe, bundle.processor.tokenizer)
+    if brought is not None:
+        return brought, trains
+    return make_objective(recipe, bundle, sources, out, trains, auxiliary), trains
 
 
 def make_objective(

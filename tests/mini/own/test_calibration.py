@@ -1,0 +1,27 @@
+"""Presence of new names rests on photographs held back, and on the logits alone where those are few."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segue.mini.own.calibration import fit
+from segue.models.mini.presence import TAUGHT, tails, taught_quantiles
+
+
+def test_tails_of_new_names_are_a_line_from_their_logits() -> None:
+    logits = torch.tensor([[-8.0, -6.0], [0.0, 3.0]])
+    found = tails(logits, taught_quantiles(2))
+    assert torch.allclose(found, torch.tensor([[0.0, 0.0], [3.0, 4.5]]))
+    weights = torch.tensor(TAUGHT)
+    assert torch.allclose(found[1] * weights[0] + weights[2], logits[1])
+
+
+def test_logits_that_say_too_much_are_put_right() -> None:
+    torch.manual_seed(0)
+    truth = (torch.rand(4000) < 0.5).float()
+    logits = 2 * truth - 1 + torch.randn(4000) + 2.5  # there at 3.5, not there at 1.5: 2.5 decides
+    evidence = torch.stack([(logits + 6) / 2, torch.zeros(4000)], 1)
+    weights = fit(evidence, truth)
+    edge = -float(weights[2] / weights[0]) * 2 - 6
+    assert edge == pytest.approx(2.5, abs=0.3)
