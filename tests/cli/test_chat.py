@@ -116,3 +116,15 @@ def test_images_are_checked_before_the_first_question(
 ) -> None:
     assert main(["chat", str(tmp_path / "missing.png"), "--model", str(tiny_model_folder)]) == 2
     assert "no such image" in capsys.readouterr().err
+
+
+def test_an_image_is_added(chat: Chat, tmp_path: Path) -> None:
+    picture(20, 20, 90).save(tmp_path / "c.png")
+    code, out, err = chat(
+        "Which is larger?", f"/add {tmp_path / 'c.png'}", "/images", "/add", "/add x.png", "/quit"
+    )
+    assert code == 0
+    assert f"image 3: {tmp_path / 'c.png'}, 20 x 20" in out
+    assert f"image 3: {tmp_path / 'c.png'}" in err
+    assert "The image is missing." in err
+    assert "x.png" in err

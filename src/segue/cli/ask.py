@@ -75,10 +75,14 @@ def ask(
     if out is not None:
         make_folder(out)
     from segue.cli.console import err, show_answer, show_paths
-    from segue.loading import load
+    from segue.cli.growing import ask_growing, loading
 
-    session = load(model, device).session(pictures, names=names)
-    answer = session.ask(text, max_new_tokens=budget, **free_writing(grammar))
+    with loading(model):
+        from segue.loading import load
+
+        session = load(model, device).session(pictures, names=names)
+    options = {"max_new_tokens": budget} | free_writing(grammar)
+    answer = session.ask(text, **options) if as_json else ask_growing(session, text, **options)
     # stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
     if as_json:
         import json

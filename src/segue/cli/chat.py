@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from segue.cli.ask import Device, Images, MaxNewTokens, Model
 from segue.errors import InputError, SegueError
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 HELP = """\
 Type a question; later questions may refer to earlier ones.
   /images    the images and their numbers
+  /add FILE  one more image, which gets the next number
   /undo      forget the last question and its answer
   /reset     forget the whole conversation
   /save DIR  write answers, overlays and pages into DIR
@@ -37,9 +36,12 @@ def chat(
     budget = check_budget(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
     pictures, names = load_images(images)
     from segue.cli.console import err
-    from segue.loading import load
+    from segue.cli.growing import loading
 
-    session = load(model, device).session(pictures, names=names)
+    with loading(model):
+        from segue.loading import load
+
+        session = load(model, device).session(pictures, names=names)
     if sys.stdin.isatty():
         err().print(
             f"{len(pictures)} image(s), {model}. /help lists the commands, /quit leaves.", style="dim"
@@ -87,25 +89,10 @@ def _step(session: GroundingSession, line: str, budget: int) -> bool:
 
 
 def _answer(session: GroundingSession, question: str, budget: int) -> None:
-    """Ask, showing the text as it grows where the terminal can take it back for the coloured version."""
-    from rich.live import Live
+    from segue.cli.console import show_answer
+    from segue.cli.growing import ask_growing
 
-    from segue.cli.console import out, show_answer
-    from segue.inference.visualize import printable
-
-    if not out().is_terminal:
-        show_answer(session.ask(question, max_new_tokens=budget))
-        return
-    grown = Text("\u2026", style="dim")
-    # Taken back at the end (transient): the final text has its colours, which are known only then.
-    with Live(grown, console=out(), transient=True, auto_refresh=False) as live:
-
-        def grow(piece: str) -> None:
-            grown.append(printable(piece))
-            live.refresh()
-
-        answer = session.ask(question, max_new_tokens=budget, stream=grow)
-    show_answer(answer)
+    show_answer(ask_growing(session, question, max_new_tokens=budget))
 
 
 def _command(session: GroundingSession, line: str) -> bool:
@@ -114,6 +101,7 @@ def _command(session: GroundingSession, line: str) -> bool:
         return False
     commands: dict[str, Callable[[GroundingSession, str], None]] = {
         "/images": _images,
+        "/add": _add,
         "/undo": _undo,
         "/reset": _reset,
         "/save": _save,
@@ -132,6 +120,8 @@ def _command(session: GroundingSession, line: str) -> bool:
 
 
 def _images(session: GroundingSession, rest: str) -> None:
+    from rich.text import Text
+
     from segue.cli.console import out
 
     for number, (name, (height, width)) in enumerate(
@@ -140,7 +130,24 @@ def _images(session: GroundingSession, rest: str) -> None:
         out().print(Text(f"image {number}: {name}, {width} x {height}"))
 
 
+def _add(session: GroundingSession, rest: str) -> None:
+    from segue.cli.console import tell
+
+    if not rest:
+        raise InputError(
+            "The image is missing.",
+            expected="/add FILE",
+            found="/add",
+            where="/add",
+            fix="name an image file",
+        )
+    number = session.add_image(rest)
+    tell([f"image {number}: {session.names[-1]}"])
+
+
 def _undo(session: GroundingSession, rest: str) -> None:
+    from rich.text import Text
+
     from segue.cli.console import err
 
     err().print(Text(f"forgotten: {session.undo().question}", style="dim"))
