@@ -95,6 +95,63 @@ def test_the_segmenter_works_while_text_is_generated_and_once_per_image(
     assert len(seen) == 2
 
 
+def test_masks_are_there_before_the_text_ends_though_the_segmenter_is_slow(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # About 30 tokens of 20 ms, and 150 ms for each of two images.
+    steps: list[float] = []
+    spans: list[tuple[float, float]] = []
+    encode = SamSegmenter.encode
+
+    def slow(self: SamSegmenter, pixels: Any) -> Any:
+        begun = time.perf_counter()
+        time.sleep(0.15)
+        found = encode(self, pixels)
+        spans.append((begun, time.perf_counter()))
+        return found
+
+    def step(*_: Any) -> None:
+        steps.append(time.perf_counter())
+        time.sleep(0.02)
+
+    monkeypatch.setattr(SamSegmenter, "encode", slow)
+    hook = tiny_model.model.final_norm.register_forward_hook(step)
+    try:
+        at = [
+            (time.perf_counter(), event)
+            for event in tiny_model.session(pictures()).stream("Which is larger?")
+        ]
+    finally:
+        hook.remove()
+    masks = [when for when, event in at if isinstance(event, MaskReady)]
+    words = [when for when, event in at if isinstance(event, TextDelta)]
+    assert len(masks) == len(spans) == 2
+    assert masks[0] < words[-1] - 0.1, "with several tokens still to come"
+    # Tokens were generated while the segmenter looked at an image.
+    assert any(begun < when < ended for begun, ended in spans for when in steps)
+
+
+def test_images_that_nothing_lies_in_are_not_waited_for(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, seen = threading.Event(), []
+    encode = SamSegmenter.encode
+
+    def slow(self: SamSegmenter, pixels: Any) -> Any:
+        seen.append(1)
+        assert done.wait(10)
+        time.sleep(0.1)
+        return encode(self, pixels)
+
+    monkeypatch.setattr(SamSegmenter, "encode", slow)
+    session = tiny_model.session([*pictures(), picture(30, 30, 99), picture(30, 30, 9)])
+    understand = session._understand
+    monkeypatch.setattr(session, "_understand", lambda *given: done.set() or understand(*given))
+    answer = list(session.stream("Which is larger?", max_new_tokens=2))[-1].answer
+    assert answer.groundings == []
+    assert len(seen) < 4, "two words need no image encoded to the end but the one that is under way"
+
+
 def test_events_reach_the_listener_while_the_call_runs() -> None:
     told = threading.Event()
 

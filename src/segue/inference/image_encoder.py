@@ -38,6 +38,7 @@ class ImageEncoder:
         # Two models in one cache: addresses of their weights may be equal when one is gone.
         self._number = next(_encoders)
         self._hashed: tuple[Hashable, str] | None = None
+        self._stream: torch.cuda.Stream | None = None
         # One picture at a time of each kind bounds the memory of nine; words and masks need not wait for
         # each other.
         self._locks = {"visual": threading.Lock(), "drawable": threading.Lock(), "both": threading.Lock()}
@@ -61,7 +62,7 @@ class ImageEncoder:
         """
         if self.bundle.model.encodes_together:
             return self._get("both", content, lambda: self._both(image))
-        return self._get("drawable", content, lambda: self._drawable(image))
+        return self._get("drawable", content, lambda: self._beside(lambda: self._drawable(image)))
 
     def _get(self, kind: str, content: str, encode: Callable[[], Encoded]) -> Encoded:
         model = self.bundle.model
@@ -75,6 +76,24 @@ class ImageEncoder:
         return self.cache.get(
             key, make, lambda: f"{self._hash(state)}/{content}.{kind}.safetensors", model.device
         )
+
+    def _beside(self, encode: Callable[[], Encoded]) -> Encoded:
+        """Run on CUDA in a stream of its own, beside the language model; elsewhere threads suffice."""
+        device = self.bundle.model.device
+        if device.type != "cuda":
+            return encode()
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(device)
+        usual = torch.cuda.current_stream(device)
+        self._stream.wait_stream(usual)
+        with torch.cuda.stream(self._stream):
+            made = encode()
+        # This thread alone waits: whoever gets the result may use it in any stream.
+        self._stream.synchronize()
+        for value in made.tensors.values():
+            # Otherwise its memory could be given to this stream while the other still reads it.
+            value.record_stream(usual)
+        return made
 
     def _visual(self, image: Image.Image) -> Encoded:
         names = tuple(name for name in self.bundle.processor.streams if name != SEGMENTER_STREAM)
