@@ -7,6 +7,8 @@ about it is realistic but its interfaces.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 ANSWER = "The <p> red mug </p> [SEG] (IMAGE1) is larger than the <p> lamp </p> [SEG] (IMAGE2)."
 TEXT = "The red mug is larger than the lamp."
+FAMILIES = ("prima_mini", "segue_qwen3_vl")
+"""Families that the taught model can be of."""
 QUESTIONS = ("Which is larger?", "What is there?", "And the other one?")
 
 
@@ -30,15 +34,22 @@ def picture(height: int = 40, width: int = 60, shade: int = 120) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def build_tiny_model(folder: Path, steps: int = 120) -> Path:
-    """Make, teach and save the model; returns `folder`."""
-    import torch
-
+def fresh_model(family: str) -> tuple[Any, Any]:
+    """A model of a family with random weights, and its processor."""
     from segue.mini.tokenizer import train_tokenizer
+    from segue.models.build import build_segue
     from segue.models.mini.build import build_from_tokenizer
 
     texts = [TEXT, *QUESTIONS, "provide an overview of the pictures. provides USER: ASSISTANT: The"]
-    model, processor = build_from_tokenizer("tiny", train_tokenizer(texts * 2, 400))
+    tokenizer = train_tokenizer(texts * 2, 400)
+    return build_segue(tokenizer) if family == "segue_qwen3_vl" else build_from_tokenizer("tiny", tokenizer)
+
+
+def build_tiny_model(folder: Path, steps: int = 120, family: str = "prima_mini") -> Path:
+    """Make, teach and save the model; returns `folder`."""
+    import torch
+
+    model, processor = fresh_model(family)
     images = [picture(shade=60), picture(shade=200)]
     batches = []
     for question in QUESTIONS:
@@ -47,11 +58,10 @@ def build_tiny_model(folder: Path, steps: int = 120) -> Path:
             for number in (1, 2, 3):
                 shown = (images * 2)[:number]
                 batches.append(dict(processor(images=shown, turns=turns, add_generation_prompt=False)))
-    keep = ("input_ids", "attention_mask", "labels", "num_images", "qformer_input_ids",
-            "qformer_attention_mask", "pixel_values", "pixel_values_aux")  # fmt: skip
+    left_out = ("pixel_values_sam", "original_hw", "resized_hw")
     optimizer = torch.optim.Adam(model.language_model.parameters(), lr=2e-2)
     for step in range(steps):
-        batch: dict[str, Any] = {k: v for k, v in batches[step % len(batches)].items() if k in keep}
+        batch: dict[str, Any] = {k: v for k, v in batches[step % len(batches)].items() if k not in left_out}
         loss = model(**batch).loss
         optimizer.zero_grad()
         loss.backward()
@@ -68,17 +78,33 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded_tiny_model(tiny_model_folder: Path) -> LoadedModel:
-    """The taught model, loaded the way users load models; with what any test has shown it."""
+def loaded_tiny_models(
+    tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], LoadedModel]:
+    """The taught model of a family, loaded the way users load models; with what any test has shown it."""
     import segue
 
-    return segue.load(tiny_model_folder, device="cpu")
+    @cache
+    def load(family: str) -> LoadedModel:
+        folder = tiny_model_folder
+        if family != "prima_mini":
+            folder = build_tiny_model(tmp_path_factory.mktemp("models") / family, family=family)
+        return segue.load(folder, device="cpu")
+
+    return load
 
 
 @pytest.fixture
-def tiny_model(loaded_tiny_model: LoadedModel) -> LoadedModel:
-    """The taught model, which has seen no picture yet."""
+def tiny_model(
+    request: pytest.FixtureRequest, loaded_tiny_models: Callable[[str], LoadedModel]
+) -> LoadedModel:
+    """The taught model, which has seen no picture yet.
+
+    A test that is for other families too says `@pytest.mark.parametrize("tiny_model", FAMILIES,
+    indirect=True)`.
+    """
     from segue.inference.encoder_cache import EncoderCache
 
-    loaded_tiny_model.encoder_cache = EncoderCache()
-    return loaded_tiny_model
+    loaded = loaded_tiny_models(getattr(request, "param", "prima_mini"))
+    loaded.encoder_cache = EncoderCache()
+    return loaded

@@ -11,15 +11,17 @@ from segue.errors import ImageError, InputError
 from segue.inference.answer import SessionAnswer
 from segue.inference.understanding import past_turns
 from segue.models.segmenter_sam import SamSegmenter
-from tiny_model import picture
+from tiny_model import FAMILIES, picture
 
 if TYPE_CHECKING:
     from segue.inference import LoadedModel
 
 FIRST, SECOND, THIRD = picture(), picture(shade=200), picture(50, 70, 20)
+of_all_families = pytest.mark.parametrize("tiny_model", FAMILIES, indirect=True)
 NOTE = "image 3 was added: all 3 images were read again"
 
 
+@of_all_families
 def test_the_answer_is_that_of_a_conversation_that_had_the_image_from_the_start(
     tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -28,7 +30,8 @@ def test_the_answer_is_that_of_a_conversation_that_had_the_image_from_the_start(
     encoded: list[int] = []
     encode = SamSegmenter.encode
     monkeypatch.setattr(SamSegmenter, "encode", lambda self, p: encoded.append(len(p)) or encode(self, p))
-    towers = tiny_model.model.vision_model.register_forward_hook(lambda *_: encoded.append(-1))
+    tower = dict(tiny_model.model.named_modules())[tiny_model.model.encoder_parts[0]]
+    towers = tower.register_forward_hook(lambda *_: encoded.append(-1))
     try:
         assert session.add_image(THIRD) == 3
         answer = session.ask("And the other one?")
@@ -58,6 +61,7 @@ def test_what_must_be_read_again_is_said_once(
     assert early.ask("Which is larger?").notes == [], "nothing had been read yet"
 
 
+@of_all_families
 def test_undo_and_reset_forget_turns_and_leave_the_images(tiny_model: LoadedModel) -> None:
     session = tiny_model.session([FIRST, SECOND])
     session.ask("Which is larger?")
@@ -74,6 +78,7 @@ def test_undo_and_reset_forget_turns_and_leave_the_images(tiny_model: LoadedMode
     assert len(again.images) == 3
 
 
+@of_all_families
 def test_a_file_is_called_by_its_path_and_faults_change_nothing(
     tiny_model: LoadedModel, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from segue.inference import LoadedModel
 from segue.inference.batching import ask_together
 from segue.inference.session import GroundingSession
 from segue.models.segmenter_sam import SamSegmenter
-from tiny_model import QUESTIONS, picture
+from tiny_model import FAMILIES, QUESTIONS, picture
 
 
 def conversations() -> list[tuple[list[Any], list[str]]]:
@@ -41,6 +41,7 @@ def same(one: Any, other: Any) -> None:
         assert (ours.mask != theirs.mask).mean() < 0.002
 
 
+@pytest.mark.parametrize("tiny_model", FAMILIES, indirect=True)
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
 def test_together_as_alone(tiny_model: LoadedModel, batch_size: int) -> None:
     found = tiny_model.ask_many(conversations(), batch_size=batch_size, max_new_tokens=40)

@@ -34,13 +34,18 @@ def prompts_of(processor: Any, talks: dict[str, Any]) -> tuple[dict[str, Any], l
     return kept[0], kept[1:]
 
 
-@pytest.mark.parametrize("module", ["fusion", "square"])
+@pytest.mark.parametrize("module", ["fusion", "square", "qwen3_vl"])
 @pytest.mark.parametrize("position", ["before", "at"])
 @torch.no_grad()
 def test_states_ids_and_prompts_are_those_of_each_alone(
-    shaken: Shaken, talks: dict[str, Any], monkeypatch: pytest.MonkeyPatch, module: str, position: Any
+    shaken: Shaken,
+    shaken_segue: Shaken,
+    talks: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    position: Any,
 ) -> None:
-    model, processor = shaken(visual_module=module)
+    model, processor = shaken_segue() if module == "qwen3_vl" else shaken(visual_module=module)
     monkeypatch.setattr(type(model), "prompt_state", PromptState(position, "after"))
     together, alone = prompts_of(processor, talks)
     # What a shaken model babbles has few [SEG]: the id it likes most counts as one.

@@ -12,7 +12,6 @@ from torch import Tensor
 from transformers import Qwen3VLForConditionalGeneration
 
 from segue.errors import AlignmentError
-from segue.models.build import build_segue
 from segue.models.conversation_cache import ConversationCache
 
 Built = tuple[Any, Any]
@@ -20,10 +19,8 @@ TURNS = [("user", "What can you drink from?")]
 
 
 @pytest.fixture(scope="module")
-def built(tiny_tokenizer: Any, shake: Callable[..., Any]) -> Built:
-    """A model in which every weight matters; shared, not to be changed."""
-    model, processor = build_segue(tiny_tokenizer)
-    return shake(model), processor
+def built(shaken_segue: Callable[[], Built]) -> Built:
+    return shaken_segue()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from segue.errors import InputError
 from segue.mini.tokenizer import train_tokenizer
-from segue.models.build import build_miras, build_prima
+from segue.models.build import build_miras, build_prima, build_segue
 from segue.models.mini.build import build_from_tokenizer
 from segue.models.mini.modeling_mini import MiniModel
 from segue.models.modeling_grounded import GroundedModel
@@ -44,9 +44,11 @@ EXPECTED = {
     "glamm": SEG | TABLES,
     "miras": SEG | {"fusion", "region_alignment"} | TABLES,
     "miras-frozen": SEG | {"fusion", "image_projection", "region_alignment"},
+    "segue_qwen3_vl": SEG,
 }
 """Parts that train beside the adapters, by hand from PRIMA section 3.2, MIRAS's paper, and their codes."""
 LORA = {"prima": "qk", "prima-tokens": "qk", "prima-square": "qk", "lisa": "qv", "glamm": "qv", "miras": "qv"}
+LORA["segue_qwen3_vl"] = "qkvo"
 
 
 def model_of(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) -> GroundedModel:
@@ -54,6 +56,8 @@ def model_of(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) ->
     if family in ("lisa", "glamm"):
         model: GroundedModel = tiny_lisa()[0]
         return model
+    if family == "segue_qwen3_vl":
+        return build_segue(tiny_tokenizer)[0]
     text = preset("tiny-miras").config().text_config.to_dict() | {"tie_word_embeddings": False}
     if family.startswith("miras"):
         return build_miras(tiny_tokenizer, text_config=text)[0]
@@ -74,7 +78,7 @@ def test_exactly_the_table_trains(family: str, tiny_tokenizer: Any, tiny_lisa: C
     assert {n for n, p in model.named_parameters() if p.requires_grad} == by_hand
     for prefix in EXPECTED[family] - ({"language_model.lm_head"} if family in ("lisa", "glamm") else set()):
         assert any(name.startswith(prefix) for name in by_hand), f"{prefix} is no part of it"
-    adapted = {name.split("self_attn.")[1][0] for name in adapters if "lora_" in name}
+    adapted = {name.split("self_attn.")[1][0] for name in adapters if ".self_attn." in name}
     assert adapted == set(LORA.get(family, ""))
     assert any("trainable_tokens" in name for name in adapters) == bool(row.token_rows)
 
@@ -142,3 +146,29 @@ def test_folded_weights_compute_the_same_without_adapters() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     untouched = merged_state(plain, plain.state_dict())
     assert all(torch.equal(untouched[n], merged[n]) for n in merged)
+
+
+def test_rows_of_new_tokens_on_a_tied_table(tiny_tokenizer: Any) -> None:
+    # Qwen3-VL-2B and 4B write with the table that they read with: one set of rows, both places.
+    model, processor = build_segue(tiny_tokenizer)
+    plain, _ = build_segue(tiny_tokenizer)
+    ids = special_token_ids(processor.tokenizer, "segue_qwen3_vl")
+    assert len(ids) == 3
+    add_lora(model, targets=FAMILIES["segue_qwen3_vl"].lora, token_ids=ids)
+    prepare_for_training(model, "segue_qwen3_vl")
+    rows = [p for name, p in model.named_parameters() if "trainable_tokens" in name]
+    assert [tuple(p.shape) for p in rows] == [(3, 16)]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    state = merged_state(model, model.state_dict())
+    model.eval()
+    fitted = plain.load_state_dict(state)
+    assert not fitted.missing_keys
+    text = torch.tensor([[20, ids[0], 31, ids[2], 42]])
+    with torch.no_grad():
+        torch.testing.assert_close(model(text, [0]).logits, plain(text, [0]).logits, rtol=0, atol=1e-5)
+    untouched = build_segue(tiny_tokenizer)[0].get_input_embeddings().weight
+    changed = (plain.get_input_embeddings().weight != untouched).any(1).nonzero()[:, 0].tolist()
+    assert changed == ids

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from segue.training.adapters import add_lora, prepare_for_training
+from segue.models.build import build_segue
+from segue.training.adapters import FAMILIES, add_lora, prepare_for_training, special_token_ids
 from segue.training.finetune.feature_store import FeatureStore
 from segue.training.finetune.mixture import Mixture
 from segue.training.finetune.objective import RecordsObjective
 
 
-@pytest.mark.parametrize("family", ["prima_mini-frozen", "lisa"])
-def test_lisa_trains_on_records(
-    tiny_lisa: Callable[..., Any], records: Any, tmp_path: Path, family: str
+@pytest.mark.parametrize("family", ["prima_mini-frozen", "lisa", "segue_qwen3_vl"])
+def test_other_families_train_on_records(
+    tiny_lisa: Callable[..., Any], ground: SimpleNamespace, records: Any, tmp_path: Path, family: str
 ) -> None:
-    model, processor = tiny_lisa()
-    if family == "lisa":
-        names = add_lora(model, targets=("q_proj", "v_proj"))
-        assert len(names) == 2 * 2 * model.config.text_config.num_hidden_layers
+    model, processor = build_segue(ground.tokenizer) if family == "segue_qwen3_vl" else tiny_lisa()
+    row = FAMILIES[family]
+    if row.lora:
+        ids = special_token_ids(processor.tokenizer, family) if row.token_rows else ()
+        names = add_lora(model, targets=row.lora, token_ids=ids)
+        layers = [name for name in names if "lora_" in name]
+        assert len(layers) == 2 * len(row.lora) * model.config.text_config.num_hidden_layers
     trains = prepare_for_training(model, family)
-    assert not any(name.startswith(("vision_model", "sam.vision_encoder")) for name in trains)
+    assert not any(name.startswith(model.encoder_parts) for name in trains)
     assert any(name.startswith("image_projection") for name in trains) == (family == "prima_mini-frozen")
     losses = []
     for features in (
@@ -34,7 +39,7 @@ def test_lisa_trains_on_records(
         objective = RecordsObjective(
             processor, Mixture([records], seed=1), max_tokens=1024, batch_size=2, features=features
         )
-        assert objective.dialect == "lisa"
+        assert objective.dialect == processor.dialect
         loss, readings = objective.loss(model, objective.batch(0))
         assert readings["skipped"] == 0
         losses.append(float(loss.detach()))

@@ -148,7 +148,7 @@ def _items(asked: _Asked, budget: int, outcomes: dict[int, Outcome]) -> dict[int
     for place, (session, question) in asked.items():
         try:
             item = session._item(check_question(question))
-            if session._room(len(item["input_ids"])) >= budget:
+            if session._room(session.bundle.processor.prompt_length(item)) >= budget:
                 items[place] = item
         except FAILURES as error:
             outcomes[place] = error

@@ -177,7 +177,7 @@ class GroundingSession:
         question = check_question(text)
         check_budget(max_new_tokens)
         inputs = self._inputs(question)
-        budget = min(max_new_tokens, self._room(inputs["input_ids"].shape[1]))
+        budget = min(max_new_tokens, self._room(self.bundle.processor.prompt_length(inputs)))
         watcher = None
         if tell is not None:
             decode = self.bundle.processor.decode_markup

@@ -21,7 +21,7 @@ from segue.models.processing_grounded import (
     MirasProcessor,
     PrimaProcessor,
 )
-from segue.models.processing_qwen3_vl import Qwen3VLProcessor
+from segue.models.processing_qwen3_vl import Qwen3VLGroundedProcessor
 from segue.models.qwen3_vl import Qwen3VLGroundedModel
 from segue.models.registry import register
 
@@ -29,7 +29,7 @@ register(PrimaConfig, PrimaModel, PrimaProcessor)
 register(LisaConfig, LisaModel, LisaProcessor)
 register(GlammConfig, GlammModel, GlammProcessor)
 register(MirasConfig, MirasModel, MirasProcessor)
-register(Qwen3VLGroundedConfig, Qwen3VLGroundedModel, Qwen3VLProcessor)
+register(Qwen3VLGroundedConfig, Qwen3VLGroundedModel, Qwen3VLGroundedProcessor)
 
 # The embedded model registers itself and its presets; the papers' models work in a copy that lacks it.
 try:
@@ -58,5 +58,5 @@ __all__ = [
     "PrimaProcessor",
     "Qwen3VLGroundedConfig",
     "Qwen3VLGroundedModel",
-    "Qwen3VLProcessor",
+    "Qwen3VLGroundedProcessor",
 ]

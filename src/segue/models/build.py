@@ -17,7 +17,12 @@ from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
 from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
-from segue.models.processing_qwen3_vl import QWEN_IMAGE_WRAP, QWEN_TEMPLATE, QWEN_TOKENS, Qwen3VLProcessor
+from segue.models.processing_qwen3_vl import (
+    QWEN_IMAGE_WRAP,
+    QWEN_TEMPLATE,
+    QWEN_TOKENS,
+    Qwen3VLGroundedProcessor,
+)
 from segue.models.qwen3_vl import Qwen3VLGroundedModel
 from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, PHRASE_START, SEG_TOKEN
 
@@ -113,7 +118,7 @@ def build_miras(
 
 def build_segue(
     tokenizer: Any, *, name: str = "tiny-segue", seed: int = 0, **overrides: Any
-) -> tuple[Qwen3VLGroundedModel, Qwen3VLProcessor]:
+) -> tuple[Qwen3VLGroundedModel, Qwen3VLGroundedProcessor]:
     """A small model on Qwen3-VL around a tokenizer of `segue.mini.tokenizer`, which is not changed.
 
     Args:
@@ -140,7 +145,7 @@ def build_segue(
     torch.manual_seed(seed)
     model = Qwen3VLGroundedModel(config).eval()
     start_prompt_positions(model)
-    return model, Qwen3VLProcessor(
+    return model, Qwen3VLGroundedProcessor(
         tokenizer,
         image_streams=chosen.streams,
         num_query_tokens=1,

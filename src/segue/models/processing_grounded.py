@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -211,6 +212,15 @@ class GroundedProcessor(ProcessorMixin):
         if add_generation_prompt:
             text += self.template["assistant"]
         return text, answers
+
+    def prompt_length(self, inputs: Mapping[str, Any]) -> int:
+        """Tokens of one conversation as the language model reads it.
+
+        Args:
+            inputs: `input_ids` as ids or `[1, L]`, with the images' features or pixels.
+        """
+        ids = inputs["input_ids"]
+        return int(ids.shape[1]) if isinstance(ids, Tensor) else len(ids)
 
     def __call__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
@@ -35,7 +36,7 @@ which nine pictures would be 147,456 tokens."""
 _LITERAL = re.compile(r"<\|([A-Za-z_]{1,32})\|>")
 
 
-class Qwen3VLProcessor(GroundedProcessor):
+class Qwen3VLGroundedProcessor(GroundedProcessor):
     """Processor of models on Qwen3-VL.
 
     The text has one placeholder an image; the model repeats it by the number of the image's tokens. Literal,
@@ -67,6 +68,12 @@ class Qwen3VLProcessor(GroundedProcessor):
         if "pixel_values" not in chosen:
             return squares
         return self.streams["pixel_values"].patches(images) | squares
+
+    def prompt_length(self, inputs: Mapping[str, Any]) -> int:
+        """Tokens of one conversation; the placeholder of each image stands for all of its tokens."""
+        grid = inputs["image_grid_thw"]
+        merged = self.streams["pixel_values"].merge_size ** 2
+        return super().prompt_length(inputs) + int((grid.prod(1) // merged - 1).sum())
 
     def render_chat(
         self,

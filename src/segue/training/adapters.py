@@ -86,6 +86,11 @@ FAMILIES: dict[str, FinetuneFamily] = {
     "miras": FinetuneFamily(
         ("fusion", "seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")
     ),
+    "segue_qwen3_vl": FinetuneFamily(
+        ("seg_projection", "sam.mask_decoder"),
+        lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        token_rows=(SEG_TOKEN, PHRASE_START, PHRASE_END),
+    ),
     "miras-frozen": FinetuneFamily(
         ("fusion", "image_projection", "seg_projection", "sam.mask_decoder"),
         lora=(),
@@ -102,7 +107,8 @@ queries are frozen; relational attention, projections and SAM's decoder train).
 (LoRA on queries and values; CLIP, the projection of its features, and SAM's encoders are frozen). `miras`:
 its code (LoRA, tables, `[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at
 random. `miras-frozen`: its paper (decoder and projections train; encoders and language model are frozen, save
-for the rows of the tokens that LLaVA does not have).
+for the rows of the tokens that LLaVA does not have). `segue_qwen3_vl`: ours; LoRA on every layer of the
+language model as in Sa2VA, and of its tables the rows of the new tokens alone, where Sa2VA trains both whole.
 """
 
 ALWAYS = ("region_alignment",)
