@@ -30,6 +30,7 @@ HEIGHTS = {
     "models": 2,
     "data": 3,
     "scenes": 4,
+    "exports": 4,
     "inference": 5,
     "agent": 6,
     "loading": 7,

@@ -1,4 +1,4 @@
-"""The command line: `segue ask`, `bench`, `chat`, `convert`, `data`, `eval`, `info`, `init`, `models` ...
+"""The command line: `segue ask`, `bench`, `chat`, `convert`, `data`, `eval`, `export`, `info`, `init` ...
 
 Each verb lives in a module of its own and imports what it needs when it runs, so that `segue --help` and a
 user's mistakes are answered at once. A user's mistake ends with a message on stderr and exit code 2, never
@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from segue.cli import ask, bench, chat, convert, data, evaluate, models, rate, table, train
+from segue.cli import ask, bench, chat, convert, data, evaluate, export, models, rate, table, train
 from segue.errors import SegueError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command("chat")(chat.chat)
 app.command("convert")(convert.convert)
 app.command("init")(convert.init)
 app.command("eval")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("info")(models.info)
 app.command("models")(models.list_models)
 app.add_typer(data.app, name="data")

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from segue.cli.export import Format, write_export
+
 Batch = Annotated[
     Path | None,
     typer.Option(help="JSONL file: images and question of a conversation a line; goes on where it stopped."),
@@ -49,6 +51,9 @@ def ask(
         Path | None, typer.Option("--out", "-o", help="Folder for answer.json, answer.html and the overlays.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print answer.json in place of the text.")] = False,
+    masks: Annotated[
+        Format | None, typer.Option("--masks", help="With --out: the masks in this format too.")
+    ] = None,
     max_new_tokens: MaxNewTokens = None,
     device: Device = None,
     grammar: Grammar = True,
@@ -67,6 +72,8 @@ def ask(
 
     budget = check_budget(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
     _check_mode(images or [], question, batch, out, batch_size)
+    if masks is not None and (batch is not None or out is None):
+        raise typer.BadParameter("it needs one question, and --out FOLDER to write to", param_hint="--masks")
     if batch is not None and out is not None:
         return _ask_file(batch, out, model, device, budget, grammar, batch_size)
     # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
@@ -92,6 +99,8 @@ def ask(
         show_answer(answer)
     if out is not None:
         show_paths(answer.save(out))
+        if masks is not None:
+            write_export(answer.to_json(), masks, out / masks)
     elif not as_json:
         err().print("add --out FOLDER to see the masks: overlays, answer.html, answer.json", style="dim")
 

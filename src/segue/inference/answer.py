@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from segue.inference.report import write_answer
+from segue.exports import Exported, export, masks_of
+from segue.exports.coco import coco_instances
+from segue.inference.report import render_html, write_answer
 from segue.inference.visualize import Layer, colour, colour_numbers, draw_overlay, overlay_hw
-from segue.masks import resize_mask
+from segue.masks import Mask, resize_mask
 from segue.records import GroundedAnswer
 
 if TYPE_CHECKING:
@@ -65,6 +68,24 @@ class SessionAnswer(GroundedAnswer):
         if (picture.height, picture.width) != hw:
             picture = picture.resize((hw[1], hw[0]), Image.Resampling.HAMMING)
         return draw_overlay(picture, self.layers(image_index, hw))
+
+    @property
+    def masks(self) -> list[Mask]:
+        """The masks in the order of the text, bool `[height, width]` of their image."""
+        return [grounding.mask for grounding in self.groundings]
+
+    def to_coco(self) -> dict[str, Any]:
+        """The content of a COCO instances file; see `segue.exports.coco`."""
+        return coco_instances(masks_of(self.to_json()))
+
+    def export(self, form: str, folder: str | Path) -> Exported:
+        """Write the masks in one of `segue.exports.FORMATS`; says what the format cannot hold."""
+        return export(self.to_json(), form, folder)
+
+    def _repr_html_(self) -> str:
+        """The page of the answer inside a notebook, in a frame: its style and script stay its own."""
+        page = html.escape(render_html(self), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 640px; border: 0"></iframe>'
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `answer.json`, `answer.html` and one overlay `image_N.png` per image.
