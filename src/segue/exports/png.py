@@ -38,7 +38,7 @@ def write_pngs(images: list[PicturedMasks], folder: Path) -> tuple[list[Path], l
     Returns:
         The files, and what the format could not hold.
     """
-    written, listed = [], []
+    written, listed = list[Path](), list[dict[str, object]]()
     for k, image in enumerate(images, start=1):
         for n, placed in enumerate(image.masks, start=1):
             path = folder / f"image_{k}_mask_{n:02d}_{slug(placed.phrase)}.png"
@@ -58,7 +58,7 @@ def write_index_pngs(images: list[PicturedMasks], folder: Path) -> tuple[list[Pa
     Raises:
         InputError: more masks in an image than eight bits tell apart.
     """
-    written, listed, covered = [], [], 0
+    written, listed, covered = list[Path](), list[dict[str, object]](), 0
     for k, image in enumerate(images, start=1):
         if len(image.masks) > MOST_INDICES:
             raise InputError(
