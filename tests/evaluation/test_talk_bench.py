@@ -131,3 +131,20 @@ def test_batch_sizes_that_are_none(tiny_model_folder: Path, capsys: pytest.Captu
     assert "batch sizes" in capsys.readouterr().err
     with pytest.raises(InputError):
         measure(None, Talk(max_new_tokens=0))  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_families_with_positions_of_their_own_are_measured_too(tiny_tokenizer: Any) -> None:
+    from segue.models.build import build_segue
+
+    model, processor = build_segue(tiny_tokenizer)
+    for parameter in model.parameters():
+        # Large enough that positions matter.
+        if parameter.ndim > 1:
+            parameter.normal_(0, 0.3)
+    loaded = LoadedModel(model, processor, "tiny-segue")
+    asked = [path(loaded, SMALL.pictures(), 12) for path in (Ours, PerTurn, AsPublished)]
+    for question in SMALL.questions[:2]:
+        ours, per_turn, published = (way.ask(question) for way in asked)
+        assert ours.markup == per_turn.markup == published.markup
+        assert len(ours.markup) > 5

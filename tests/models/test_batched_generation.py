@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from segue.models.batched_generation import flush_right, generate_many
+from segue.models.build import build_segue
 from segue.models.seg_prompts import NormHook, PromptState
 
 Shaken = Callable[..., tuple[Any, Any]]
@@ -92,3 +93,26 @@ def test_flush_right() -> None:
     assert mask.tolist() == [[0, 0, 1], [1, 1, 1]]
     assert moved[..., 0].tolist() == [[0, 0, 0], [3, 4, 5]]
     assert moved[0, 2, 0] == embeds[0, 0, 0]
+
+
+@pytest.mark.parametrize("position", ["before", "at"])
+@torch.no_grad()
+def test_families_that_read_with_positions_of_their_own(
+    tiny_tokenizer: Any,
+    shake: Callable[..., Any],
+    talks: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    position: Any,
+) -> None:
+    model, processor = build_segue(tiny_tokenizer)
+    shake(model)
+    monkeypatch.setattr(type(model), "prompt_state", PromptState(position, "after"))
+    together, alone = prompts_of(processor, talks)
+    said = model.generate_grounded(**alone[1], max_new_tokens=6).token_ids.tolist()
+    monkeypatch.setattr(model.config, "seg_token_id", said[-1])
+    found = generate_many(model, **together, max_new_tokens=6)
+    assert sum(len(one.seg_prompts) for one in found) > 0
+    for row, inputs in enumerate(alone):
+        expected = model.generate_grounded(**inputs, max_new_tokens=6)
+        assert found[row].token_ids.tolist() == expected.token_ids.tolist()
+        torch.testing.assert_close(found[row].seg_prompts, expected.seg_prompts, atol=1e-5, rtol=1e-5)

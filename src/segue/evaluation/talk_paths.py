@@ -103,7 +103,8 @@ class AsPublished(Ours):
         item: dict[str, Any] = processor.encode_turns(turns, len(self.images), add_generation_prompt=True)
         names = tuple(name for name in processor.streams if name != "pixel_values_sam")
         pixels = processor.encode_pixels(session.images, names)
-        item |= {name: value.to(self.model.model.dtype) for name, value in pixels.items()}
+        kind = self.model.model.dtype
+        item |= {k: v.to(kind) if v.is_floating_point() else v for k, v in pixels.items()}
         return collated(self.model, [item | {"num_images": len(self.images)}])
 
     def step(self, inputs: dict[str, Any], ids: list[int]) -> tuple[Tensor, Tensor]:
@@ -112,14 +113,24 @@ class AsPublished(Ours):
         streams = dict(inputs)
         text = TextInputs(streams.pop("input_ids"), streams.pop("attention_mask"))
         counts = streams.pop("num_images").tolist()
-        embeds, _ = model.embed(text, counts, **streams)
+        embeds, visual = model.embed(text, counts, **streams)
+        reading = model.reading(text, visual)
         if ids:
             said = torch.tensor([ids], device=embeds.device)
             embeds = torch.cat([embeds, model.get_input_embeddings()(said)], dim=1)
+            reading = {name: _longer(name, value, len(ids)) for name, value in reading.items()}
         with NormHook(model.final_norm, model.prompt_state.norm, last_only=True) as caught:
-            hidden = model.language_model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+            hidden = model.text_model(inputs_embeds=embeds, use_cache=False, **reading).last_hidden_state
         # At the last place alone; published code does it at all of them, which is not held against it.
         return model.language_model.lm_head(hidden[:, -1]), caught.states[0]
+
+
+def _longer(name: str, value: Any, more: int) -> Any:
+    """An argument of `GroundedModel.reading` for so many words more than the prompt has."""
+    if name == "position_ids":
+        return torch.cat([value, value[..., -1:] + torch.arange(1, more + 1, device=value.device)], dim=-1)
+    # Words are no placeholders: a tensor says nothing at them, and a list has no rows for them.
+    return torch.nn.functional.pad(value, (0, more)) if isinstance(value, Tensor) else value
 
 
 def fresh_session(model: LoadedModel, images: Sequence[Image.Image]) -> GroundingSession:
