@@ -257,3 +257,14 @@ def test_mistakes_and_help_load_no_torch(tmp_path: Path) -> None:
         env=os.environ | {"SEGUE_DEBUG": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_precision_from_the_command_line(
+    tiny_model_folder: Path, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(tiny_model_folder, photos, "Which is larger?", "--dtype", "float64") == 0
+    assert capsys.readouterr().out.startswith("The red mug (image 1")
+    assert ask(tiny_model_folder, photos, "Which is larger?", "--dtype", "int8") == 2
+    assert "Unknown dtype" in capsys.readouterr().err
+    assert ask(tiny_model_folder, photos, "Which is larger?", "--quantize", "3bit") == 2
+    assert "4bit" in capsys.readouterr().err

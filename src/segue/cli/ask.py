@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from segue.cli.export import Format, write_export
+from segue.cli.option_groups import LoadingOptions, expand_groups
 
 Batch = Annotated[
     Path | None,
@@ -24,7 +25,6 @@ Model = Annotated[
         "--model", "-m", help="A preset with weights, a folder, or agent:URL?model=NAME (docs/agent.md)."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the first GPU if there is one.")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.", show_default="256")]
 
 Grammar = Annotated[
@@ -41,7 +41,9 @@ def free_writing(grammar: bool) -> dict[str, Any]:
     return {} if grammar else {"constrained": False}
 
 
+@expand_groups
 def ask(
+    place: LoadingOptions,
     images: Annotated[list[str] | None, typer.Argument(help=OPENING, metavar="[IMAGE...]")] = None,
     question: Annotated[
         str | None, typer.Option("--question", "-q", help="What to ask.", metavar="TEXT")
@@ -55,7 +57,6 @@ def ask(
         Format | None, typer.Option("--masks", help="With --out: the masks in this format too.")
     ] = None,
     max_new_tokens: MaxNewTokens = None,
-    device: Device = None,
     grammar: Grammar = True,
     batch: Batch = None,
     batch_size: Annotated[
@@ -75,7 +76,7 @@ def ask(
     if masks is not None and (batch is not None or out is None):
         raise typer.BadParameter("it needs one question, and --out FOLDER to write to", param_hint="--masks")
     if batch is not None and out is not None:
-        return _ask_file(batch, out, model, device, budget, grammar, batch_size)
+        return _ask_file(batch, out, model, place, budget, grammar, batch_size)
     # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
     text = check_question(question or "")
     pictures, names = load_images(images or [])
@@ -85,9 +86,7 @@ def ask(
     from segue.cli.growing import ask_growing, loading
 
     with loading(model):
-        from segue.loading import load
-
-        session = load(model, device).session(pictures, names=names)
+        session = place.load(model).session(pictures, names=names)
     options = {"max_new_tokens": budget} | free_writing(grammar)
     answer = session.ask(text, **options) if as_json else ask_growing(session, text, **options)
     # stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
@@ -131,24 +130,30 @@ def _check_mode(
 
 
 def _ask_file(
-    batch: Path, out: Path, model: str, device: str | None, budget: int, grammar: bool, size: int | None
+    batch: Path,
+    out: Path,
+    model: str,
+    place: LoadingOptions,
+    budget: int,
+    grammar: bool,
+    size: int | None,
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from segue.cli.console import err, show_paths, tell
     from segue.evaluation.question_file import ANSWERS, answer_file, read_questions
     from segue.inference.batching import BATCH_SIZE
-    from segue.loading import load
 
     asked = read_questions(batch)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err(), disable=not err().is_terminal) as bar:
         task = bar.add_task("conversations", total=len(asked))
         failed = answer_file(
-            load(model, device),
+            place.load(model),
             asked,
             out,
             batch_size=size or BATCH_SIZE,
+            precision=place.precision,
             progress=lambda done, total: bar.update(task, completed=done),
             max_new_tokens=budget,
             **free_writing(grammar),

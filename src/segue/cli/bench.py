@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segue.cli.ask import Device
-from segue.cli.option_groups import expand_groups
+from segue.cli.option_groups import LoadingOptions, expand_groups
 
 if TYPE_CHECKING:
     from segue.evaluation.compute import Compute, Workload
@@ -61,9 +60,6 @@ class MeasuringOptions:
     batch_sizes: Annotated[
         str, typer.Option(help="Of the throughput, separated by commas.", rich_help_panel=MEASURED)
     ] = "1,4"
-    dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or float16.", rich_help_panel=MEASURED)
-    ] = None
 
     def sizes(self) -> list[int]:
         """Batch sizes; InputError where one is none."""
@@ -85,6 +81,7 @@ class MeasuringOptions:
 def bench(
     counting: CountingOptions,
     measuring: MeasuringOptions,
+    place: LoadingOptions,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Name or folder; presets, with commas, for --flops.")
     ] = None,
@@ -98,7 +95,6 @@ def bench(
         typer.Option("--set", help="Field of the recipe: name=value.", metavar="FIELD=VALUE"),
     ] = None,
     out: Annotated[Path | None, typer.Option("--json", "--out", "-o", help="JSON file.")] = None,
-    device: Device = None,
 ) -> None:
     """Measure a talk: first words, first mask, answers, and the same answers as others would compute them.
 
@@ -127,7 +123,7 @@ def bench(
     elif counting.flops:
         content = _count(model or "", counting, conversation)
     else:
-        content = _measure(model or "", measuring, conversation or "5x3", device)
+        content = _measure(model or "", measuring, conversation or "5x3", place)
     if out is not None:
         from segue.cli.console import show_paths
         from segue.files import write_atomic
@@ -158,15 +154,16 @@ def _count(model: str, counting: CountingOptions, conversation: str | None) -> d
     return content
 
 
-def _measure(model: str, options: MeasuringOptions, conversation: str, device: str | None) -> dict[str, Any]:
+def _measure(
+    model: str, options: MeasuringOptions, conversation: str, place: LoadingOptions
+) -> dict[str, Any]:
     from segue.cli.console import tell
     from segue.errors import InputError
     from segue.evaluation.talk_bench import measure, read_talk
-    from segue.loading import load
 
     sizes = options.sizes()
     talk = read_talk(conversation, size=options.size, max_new_tokens=options.max_new_tokens)
-    loaded = load(model, device, options.dtype)
+    loaded = place.load(model)
     if not hasattr(loaded.model, "language_model"):
         raise InputError(
             "An agent cannot be measured so: its language model runs elsewhere.",

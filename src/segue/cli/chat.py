@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from segue.cli.ask import Device, Images, MaxNewTokens, Model
+from segue.cli.ask import Images, MaxNewTokens, Model
+from segue.cli.option_groups import LoadingOptions, expand_groups
 from segue.errors import InputError, SegueError
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ Type a question; later questions may refer to earlier ones.
   /quit      leave (or Ctrl-D); Ctrl-C stops an answer"""
 
 
+@expand_groups
 def chat(
-    images: Images, model: Model = "segue-mini", max_new_tokens: MaxNewTokens = None, device: Device = None
+    place: LoadingOptions,
+    images: Images,
+    model: Model = "segue-mini",
+    max_new_tokens: MaxNewTokens = None,
 ) -> None:
     """Talk about several images over several turns.
 
@@ -39,9 +44,7 @@ def chat(
     from segue.cli.growing import loading
 
     with loading(model):
-        from segue.loading import load
-
-        session = load(model, device).session(pictures, names=names)
+        session = place.load(model).session(pictures, names=names)
     if sys.stdin.isatty():
         err().print(
             f"{len(pictures)} image(s), {model}. /help lists the commands, /quit leaves.", style="dim"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from segue.cli.ask import Device, Grammar, MaxNewTokens, Model
-from segue.cli.option_groups import expand_groups
+from segue.cli.ask import Grammar, MaxNewTokens, Model
+from segue.cli.option_groups import LoadingOptions, expand_groups
 
 if TYPE_CHECKING:
     from segue.evaluation.evaluation_data import EvaluationData
@@ -181,6 +181,7 @@ def evaluate(
     records: DataOptions,
     scoring: ScoringOptionsGroup,
     judge: JudgeOptions,
+    place: LoadingOptions,
     model: Model = "segue-mini",
     predictions: Annotated[
         Path | None, typer.Option(help="Score this file (JSONL or COCO results) and ask no model.")
@@ -201,7 +202,6 @@ def evaluate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew where another evaluation lies.")
     ] = False,
-    device: Device = None,
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
 ) -> None:
     """Measure a model: every question is asked, every answer generated freely and scored.
@@ -218,8 +218,10 @@ def evaluate(
     else:
         from segue.evaluation.evaluate import AskingOptions
 
-        asking = AskingOptions(history, shuffle_images, budget, records.seed, teacher_forced, grammar)
-        run = _Run(model, device, read, records.source(data), out, overwrite, shards, batch_size, progress)
+        asking = AskingOptions(
+            history, shuffle_images, budget, records.seed, teacher_forced, grammar, **place.precision
+        )
+        run = _Run(model, place, read, records.source(data), out, overwrite, shards, batch_size, progress)
         metrics = run.ask_and_score(asking, scoring)
     from segue.cli.console import show_paths
 
@@ -243,7 +245,7 @@ class _Run:
     """A model that is asked, and where its answers go."""
 
     model: str
-    device: str | None
+    place: LoadingOptions
     data: EvaluationData
     source: dict[str, Any]
     out: Path
@@ -276,11 +278,10 @@ class _Run:
             if self.shards > 1:
                 return self._in_shards(asking, scoring, tell)
             from segue.files import make_folder
-            from segue.loading import load
 
             make_folder(self.out)
             return evaluate(
-                load(self.model, self.device),
+                self.place.load(self.model),
                 self.data.conversations,
                 self.out,
                 root=self.data.root,
@@ -304,8 +305,8 @@ class _Run:
         asked = what_is_asked(name, folder, self.data, asking)
         with evaluation_folder(self.out, asked, overwrite=self.overwrite) as lock:
             answer_in_shards(
-                self.out, self.data, self.source, self.model, self.device, asking, self.shards, lock, tell,
-                self.batch_size,
+                self.out, self.data, self.source, self.model, self.place.device, asking, self.shards, lock,
+                tell, self.batch_size,
             )  # fmt: skip
             return score_folder(self.out, self.data, asked, asking, scoring)
 

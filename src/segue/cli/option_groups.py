@@ -24,6 +24,7 @@ import typer
 if TYPE_CHECKING:
     from segue.chat_model import Budget, OpenAIChatModel
     from segue.datasets.generation import GenerationSettings
+    from segue.inference.loaded_model import LoadedModel
 
 CHAT_MODEL = "Chat model"
 """Heading in `--help` over what concerns a chat model."""
@@ -65,6 +66,35 @@ def _options_of(group: type) -> list[inspect.Parameter]:
 def _option(name: str, default: object, annotation: object) -> inspect.Parameter:
     # Keyword-only, so that one without a default may follow a group, whose fields all have one.
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+@dataclass
+class LoadingOptions:
+    """Where and how precisely a model runs."""
+
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the first GPU if there is one.")
+    ] = None
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16; float32, and bfloat16 for large models on a GPU."),
+    ] = None
+    quantize: Annotated[
+        str | None,
+        typer.Option(help="8bit or 4bit: shrinks the language model; masks are drawn unquantised."),
+    ] = None
+
+    def load(self, model: str) -> LoadedModel:
+        """The model; see `segue.load`."""
+        from segue.loading import load
+
+        return load(model, self.device, self.dtype, self.quantize)
+
+    @property
+    def precision(self) -> dict[str, str]:
+        """What changes answers, where it was given."""
+        given = {"dtype": self.dtype, "quantize": self.quantize}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass

@@ -45,6 +45,7 @@ class AskingOptions:
         teacher_forced: Also draw the masks of the records' own answers.
         constrained: Answers keep to the grammar, see `GroundingSession.ask`; off for published models as they
             were published.
+        dtype, quantize: Of the model where they are not the usual ones, see `segue.load`.
     """
 
     history: History = "own"
@@ -53,6 +54,8 @@ class AskingOptions:
     seed: int = 0
     teacher_forced: bool = False
     constrained: bool = True
+    dtype: str | None = None
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         if self.history not in ("own", "truth"):

@@ -10,7 +10,7 @@ of its name with the answers as `segue ask --out` writes them; the line comes la
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -100,6 +100,7 @@ def answer_file(
     batch_size: int = BATCH_SIZE,
     pages: bool = True,
     overwrite: bool = False,
+    precision: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> int:
@@ -115,6 +116,7 @@ def answer_file(
         batch_size: Conversations at a time; does not change the answers.
         pages: Whether each conversation gets a folder with overlays and pages.
         overwrite: Begin anew whatever lies in the folder.
+        precision: Of the model where it is not the usual one; answers of another are not mixed with these.
         progress: Called with (done, total).
         **options: See `segue.inference.batching.ask_together`.
 
@@ -129,6 +131,7 @@ def answer_file(
         "weights_sha256": None if model.path is None else weights_hash(model.path),
         "questions": [[one.id, list(one.images), list(one.questions)] for one in asked],
         "pages": pages,
+        **(precision or {}),
         **options,
     }
     path = out / ANSWERS

@@ -114,7 +114,7 @@ def main() -> None:
     }
     data = read_evaluation_data(**source)
     asking = AskingOptions(**task["asking"])
-    bundle = load(task["model"], task["device"])
+    bundle = load(task["model"], task["device"], asking.dtype, asking.quantize)
     for stem, answer in answerers(bundle, data, asking).items():
         path = Path(task["out"]) / f"{stem}.{task['name']}.jsonl"
         answer_missing(
