@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from segue.errors import InputError
 from segue.mini.tokenizer import SPECIAL_TOKENS
 from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import PRESETS, Preset, preset, streams_for
+from segue.models.requirements import requirements
 
 MILLION = 10**6
 
@@ -116,8 +118,10 @@ def test_streams_fit_the_encoders(name: str) -> None:
         assert streams["pixel_values"]["size"] == config.vision_config.image_size
         clip_grid = config.vision_config.image_size // config.vision_config.patch_size
         assert clip_grid * config.vision_config.patch_size == config.vision_config.image_size
-    assert streams["pixel_values_sam"]["size"] == config.sam_config.vision_config.image_size
-    assert streams["pixel_values_sam"]["fit"] == "pad"
+    assert streams["pixel_values_sam"]["size"] == config.sam_config.prompt_encoder_config.image_size
+    # SAM 2 squashes pictures, SAM pads them.
+    fit = "stretch" if config.sam_config.model_type == "sam2" else "pad"
+    assert streams["pixel_values_sam"]["fit"] == fit
     if "pixel_values_aux" in streams:
         assert streams["pixel_values_aux"]["size"] % config.aux_vision_config.patch_size == 0
 
@@ -142,3 +146,32 @@ def test_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(InputError) as caught:
         preset("prima-70b")
     assert all(name in str(caught.value) for name in (*PRESETS, "prima-70b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "width", "sa2va"),
+    [("segue-2b", 2_127_532_032, 2048, 2_666_775_090), ("segue-4b", 4_437_815_808, 2560, 5_057_072_690)],
+)
+def test_qwen_has_the_parameters_of_the_published_sizes(
+    name: str, published: int, width: int, sa2va: int
+) -> None:
+    found = requirements(preset(name))
+    sam = 73_328_401 if name == "segue-2b" else 216_924_865
+    projection = width * width + width + 256 * width + 256
+    assert found.parameters == published + sam + projection
+    # Sa2VA is the same Qwen3-VL with 151,674 rows for 151,936, a head of its own, the same projection,
+    # and SAM 2 with its memory; its sizes are published.
+    rows = 151_936 - 151_674
+    assert sa2va == published - rows * width + 151_674 * width + 224_430_386 + projection
+
+
+@pytest.mark.parametrize("name", ["segue-2b", "segue-4b", "segue-8b"])
+def test_sessions_on_qwen_can_go_back(name: str) -> None:
+    # Qwen3.5's linear attention has a state that cannot be cut back to an earlier turn; every layer here has
+    # keys at every position.
+    config = preset(name).config()
+    layers = DynamicCache(config=config.text_config).layers
+    assert not any(getattr(layer, "is_sliding", False) for layer in layers)
+    assert set(getattr(config.text_config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    # SAM 2 must draw the mask that was trained, not the most stable of four.
+    assert not config.sam_config.mask_decoder_config.dynamic_multimask_via_stability

@@ -9,6 +9,7 @@ import torch
 
 from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import preset
+from segue.models.qwen3_vl import Qwen3VLGroundedModel
 from segue.training.adapters import FAMILIES, add_lora, has_adapters, prepare_for_training
 from segue.training.recipe import load_recipe
 
@@ -118,3 +119,31 @@ def test_debug_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(losses) == 20
     assert sum(losses[-5:]) < sum(losses[:5])
     assert load(final).model.config.model_type == "prima_mini"
+
+
+@pytest.mark.parametrize("name", ["segue_4b_lora_24gb", "segue_4b"])
+def test_segue_trains_adapters_rows_projection_and_decoder(name: str) -> None:
+    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    row, rank = FAMILIES["segue_qwen3_vl"], recipe.finetune.lora_rank
+    assert recipe.finetune.family == "segue_qwen3_vl"
+    with torch.device("meta"):
+        model = Qwen3VLGroundedModel(preset(recipe.model.preset).config())
+        add_lora(model, rank, recipe.finetune.lora_alpha, targets=row.lora, token_ids=range(3))
+    trains = set(prepare_for_training(model, "segue_qwen3_vl"))
+    sizes = {n: p.numel() for n, p in model.named_parameters()}
+    # Inputs and outputs of q, k, v, o, gate, up and down: 32 heads of 128, 8 for keys and values.
+    widths = (2560 + 4096) + 2 * (2560 + 1024) + (4096 + 2560) + 3 * (2560 + 9728)
+    lora = {n for n in trains if "lora_" in n}
+    assert sum(sizes[n] for n in lora) == 36 * rank * widths
+    # One set of rows: the head is the embedding table.
+    assert sum(sizes[n] for n in trains if "trainable_tokens" in n) == 3 * 2560
+    assert {n.split(".")[0] for n in trains} == {"language_model", "seg_projection", "sam"}
+    assert all(n.startswith("sam.mask_decoder") for n in trains if n.startswith("sam."))
+    assert not any(n.startswith(model.encoder_parts) for n in trains)
+    engine = recipe.engine
+    share = recipe.options["batch_size"] / (int(engine.processes or 1) * engine.accumulation_steps)
+    assert share == (1 if name.endswith("24gb") else 4)
+    if name.endswith("24gb"):
+        trained = sum(sizes[n] for n in trains)
+        assert 138e6 < trained < 150e6, "what the recipe says of its memory"
+        assert 2 * (sum(sizes.values()) - trained) + 16 * trained < 12e9

@@ -23,6 +23,7 @@ Convnext = Annotated[
 ]
 
 _PRIMA = ("glamm", "instructblip", "dinov2")
+_SEGUE = ("qwen", "sam")
 _COMPOSED = {
     "prima-7b": _PRIMA,
     "prima-square-7b": _PRIMA,
@@ -31,6 +32,9 @@ _COMPOSED = {
     "prima-dino-7b": _PRIMA,
     "prima-pooling-7b": _PRIMA,
     "miras-7b": ("llava", "convnext", "sam"),
+    "segue-2b": _SEGUE,
+    "segue-4b": _SEGUE,
+    "segue-8b": _SEGUE,
 }
 """Preset -> the parts that it is made of, as options."""
 
@@ -86,7 +90,10 @@ def convert(
 
 
 def init(
-    name: Annotated[str, typer.Argument(help="prima-7b or a variant of it, or miras-7b.", metavar="PRESET")],
+    name: Annotated[
+        str,
+        typer.Argument(help="prima-7b or a variant of it, miras-7b, segue-2b, 4b or 8b.", metavar="PRESET"),
+    ],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must be new or empty.")],
     glamm: Annotated[
         str | None,
@@ -102,7 +109,13 @@ def init(
     ] = None,
     convnext: Convnext = None,
     sam: Annotated[
-        str | None, typer.Option(help="MIRAS: sam_vit_h_4b8939.pth, or facebook/sam-vit-huge.")
+        str | None,
+        typer.Option(
+            help="MIRAS: sam_vit_h_4b8939.pth, or facebook/sam-vit-huge. Segue: facebook/sam2.1-hiera-large."
+        ),
+    ] = None,
+    qwen: Annotated[
+        str | None, typer.Option(help="Segue: Qwen/Qwen3-VL-4B-Instruct, or its 2B or 8B.")
     ] = None,
     clip: Annotated[
         str | None,
@@ -112,19 +125,22 @@ def init(
     seed: Annotated[int, typer.Option(help="Of the parts that no checkpoint has.", min=0)] = 0,
     dtype: Dtype = None,
 ) -> None:
-    """Compose PRIMA or MIRAS from the checkpoints that its paper starts from; what it adds starts fresh."""
+    """Compose PRIMA, MIRAS or Segue from the checkpoints that they start from; what they add starts fresh."""
     given = {
         "glamm": glamm, "instructblip": instructblip, "dinov2": dinov2, "llava": llava, "convnext": convnext,
-        "sam": sam,
+        "sam": sam, "qwen": qwen,
     }  # fmt: skip
     parts = _parts_of(name, given)
     from segue.cli.console import err, out
     from segue.models.conversion import convert as run
-    from segue.models.conversion import initialise_prima, locate, open_checkpoint
+    from segue.models.conversion import initialise_prima, initialise_segue, locate, open_checkpoint
 
     options: dict[str, Any] = {"seed": seed, "dtype": _dtype(dtype)}
     if name == "miras-7b":
         lines = list(run(parts[0], out_dir, clip=clip, convnext=convnext, sam=sam, **options).lines)
+    elif _COMPOSED[name] is _SEGUE:
+        language, segmenter = (open_checkpoint(locate(part)) for part in parts)
+        lines = initialise_segue(language, segmenter, out_dir, name=name, **options)
     else:
         first, second, third = (open_checkpoint(locate(part)) for part in parts)
         options["bert"] = locate(bert) if bert else None

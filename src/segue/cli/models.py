@@ -205,4 +205,12 @@ def _streams(folder: Path | None, of_preset: dict[str, dict[str, Any]]) -> list[
     if folder is not None:
         content = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
         streams = content.get("image_streams", {})
-    return [{"name": name, "size": fields["size"], "fit": fields["fit"]} for name, fields in streams.items()]
+    return [{"name": name, **_stream(fields)} for name, fields in streams.items()]
+
+
+def _stream(fields: dict[str, Any]) -> dict[str, Any]:
+    """Size and fit of a stream; one whose pictures keep their ratio has limits of area in place of a side."""
+    if "size" in fields:
+        return {"size": fields["size"], "fit": fields["fit"]}
+    least, most = (round(fields[name] ** 0.5) for name in ("min_pixels", "max_pixels"))
+    return {"size": f"{least} to {most} squared", "fit": "ratio kept"}

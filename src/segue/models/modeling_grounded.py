@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel, SamModel
+from transformers import MODEL_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from segue.errors import AlignmentError
@@ -89,7 +89,8 @@ class GroundedModel(PreTrainedModel):
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__(config)
         self.language_model = self.build_language_model(config)
-        self.sam = SamModel(config.sam_config)
+        # The class that transformers has for this configuration: SAM, or SAM 2 and 2.1.
+        self.sam = MODEL_MAPPING[type(config.sam_config)](config.sam_config)
         width = config.text_config.hidden_size
         self.seg_projection = SegProjection(
             width,

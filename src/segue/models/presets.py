@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from segue.errors import InputError
@@ -12,7 +13,7 @@ from segue.models.image_streams import clip_streams_for, miras_streams_for, stre
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
 from segue.models.presets_prima import PRIMA_VARIANTS, components_of, prima_7b_config, tiny_prima_config
-from segue.models.presets_qwen import TINY_AREA, tiny_segue_config
+from segue.models.presets_qwen import QWEN_PRESETS, TINY_AREA, qwen_parts, segue_config, tiny_segue_config
 from segue.models.processing_qwen3_vl import qwen_streams_for
 
 
@@ -49,6 +50,12 @@ def _prima(name: str, summary: str, differs: dict[str, Any]) -> Preset:
     # DINOv2's own configuration says 518, at which its positions were trained; 448 is 32 x 32 patches.
     streams = streams_for(prima_7b_config(**differs), aux_size=448)
     return Preset(name, summary, config, streams, components_of(differs))
+
+
+def _segue(name: str) -> Preset:
+    config = partial(segue_config, name)
+    summary = f"{QWEN_PRESETS[name][1]}, PRIMA's protocol; 256 to 1024 tokens an image"
+    return Preset(name, summary, config, qwen_streams_for(config()), qwen_parts(name))
 
 
 PRESETS: dict[str, Preset] = {
@@ -93,6 +100,7 @@ PRESETS: dict[str, Preset] = {
         tiny_miras_config,
         miras_streams_for(tiny_miras_config()),
     ),
+    **{name: _segue(name) for name in QWEN_PRESETS},
     "tiny-segue": Preset(
         "tiny-segue",
         "random weights of a model on Qwen3-VL for tests and dry runs",

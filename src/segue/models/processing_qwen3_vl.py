@@ -108,8 +108,9 @@ def qwen_streams_for(
             "temporal_patch_size": vision.temporal_patch_size,
         },
         "pixel_values_sam": {
-            "size": config.sam_config.vision_config.image_size,
-            "fit": "pad",
+            "size": config.sam_config.prompt_encoder_config.image_size,
+            # SAM 2 was trained on squashed pictures, SAM on padded ones.
+            "fit": "stretch" if config.sam_config.model_type == "sam2" else "pad",
             "mean": IMAGENET_MEAN,
             "std": IMAGENET_STD,
         },

@@ -10,6 +10,7 @@ from segue.models.conversion.convert import Report, convert, locate
 from segue.models.conversion.families import FAMILIES, Family, identify, lisa_config, target_shapes
 from segue.models.conversion.initialise import composed_config, initialise_prima, plan_composition
 from segue.models.conversion.plan import ConversionError, Move, Plan, plan
+from segue.models.conversion.qwen3_vl import composed_segue_config, initialise_segue, plan_segue
 
 __all__ = [
     "FAMILIES",
@@ -20,13 +21,16 @@ __all__ = [
     "Plan",
     "Report",
     "composed_config",
+    "composed_segue_config",
     "convert",
     "identify",
     "initialise_prima",
+    "initialise_segue",
     "lisa_config",
     "locate",
     "open_checkpoint",
     "plan",
     "plan_composition",
+    "plan_segue",
     "target_shapes",
 ]
