@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ANSWER = "The <p> red mug </p> [SEG] (IMAGE1) is larger than the <p> lamp </p> [SEG] (IMAGE2)."
 TEXT = "The red mug is larger than the lamp."
-FAMILIES = ("prima_mini", "segue_qwen3_vl")
+FAMILIES = ("prima_mini", "segue")
 """Families that the taught model can be of."""
 QUESTIONS = ("Which is larger?", "What is there?", "And the other one?")
 
@@ -42,7 +42,7 @@ def fresh_model(family: str) -> tuple[Any, Any]:
 
     texts = [TEXT, *QUESTIONS, "provide an overview of the pictures. provides USER: ASSISTANT: The"]
     tokenizer = train_tokenizer(texts * 2, 400)
-    return build_segue(tokenizer) if family == "segue_qwen3_vl" else build_from_tokenizer("tiny", tokenizer)
+    return build_segue(tokenizer) if family == "segue" else build_from_tokenizer("tiny", tokenizer)
 
 
 def build_tiny_model(folder: Path, steps: int = 120, family: str = "prima_mini") -> Path:

@@ -101,6 +101,8 @@ def test_at_step_0_its_words_are_qwens(tmp_path: Path, sam: Path, tied: bool) ->
     for name in drawn:
         assert torch.equal(ours[name], theirs[name.removeprefix("sam.")]), name
     assert not model.config.sam_config.mask_decoder_config.dynamic_multimask_via_stability
+    with pytest.raises(ModelError, match="Sam2Model"):
+        _ = model.segmenter
     tokenizer = bundle.processor.tokenizer
     assert tokenizer.convert_ids_to_tokens(model.config.seg_token_id) == "[SEG]"
     assert len(tokenizer) <= ROWS == len(table)

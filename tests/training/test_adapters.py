@@ -44,11 +44,11 @@ EXPECTED = {
     "glamm": SEG | TABLES,
     "miras": SEG | {"fusion", "region_alignment"} | TABLES,
     "miras-frozen": SEG | {"fusion", "image_projection", "region_alignment"},
-    "segue_qwen3_vl": SEG,
+    "segue": SEG,
 }
 """Parts that train beside the adapters, by hand from PRIMA section 3.2, MIRAS's paper, and their codes."""
 LORA = {"prima": "qk", "prima-tokens": "qk", "prima-square": "qk", "lisa": "qv", "glamm": "qv", "miras": "qv"}
-LORA["segue_qwen3_vl"] = "qkvo"
+LORA["segue"] = "qkvo"
 
 
 def model_of(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) -> GroundedModel:
@@ -56,7 +56,7 @@ def model_of(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) ->
     if family in ("lisa", "glamm"):
         model: GroundedModel = tiny_lisa()[0]
         return model
-    if family == "segue_qwen3_vl":
+    if family == "segue":
         return build_segue(tiny_tokenizer)[0]
     text = preset("tiny-miras").config().text_config.to_dict() | {"tie_word_embeddings": False}
     if family.startswith("miras"):
@@ -152,10 +152,10 @@ def test_rows_of_new_tokens_on_a_tied_table(tiny_tokenizer: Any) -> None:
     # Qwen3-VL-2B and 4B write with the table that they read with: one set of rows, both places.
     model, processor = build_segue(tiny_tokenizer)
     plain, _ = build_segue(tiny_tokenizer)
-    ids = special_token_ids(processor.tokenizer, "segue_qwen3_vl")
+    ids = special_token_ids(processor.tokenizer, "segue")
     assert len(ids) == 3
-    add_lora(model, targets=FAMILIES["segue_qwen3_vl"].lora, token_ids=ids)
-    prepare_for_training(model, "segue_qwen3_vl")
+    add_lora(model, targets=FAMILIES["segue"].lora, token_ids=ids)
+    prepare_for_training(model, "segue")
     rows = [p for name, p in model.named_parameters() if "trainable_tokens" in name]
     assert [tuple(p.shape) for p in rows] == [(3, 16)]
     with torch.no_grad():

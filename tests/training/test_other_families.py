@@ -16,11 +16,11 @@ from segue.training.finetune.mixture import Mixture
 from segue.training.finetune.objective import RecordsObjective
 
 
-@pytest.mark.parametrize("family", ["prima_mini-frozen", "lisa", "segue_qwen3_vl"])
+@pytest.mark.parametrize("family", ["prima_mini-frozen", "lisa", "segue"])
 def test_other_families_train_on_records(
     tiny_lisa: Callable[..., Any], ground: SimpleNamespace, records: Any, tmp_path: Path, family: str
 ) -> None:
-    model, processor = build_segue(ground.tokenizer) if family == "segue_qwen3_vl" else tiny_lisa()
+    model, processor = build_segue(ground.tokenizer) if family == "segue" else tiny_lisa()
     row = FAMILIES[family]
     if row.lora:
         ids = special_token_ids(processor.tokenizer, family) if row.token_rows else ()

@@ -124,12 +124,12 @@ def test_debug_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", ["segue_4b_lora_24gb", "segue_4b"])
 def test_segue_trains_adapters_rows_projection_and_decoder(name: str) -> None:
     recipe = load_recipe(RECIPES / f"{name}.yaml")
-    row, rank = FAMILIES["segue_qwen3_vl"], recipe.finetune.lora_rank
-    assert recipe.finetune.family == "segue_qwen3_vl"
+    row, rank = FAMILIES["segue"], recipe.finetune.lora_rank
+    assert recipe.finetune.family == "segue"
     with torch.device("meta"):
         model = Qwen3VLGroundedModel(preset(recipe.model.preset).config())
         add_lora(model, rank, recipe.finetune.lora_alpha, targets=row.lora, token_ids=range(3))
-    trains = set(prepare_for_training(model, "segue_qwen3_vl"))
+    trains = set(prepare_for_training(model, "segue"))
     sizes = {n: p.numel() for n, p in model.named_parameters()}
     # Inputs and outputs of q, k, v, o, gate, up and down: 32 heads of 128, 8 for keys and values.
     widths = (2560 + 4096) + 2 * (2560 + 1024) + (4096 + 2560) + 3 * (2560 + 9728)

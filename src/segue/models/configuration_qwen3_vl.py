@@ -18,7 +18,7 @@ class Qwen3VLGroundedConfig(GroundedConfig):
     Source: ours; Qwen3-VL's configuration for the parts.
     """
 
-    model_type = "segue_qwen3_vl"
+    model_type = "segue"
     sub_configs_defaults = {
         "text_config": Qwen3VLTextConfig,
         "sam_config": SubConfigSpec(config_class=AutoConfig, model_type="sam"),

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoModelForCausalLM, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoModelForCausalLM, PreTrainedModel, SamModel
 from transformers.utils import ModelOutput
 
-from segue.errors import AlignmentError
+from segue.errors import AlignmentError, ModelError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.conversation_cache import ConversationCache
 from segue.models.generation import GroundedGeneration, PartialAnswer, generate
@@ -175,7 +175,19 @@ class GroundedModel(PreTrainedModel):
 
     @property
     def segmenter(self) -> Segmenter:
-        """SAM by default; families that draw with something else return their own."""
+        """SAM by default; families that draw with something else return their own.
+
+        Raises:
+            ModelError: The model's weights are another segmenter's, such as SAM 2's.
+        """
+        if not isinstance(self.sam, SamModel):
+            raise ModelError(
+                "This model's segmenter cannot draw yet.",
+                expected="SAM",
+                found=type(self.sam).__name__,
+                where="segmenter",
+                fix="ask for words alone, or take a model that draws with SAM",
+            )
         return SamSegmenter(self.sam)
 
     def encode(self, streams: dict[str, Tensor]) -> tuple[dict[str, Tensor], SegmenterFeatures]:

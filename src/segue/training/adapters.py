@@ -86,7 +86,7 @@ FAMILIES: dict[str, FinetuneFamily] = {
     "miras": FinetuneFamily(
         ("fusion", "seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")
     ),
-    "segue_qwen3_vl": FinetuneFamily(
+    "segue": FinetuneFamily(
         ("seg_projection", "sam.mask_decoder"),
         lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         token_rows=(SEG_TOKEN, PHRASE_START, PHRASE_END),
@@ -107,7 +107,7 @@ queries are frozen; relational attention, projections and SAM's decoder train).
 (LoRA on queries and values; CLIP, the projection of its features, and SAM's encoders are frozen). `miras`:
 its code (LoRA, tables, `[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at
 random. `miras-frozen`: its paper (decoder and projections train; encoders and language model are frozen, save
-for the rows of the tokens that LLaVA does not have). `segue_qwen3_vl`: ours; LoRA on every layer of the
+for the rows of the tokens that LLaVA does not have). `segue`: ours; LoRA on every layer of the
 language model as in Sa2VA, and of its tables the rows of the new tokens alone, where Sa2VA trains both whole.
 """
 
