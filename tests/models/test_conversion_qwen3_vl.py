@@ -17,10 +17,12 @@ from transformers import (
     Sam2VideoModel,
 )
 
+from segue.cli import main
 from segue.errors import ModelError
 from segue.mini.tokenizer import train_tokenizer
 from segue.models.auto import load
 from segue.models.conversion import ConversionError, initialise_segue, open_checkpoint
+from segue.models.presets import preset
 from segue.models.presets_qwen import TINY_QWEN_TEXT, TINY_QWEN_VISION, TINY_SAM2
 from segue.models.processing_qwen3_vl import QWEN_TOKENS
 
@@ -121,3 +123,31 @@ def test_a_table_without_free_rows_and_a_wrong_part_are_told(tmp_path: Path, sam
     with pytest.raises(ConversionError, match="surprise"):
         initialise_segue(*parts, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_command(tmp_path: Path, sam: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_qwen(tmp_path / "qwen", tied=True)
+    given = ["--qwen", str(tmp_path / "qwen"), "--out", str(tmp_path / "out")]
+    assert main(["init", "segue-4b", *given]) == 2
+    assert "--sam" in capsys.readouterr().err
+    assert main(["init", "segue-4b", *given, "--sam", str(sam)]) == 0
+    assert "4 fresh: seg_projection" in capsys.readouterr().err
+    assert main(["info", str(tmp_path / "out")]) == 0
+    assert "ratio kept" in capsys.readouterr().out
+
+
+def test_the_published_form_of_the_configuration_is_understood() -> None:
+    # As Qwen3-VL-4B's config.json says it: older names of the positions' fields, an older type of the tower.
+    text = preset("segue-4b").config().text_config.to_dict()
+    rope = text.pop("rope_parameters")
+    theta = rope.pop("rope_theta")
+    vision = preset("segue-4b").config().vision_config.to_dict() | {"model_type": "qwen3_vl"}
+    config = preset("segue-4b").config(
+        text_config=text | {"rope_scaling": rope, "rope_theta": theta}, vision_config=vision
+    )
+    inner = config.vlm_config
+    assert inner.text_config.rope_parameters["rope_theta"] == 5_000_000
+    assert inner.text_config.rope_parameters["mrope_section"] == [24, 20, 20]
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    assert sum(p.numel() for p in model.language_model.parameters()) == 4_437_815_808
