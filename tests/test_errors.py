@@ -6,9 +6,17 @@ import pickle
 import pytest
 
 from segue import errors
-from segue.errors import AlignmentError, ImageError, InputError, ModelError, RecordError, SegueError
+from segue.errors import (
+    AlignmentError,
+    ContextError,
+    ImageError,
+    InputError,
+    ModelError,
+    RecordError,
+    SegueError,
+)
 
-ALL = [SegueError, InputError, ImageError, RecordError, AlignmentError, ModelError]
+ALL = [SegueError, InputError, ImageError, ContextError, RecordError, AlignmentError, ModelError]
 
 
 def test_the_message_names_all_fields_in_order() -> None:
@@ -34,6 +42,7 @@ def test_long_and_broken_fields_stay_readable() -> None:
     [
         (InputError, ValueError),
         (ImageError, InputError),
+        (ContextError, InputError),
         (RecordError, ValueError),
         (AlignmentError, RuntimeError),
         (ModelError, RuntimeError),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlignmentError",
+    "ContextError",
     "ImageError",
     "InputError",
     "ModelError",
@@ -71,6 +72,10 @@ class InputError(SegueError, ValueError):
 
 class ImageError(InputError):
     """An image file or array cannot be used."""
+
+
+class ContextError(InputError):
+    """A conversation is longer than the model can read."""
 
 
 class RecordError(SegueError, ValueError):

@@ -24,7 +24,15 @@ from segue.errors import ImageError
 from segue.file_kind import HEAD_BYTES, disguised
 from segue.masks import MAX_PIXELS
 
-__all__ = ["MAX_PIXELS", "ImageSource", "PictureNote", "content_hash", "load_image", "register_formats"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageSource",
+    "PictureNote",
+    "content_hash",
+    "is_animated",
+    "load_image",
+    "register_formats",
+]
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
 """What `load_image` takes: a path, the bytes of a file, a PIL image, or an array."""
@@ -52,7 +60,7 @@ _FORMATS = (
 )  # fmt: skip
 
 
-def load_image(source: ImageSource) -> Image.Image:
+def load_image(source: ImageSource, *, most_pixels: int = MAX_PIXELS) -> Image.Image:
     """Load an image as RGB, upright, 8 bits a channel.
 
     EXIF orientation is applied. Transparency is laid on white. 16-bit and floating-point greys are scaled
@@ -64,6 +72,7 @@ def load_image(source: ImageSource) -> Image.Image:
         source: A path, the bytes of an image file, a PIL image (left unchanged), or an array `[height,
             width]`, `[height, width, 1]`, `[height, width, 3]` or `[height, width, 4]`, of uint8, uint16,
             bool, or float in 0..1.
+        most_pixels: What the bytes of a file may unfold to; known from the header, before decoding.
 
     Returns:
         A new image of mode RGB with its pixels in memory; no file stays open.
@@ -82,7 +91,7 @@ def load_image(source: ImageSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (bytes, bytearray)):
-        return _from_file(io.BytesIO(source), len(source), "the given bytes")
+        return _from_file(io.BytesIO(source), len(source), "the given bytes", most_pixels)
     if isinstance(source, (str, Path)):
         return _from_path(source)
     raise ImageError(
@@ -92,6 +101,14 @@ def load_image(source: ImageSource) -> Image.Image:
         where="segue.load_image",
         fix="for a tensor, pass tensor.cpu().numpy() with channels last",
     )
+
+
+def is_animated(data: bytes) -> bool:
+    """Whether the bytes of an image file hold further frames, of which `load_image` takes the first."""
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=_known_formats()) as image:
+        # A phone's MPO holds a preview, or a depth map, of the same picture.
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    return False
 
 
 def content_hash(image: Image.Image) -> str:
@@ -140,7 +157,9 @@ def _regular_file(path: Path, where: str) -> Path:
     raise ImageError(summary, expected=_EXPECTED, found=found, where=where, fix=fix)
 
 
-def _from_file(file: BinaryIO | io.BytesIO, num_bytes: int, where: str) -> Image.Image:
+def _from_file(
+    file: BinaryIO | io.BytesIO, num_bytes: int, where: str, most_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Decode an open file of `num_bytes` bytes."""
     if num_bytes == 0:
         raise ImageError(
@@ -152,14 +171,15 @@ def _from_file(file: BinaryIO | io.BytesIO, num_bytes: int, where: str) -> Image
         )
     try:
         with Image.open(file, formats=_known_formats()) as image:
-            return _finish(image, where)
+            return _finish(image, where, most_pixels)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # PIL refuses from about 179 megapixels by itself, while it opens the file, and says how many there
         # are.
         counted = re.search(r"[0-9]{4,}", str(error))
-        raise _too_large(f"{int(counted[0]):,} pixels" if counted else str(error), where) from None
+        found = f"{int(counted[0]):,} pixels" if counted else str(error)
+        raise _too_large(found, where, most_pixels) from None
     except UnidentifiedImageError:
         file.seek(0)
         head = file.read(HEAD_BYTES)
@@ -207,10 +227,10 @@ def _known_formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _too_large(found: str, where: str) -> ImageError:
+def _too_large(found: str, where: str, most_pixels: int = MAX_PIXELS) -> ImageError:
     return ImageError(
         "The image is too large.",
-        expected=f"at most {MAX_PIXELS:,} pixels",
+        expected=f"at most {most_pixels:,} pixels",
         found=found,
         where=where,
         fix="make the image smaller before loading it; models look at far fewer pixels anyway",
@@ -220,11 +240,12 @@ def _too_large(found: str, where: str) -> ImageError:
 # ---- pixels ------------------------------------------------------------------------------------------------
 
 
-def _finish(image: Image.Image, where: str) -> Image.Image:
+def _finish(image: Image.Image, where: str, most_pixels: int = MAX_PIXELS) -> Image.Image:
     """Check the size in the header, then decode, turn upright and convert to RGB."""
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(f"{width} x {height} = {width * height:,} pixels (width x height)", where)
+    if width * height > most_pixels:
+        found = f"{width} x {height} = {width * height:,} pixels (width x height)"
+        raise _too_large(found, where, most_pixels)
     if width * height == 0:
         raise ImageError(
             "The image has no pixels.",

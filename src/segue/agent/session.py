@@ -138,7 +138,7 @@ class AgentSession(GroundingSession):
         return number
 
     @property
-    def _dialect(self) -> str:
+    def dialect(self) -> str:
         """Dialect of the markup; a chat model has no markup of its own."""
         return "prima"
 

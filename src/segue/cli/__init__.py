@@ -15,7 +15,20 @@ from typing import Any
 
 import typer
 
-from segue.cli import ask, bench, chat, convert, data, evaluate, export, models, rate, table, train
+from segue.cli import (
+    ask,
+    bench,
+    chat,
+    convert,
+    data,
+    evaluate,
+    export,
+    models,
+    rate,
+    serve,
+    table,
+    train,
+)
 from segue.errors import SegueError
 
 app = typer.Typer(
@@ -51,6 +64,7 @@ app.command("info")(models.info)
 app.command("models")(models.list_models)
 app.add_typer(data.app, name="data")
 app.command("rate")(rate.rate)
+app.command("serve")(serve.serve)
 app.command("table")(table.table)
 app.command("train")(train.train)
 

@@ -27,11 +27,15 @@ class SessionAnswer(GroundedAnswer):
     Attributes:
         notes: Oddities that cost no mask, in sentences: a cut-off answer, a phrase without a mask, ...
         finished: False when the token budget ended the answer.
+        prompt_tokens: Number of tokens that the model was shown, cached ones included; 0 where unknown.
+        new_tokens: Number of tokens that it wrote, the end token included; 0 where unknown.
         pictures: The images as the session loaded them, RGB and upright.
     """
 
     notes: list[str] = field(default_factory=list)
     finished: bool = True
+    prompt_tokens: int = 0
+    new_tokens: int = 0
     pictures: tuple[Image.Image, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:

@@ -175,7 +175,9 @@ def _answers(
     generations = dict(zip(items, made, strict=True))
     drawn = _draw_all(sessions, generations)
     answers = {
-        place: session._understand(asked[place][1].strip(), generations[place], drawn[place])
+        place: session._understand(
+            asked[place][1].strip(), generations[place], drawn[place], len(items[place]["input_ids"])
+        )
         for place, session in sessions.items()
     }
     for place, session in sessions.items():

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segue.errors import InputError
+from segue.errors import ContextError, InputError
 from segue.images import ImageSource, load_image
 from segue.records.conversation import MAX_IMAGES
 
 MAX_NEW_TOKENS = 256
 """Default budget of an answer; the mini's answers take about 30 to 120 tokens."""
+
+_LEAST_ROOM = 16
+"""Tokens that must be left for an answer; below that the conversation is too long."""
 
 
 def load_images(
@@ -90,3 +93,25 @@ def check_budget(max_new_tokens: int) -> int:
             fix=f"leave it out for the default of {MAX_NEW_TOKENS}",
         )
     return max_new_tokens
+
+
+def check_room(context: int, prompt_length: int, num_turns: int) -> int:
+    """Number of tokens that the context leaves for an answer.
+
+    Args:
+        context: Of the model, in tokens.
+        prompt_length: Of images, earlier turns and question.
+        num_turns: Earlier turns.
+
+    Raises:
+        ContextError: Too few are left.
+    """
+    if context - prompt_length < _LEAST_ROOM:
+        raise ContextError(
+            "The conversation is longer than the model can read.",
+            expected=f"at most {context - _LEAST_ROOM} tokens of images, earlier turns and question",
+            found=f"{prompt_length} tokens",
+            where="question" if not num_turns else f"turn {num_turns + 1}",
+            fix="ask in fewer words" if not num_turns else "undo some turns, or reset and ask again",
+        )
+    return context - prompt_length

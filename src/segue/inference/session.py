@@ -18,11 +18,12 @@ from torch import Tensor
 from segue import protocol
 from segue.errors import InputError
 from segue.images import ImageSource, content_hash
+from segue.inference import inputs as given
 from segue.inference.answer import SessionAnswer
 from segue.inference.drawing import Wanted, draw
 from segue.inference.encoder_cache import Encoded, EncoderCache
 from segue.inference.image_encoder import ImageEncoder
-from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_number, check_question, load_images
+from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 from segue.inference.streaming import AnswerWatcher, Event, TextDelta, events_of
 from segue.inference.understanding import past_turns, understand
 from segue.models.auto import ModelBundle
@@ -32,9 +33,6 @@ from segue.models.generation import GroundedGeneration, PartialAnswer
 from segue.models.segmenter import SegmenterFeatures
 from segue.protocol import ParsedGrounding
 from segue.records import Grounding
-
-_LEAST_ROOM = 16
-"""Tokens that must be left for an answer; below that the conversation is too long."""
 
 
 def collated(bundle: ModelBundle, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -182,7 +180,7 @@ class GroundingSession:
         if tell is not None:
             decode = self.bundle.processor.decode_markup
             draw = self._draw_one if draws else None
-            watcher = AnswerWatcher(decode, len(self.images), self._dialect, tell, draw)
+            watcher = AnswerWatcher(decode, len(self.images), self.dialect, tell, draw)
         generation = self.bundle.model.generate_grounded(
             **inputs,
             max_new_tokens=budget,
@@ -193,7 +191,8 @@ class GroundingSession:
         )
         if watcher is not None:
             watcher.end(generation.token_ids.tolist())
-        answer = self._understand(question, generation, watcher.drawn if watcher is not None else {})
+        drawn = {} if watcher is None else watcher.drawn
+        answer = self._understand(question, generation, drawn, inputs["input_ids"].shape[1])
         if self._added and self._conversation_cache().repeated:
             number = len(self.images)
             answer.notes.append(f"image {number} was added: all {number} images were read again")
@@ -220,7 +219,7 @@ class GroundingSession:
             InputError: There are nine already; ImageError for one that cannot be used.
         """
         number = len(self.images) + 1
-        check_number(number)
+        given.check_number(number)
         if name is None and not isinstance(image, (str, Path)):
             name = f"image {number}"
         (picture,), (called,) = load_images([image], None if name is None else [name])
@@ -237,7 +236,7 @@ class GroundingSession:
             question: As it would have been asked.
             markup: The answer with tags, as `segue.records.grounded_markup` writes it.
         """
-        parsed = protocol.parse(markup, len(self.images), self._dialect)
+        parsed = protocol.parse(markup, len(self.images), self.dialect)
         self._answers.append(
             SessionAnswer(
                 check_question(question), parsed.text, markup, image_hws=self.image_hws,
@@ -275,11 +274,12 @@ class GroundingSession:
     # ---- before the model --------------------------------------------------------------------------------
 
     @property
-    def _dialect(self) -> str:
+    def dialect(self) -> str:
+        """How the model writes; a key of `segue.protocol.DIALECTS`."""
         return self.bundle.processor.dialect
 
     def _past_turns(self) -> list[tuple[str, str]]:
-        return past_turns(self._answers, len(self.images), self._dialect)
+        return past_turns(self._answers, len(self.images), self.dialect)
 
     def _inputs(self, question: str) -> dict[str, Any]:
         """The conversation with a further question as the model's inputs."""
@@ -326,22 +326,14 @@ class GroundingSession:
     def _room(self, prompt_length: int) -> int:
         """Number of tokens that the context leaves for an answer."""
         context = int(self.bundle.model.config.text_config.max_position_embeddings)
-        if context - prompt_length < _LEAST_ROOM:
-            raise InputError(
-                "The conversation is longer than the model can read.",
-                expected=f"at most {context - _LEAST_ROOM} tokens of images, earlier turns and question",
-                found=f"{prompt_length} tokens",
-                where="question" if not self._answers else f"turn {len(self._answers) + 1}",
-                fix="ask in fewer words" if not self._answers else "undo some turns, or reset and ask again",
-            )
-        return context - prompt_length
+        return given.check_room(context, prompt_length, len(self._answers))
 
     # ---- after the model ---------------------------------------------------------------------------------
 
     def _understand(
-        self, question: str, generation: GroundedGeneration, drawn: dict[int, Grounding]
+        self, question: str, generation: GroundedGeneration, drawn: dict[int, Grounding], shown: int = 0
     ) -> SessionAnswer:
-        """The answer that a generation is, with the masks that were `drawn` on the way and all others."""
+        """The answer that a generation is; some masks are `drawn`, and the prompt had `shown` tokens."""
         found = understand(self.bundle, generation, len(self.images))
         return SessionAnswer(
             question=question,
@@ -354,6 +346,8 @@ class GroundingSession:
             images=list(self.names),
             notes=found.notes,
             finished=generation.finished,
+            prompt_tokens=shown,
+            new_tokens=len(generation.token_ids),
             pictures=tuple(self.images),
         )
 

@@ -1,0 +1,1 @@
+"""`segue serve`: the same session behind OpenAI's chat completions, streaming and not."""

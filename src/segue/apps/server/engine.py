@@ -1,0 +1,258 @@
+"""The one thread that asks the model, and the bounded queue ahead of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from segue.apps.server.conversations import Conversations
+from segue.apps.server.errors import ApiError, from_exception, refusal
+from segue.apps.server.past_answers import PastAnswer
+from segue.apps.server.pictures import Picture
+from segue.apps.server.sampling import Sampling
+from segue.apps.server.settings import Settings
+
+if TYPE_CHECKING:
+    from segue.inference.loaded_model import LoadedModel
+    from segue.inference.session import GroundingSession
+    from segue.inference.streaming import Event
+
+
+@dataclass(eq=False)
+class Job:
+    """A question on its way through the engine.
+
+    Attributes:
+        pictures, turns, question: The conversation.
+        sampling: How to answer.
+        streamed: Whether somebody listens while the answer grows; others may be asked in a batch.
+        events: What the asking coroutine reads: events, then `Done` or an exception.
+        loop: Of that coroutine.
+    """
+
+    pictures: list[Picture]
+    turns: list[tuple[str, PastAnswer]]
+    question: str
+    sampling: Sampling
+    streamed: bool
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    events: asyncio.Queue[Event | BaseException] = field(default_factory=asyncio.Queue)
+    left: threading.Event = field(default_factory=threading.Event)
+
+    def tell(self, event: Event | BaseException) -> None:
+        """Pass something on to the coroutine, from any thread."""
+        # RuntimeError: the loop is closed, and nobody listens any more.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+
+    @property
+    def batch_key(self) -> tuple[Any, ...] | None:
+        """Jobs with equal keys may be asked together; None asks alone.
+
+        Sampled answers would depend on their neighbours, and later turns have read most of their prompt.
+        """
+        if self.streamed or self.turns or self.sampling.options:
+            return None
+        return (self.sampling.max_new_tokens,)
+
+
+class Engine:
+    """Answers jobs one after the other, or several in a batch.
+
+    Args:
+        model: Everything is asked of it, in one thread: a model's hooks know one generation at a time.
+        settings: `queue`, `batch_size`, `kept_conversations`, `most_pixels_at_once`.
+    """
+
+    def __init__(self, model: LoadedModel, settings: Settings) -> None:
+        self.model, self._settings = model, settings
+        self._conversations = Conversations(model, settings.kept_conversations)
+        self._waiting: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._seconds = 2.0
+        self.under_way = 0
+        self.pixels = 0
+        self._thread = threading.Thread(target=self._work, name="segue-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that asks is there."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        return len(self._waiting)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the queue, for as long as a request is under way; called in the event loop.
+
+        Raises:
+            ApiError: 429 with Retry-After, when all are taken.
+        """
+        if self.under_way >= self._settings.queue:
+            raise self._busy(f"{self.under_way} requests under way")
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+
+    @contextmanager
+    def room(self, pixels: int) -> Iterator[None]:
+        """Room for the pixels of a request's pictures; see `place`. A single picture always has it."""
+        if self.pixels and self.pixels + pixels > self._settings.most_pixels_at_once:
+            raise self._busy(f"{self.pixels:,} pixels of pictures under way")
+        self.pixels += pixels
+        try:
+            yield
+        finally:
+            self.pixels -= pixels
+
+    def _busy(self, found: str) -> ApiError:
+        seconds = min(max(1, round(self._seconds * self.under_way)), 60)
+        return refusal(
+            "The server is busy.", None, status=429, code="server_busy",
+            expected=f"at most {self._settings.queue} requests at a time", found=found,
+            fix=f"send it again in {seconds} seconds", headers={"Retry-After": str(seconds)},
+        )  # fmt: skip
+
+    def submit(self, job: Job) -> None:
+        """Line a job up."""
+        with self._changed:
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End the thread after the job that it works on; what waits is told."""
+        with self._changed:
+            self._stopped = True
+            left, self._waiting = list(self._waiting), deque()
+            self._changed.notify()
+        for job in left:
+            job.tell(refusal("The server is going down.", None, status=503, code="shutting_down"))
+        self._thread.join()
+
+    # ---- in the engine's thread --------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while jobs := self._next():
+            started = time.monotonic()
+            try:
+                if len(jobs) == 1:
+                    self._answer(jobs[0])
+                else:
+                    self._answer_together(jobs)
+            except Exception as error:
+                for job in jobs:
+                    job.tell(error)
+            share = (time.monotonic() - started) / len(jobs)
+            self._seconds += 0.2 * (share - self._seconds)
+
+    def _next(self) -> list[Job]:
+        """The oldest job, and those behind it that may go with it; [] at the end."""
+        with self._changed:
+            while True:
+                while self._waiting and self._waiting[0].left.is_set():
+                    self._waiting.popleft()
+                if self._stopped:
+                    return []
+                if self._waiting:
+                    break
+                self._changed.wait()
+            first = self._waiting.popleft()
+            jobs = [first]
+            if first.batch_key is not None:
+                for job in list(self._waiting):
+                    if len(jobs) < self._settings.batch_size and job.batch_key == first.batch_key:
+                        self._waiting.remove(job)
+                        if not job.left.is_set():
+                            jobs.append(job)
+            return jobs
+
+    def _answer(self, job: Job) -> None:
+        session = self._conversations.take(job.pictures, job.turns)
+        events = session.stream(
+            job.question, max_new_tokens=job.sampling.max_new_tokens, **self._options(job, session)
+        )
+        finished = False
+        # Closing the events, by leaving the loop, ends the generation at its next event.
+        with contextlib.closing(events):  # type: ignore[type-var]
+            for event in events:
+                if job.left.is_set():
+                    return
+                finished = _is_done(event)
+                if finished:
+                    self._conversations.give_back(session, job.pictures)
+                job.tell(event)
+
+    def _options(self, job: Job, session: GroundingSession) -> dict[str, Any]:
+        options, seed = dict(job.sampling.options), job.sampling.seed
+        if not session.batches:
+            # A chat model behind an address samples by itself.
+            if options.get("top_k") == 0:
+                del options["top_k"]
+            return options if seed is None else options | {"seed": seed}
+        if options:
+            import torch
+
+            # Without one anew: a request's seed must not decide what those after it get.
+            torch.seed() if seed is None else torch.manual_seed(seed)
+        return options
+
+    def _answer_together(self, jobs: Sequence[Job]) -> None:
+        from segue.inference.batching import ask_together
+        from segue.inference.streaming import Done
+
+        taken: list[tuple[Job, GroundingSession]] = []
+        for job in jobs:
+            try:
+                taken.append((job, self._conversations.take(job.pictures, job.turns)))
+            except Exception as error:
+                job.tell(error)
+        outcomes = ask_together(
+            [session for _, session in taken],
+            [job.question for job, _ in taken],
+            max_new_tokens=jobs[0].sampling.max_new_tokens,
+        )
+        for (job, session), outcome in zip(taken, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                job.tell(outcome)
+            else:
+                self._conversations.give_back(session, job.pictures)
+                job.tell(Done(outcome))
+
+
+def _is_done(event: Event) -> bool:
+    from segue.inference.streaming import Done
+
+    return isinstance(event, Done)
+
+
+async def events_of_job(job: Job, engine: Engine) -> Any:
+    """Events of a job, `Done` last; closing the iterator makes the engine give the job up.
+
+    Raises:
+        ApiError: What went wrong.
+    """
+    engine.submit(job)
+    try:
+        while True:
+            event = await job.events.get()
+            if isinstance(event, BaseException):
+                raise from_exception(event) from event
+            yield event
+            if _is_done(event):
+                return
+    finally:
+        job.left.set()

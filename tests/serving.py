@@ -1,0 +1,131 @@
+"""A server of the taught tiny model in a thread, and what tests send to it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from tiny_model import picture
+
+if TYPE_CHECKING:
+    from segue.apps.server.settings import Settings
+    from segue.inference.loaded_model import LoadedModel
+
+
+def data_url(image: Image.Image, kind: str = "PNG") -> str:
+    """A picture as clients send it."""
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(file_of(image, kind)).decode()
+
+
+def file_of(image: Image.Image, kind: str = "PNG") -> bytes:
+    """A picture as a file."""
+    out = io.BytesIO()
+    image.save(out, kind)
+    return out.getvalue()
+
+
+def shown(*pictures: Image.Image, text: str = "Which is larger?") -> dict[str, Any]:
+    """A user message with pictures and a question."""
+    parts = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in pictures]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+
+
+def two() -> tuple[Image.Image, Image.Image]:
+    """Two pictures, about which the tiny model says `tiny_model.ANSWER`."""
+    return picture(shade=60), picture(shade=200)
+
+
+class Served:
+    """A running server.
+
+    Attributes:
+        app: The application.
+        port: Of 127.0.0.1.
+    """
+
+    def __init__(self, model: LoadedModel, settings: Settings) -> None:
+        import uvicorn
+
+        from segue.apps.server.run import server
+
+        bound = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = bound.getsockname()[1]
+        self._server: uvicorn.Server = server(model, settings, "127.0.0.1", 0)
+        self.app = self._server.config.app
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [bound]}, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            time.sleep(0.01)
+
+    @property
+    def base(self) -> str:
+        """Address for clients."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def engine(self) -> Any:
+        """The engine, for what it counts."""
+        return self.app.state.service.engine  # type: ignore[union-attr]
+
+    def send(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], Any]:
+        """Status, headers and content of an answer; JSON is read."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        try:
+            link.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+            answer = link.getresponse()
+            content = answer.read()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            is_json = found.get("content-type", "").startswith("application/json")
+            return answer.status, found, json.loads(content) if is_json else content
+        finally:
+            link.close()
+
+    def chat(self, *messages: dict[str, Any], **fields: Any) -> tuple[int, dict[str, str], Any]:
+        """The same of a chat completion."""
+        return self.send("POST", "/v1/chat/completions", {"messages": list(messages), **fields})
+
+    def stop(self) -> None:
+        """End it as SIGTERM does, and wait."""
+        self._server.should_exit = True
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def serve(loaded_tiny_models: Callable[[str], LoadedModel]) -> Iterator[Callable[..., Served]]:
+    """Starts servers with settings of their own."""
+    from segue.apps.server.settings import Settings
+
+    running: list[Served] = []
+
+    def start(model: Any = None, **settings: Any) -> Served:
+        running.append(Served(model or loaded_tiny_models("prima_mini"), Settings(**settings)))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def served(loaded_tiny_models: Callable[[str], LoadedModel]) -> Iterator[Served]:
+    """One server with the usual settings for all tests that change nothing about it."""
+    from segue.apps.server.settings import Settings
+
+    server = Served(loaded_tiny_models("prima_mini"), Settings())
+    yield server
+    server.stop()
