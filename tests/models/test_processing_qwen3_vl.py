@@ -61,6 +61,14 @@ def test_tokens_of_the_chat_in_somebodys_words_are_words(processor: Any, role: s
         assert count(made[0], token) == count(made[1], token) > 0
 
 
+def test_tokens_of_images_that_are_not_written_out_count(processor: Any) -> None:
+    # 40 x 30 becomes 32 x 24 pixels, 4 x 3 tokens of 8 x 8; of unknown size an image may have 16.
+    made = processor(images=PICTURES[:1], turns=TURNS[:1])
+    assert processor.hidden_tokens([(30, 40)]) == 12 - 1
+    assert processor.hidden_tokens([(30, 40), (None, None)]) == 11 + 15
+    assert processor.prompt_length(made) == made["input_ids"].shape[1] + 11
+
+
 def test_streams_and_their_sizes(processor: Any) -> None:
     made = processor.encode_pixels(PICTURES)
     assert set(made) == {"pixel_values", "image_grid_thw", "pixel_values_sam"}

@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from segue.errors import RecordError
 from segue.models.build import build_segue
 from segue.training.adapters import FAMILIES, add_lora, prepare_for_training, special_token_ids
 from segue.training.finetune.feature_store import FeatureStore
@@ -49,3 +51,21 @@ def test_other_families_train_on_records(
     reached = {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
     for part in ("language_model", "seg_projection", "sam.mask_decoder"):
         assert any(name.startswith(part) for name in reached), part
+
+
+def test_images_count_in_the_length_of_a_conversation(ground: SimpleNamespace, records: Any) -> None:
+    processor = build_segue(ground.tokenizer)[1]
+    mixture = Mixture([records], seed=1)
+    drawn = mixture.draw(0, 0, 0)
+    wide = RecordsObjective(processor, mixture, max_tokens=10**6)
+    ids = len(wide.encode(drawn.conversation, np.random.default_rng(0))[0]["input_ids"])
+    hidden = processor.hidden_tokens([(image.height, image.width) for image in drawn.conversation.images])
+    assert hidden > 0
+    fits = RecordsObjective(processor, mixture, max_tokens=ids + hidden)
+    assert fits.encode(drawn.conversation, np.random.default_rng(0))[2] == 0
+    narrow = RecordsObjective(processor, mixture, max_tokens=ids + hidden - 1)
+    try:
+        cut = narrow.encode(drawn.conversation, np.random.default_rng(0))[2]
+    except RecordError:
+        cut = 1
+    assert cut > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -212,6 +212,14 @@ class GroundedProcessor(ProcessorMixin):
         if add_generation_prompt:
             text += self.template["assistant"]
         return text, answers
+
+    def hidden_tokens(self, hws: Sequence[tuple[int | None, int | None]]) -> int:
+        """Tokens of images that `encode_turns` does not write out, because the model repeats a placeholder.
+
+        Args:
+            hws: Height and width of each image, None where unknown.
+        """
+        return 0
 
     def prompt_length(self, inputs: Mapping[str, Any]) -> int:
         """Tokens of one conversation as the language model reads it.

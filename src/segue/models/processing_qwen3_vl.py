@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -68,6 +68,16 @@ class Qwen3VLGroundedProcessor(GroundedProcessor):
         if "pixel_values" not in chosen:
             return squares
         return self.streams["pixel_values"].patches(images) | squares
+
+    def hidden_tokens(self, hws: Sequence[tuple[int | None, int | None]]) -> int:
+        """Tokens of all images but the placeholders; the most that one may have where its size is unknown.
+
+        Raises:
+            ImageError: See `PatchStream.resized_hw`.
+        """
+        stream = self.streams["pixel_values"]
+        most = stream.max_pixels // (stream.patch_size * stream.merge_size) ** 2
+        return sum((stream.num_tokens((h, w)) if h and w else most) - 1 for h, w in hws)
 
     def prompt_length(self, inputs: Mapping[str, Any]) -> int:
         """Tokens of one conversation; the placeholder of each image stands for all of its tokens."""

@@ -173,16 +173,18 @@ class RecordsObjective:
                 wordings = [turn.text, *turn.alternatives]
                 turns.append(("user", wordings[int(rng.integers(len(wordings)))]))
         cut = 0
+        hidden = self.processor.hidden_tokens([(image.height, image.width) for image in conversation.images])
         while True:
             item = self.processor.encode_turns(turns, len(conversation.images))
-            if len(item["input_ids"]) <= self.max_tokens:
+            length = len(item["input_ids"]) + hidden
+            if length <= self.max_tokens:
                 return item, [target for answered in targets[: _answers(turns)] for target in answered], cut
             questions = [k for k, (role, _) in enumerate(turns) if role == "user"]
             if len(questions) < 2:
                 raise RecordError(
                     "A conversation does not fit the model's context.",
                     expected=f"at most {self.max_tokens} tokens of images, question and answer",
-                    found=f"{len(item['input_ids'])}",
+                    found=str(length),
                     where=f"conversation {conversation.id!r}",
                     fix="show fewer images, or write shorter answers",
                 )
