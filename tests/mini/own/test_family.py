@@ -39,7 +39,8 @@ def run(start: Path, annotations: Path, tmp_path: Path) -> Callable[..., Path]:
 def test_a_run_ends_with_a_model_that_can_be_asked(
     run: Callable[..., Path], start: Path, annotations: Path
 ) -> None:
-    final = run("run", finetune__sheet_every=4, finetune__sheet_questions=1, finetune__sheet_tokens=8)
+    sheets = {"finetune__sheet_every": 4, "finetune__sheet_questions": 1, "finetune__sheet_tokens": 8}
+    final = run("run", engine__bf16=True, **sheets)
     bundle = segue.load(final, device="cpu")
     model = bundle.model
     assert isinstance(model, EmbeddedModel)

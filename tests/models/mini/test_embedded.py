@@ -69,6 +69,22 @@ def test_masks_are_drawn_for_phrases(whole: Any, seen: Any) -> None:
     assert not torch.allclose(logits, other)
 
 
+def test_pictures_alone_are_enough_for_a_forward_pass(whole: Any, seen: Any) -> None:
+    model, processor = whole
+    pixels, streams, features = seen
+    turns = [
+        ("user", "Where is the dog?"),
+        ("assistant", "Here is the <p> dog </p> [SEG] (IMAGE2) in image 2."),
+    ]
+    item = {"num_images": 2, "seg_image_index": [1]} | processor.encode_turns(turns, 2)
+    batch = processor.collate([item])
+    with torch.no_grad():
+        looked = model(**batch, **pixels).mask_logits
+        given = model(**batch, **streams, segmenter_features=features).mask_logits
+    assert looked.shape == (1, 208, 208)
+    assert torch.equal(looked, given)
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [

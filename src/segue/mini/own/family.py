@@ -78,7 +78,7 @@ def own_objective(recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Pa
         frequent=(*own.names, *frequent_names()),
         lists=OwnLists(everything, own.names),
     )
-    return OwnObjective(look, talk, journal, len(table.branches) - 1)
+    return OwnObjective(look, talk, journal, model.seeing.eyes)
 
 
 def defaults(model: GroundedModel) -> Mapping[str, Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from segue.mini.look.photographs import Photograph
 from segue.mini.own.calibration import Held, calibrate_branch
 from segue.mini.own.mirror import can_be_mirrored, mirrored
 from segue.mini.talk.objective import TalkObjective
-from segue.models.mini.eyes import Branch
+from segue.models.mini.eyes import Branch, Eyes
 from segue.training.finetune.skips import SkipJournal
 
 LOOK_TERMS = frozenset({"cells", "presence", "centres", "areas", "bce", "dice", "quality"})
@@ -46,14 +46,19 @@ class OwnObjective:
         look: of the seeing half.
         talk: of the talking half.
         journal: of images that could not be used.
+        eyes: of the model, whose last branch learns.
 
     Source: paper silent; ours.
     """
 
     loss_terms = LOOK_TERMS | TALK_TERMS
 
-    def __init__(self, look: OwnLook, talk: TalkObjective, journal: SkipJournal, branch: int) -> None:
-        self.look, self.talk, self.journal, self.branch = look, talk, journal, branch
+    def __init__(self, look: OwnLook, talk: TalkObjective, journal: SkipJournal, eyes: Eyes) -> None:
+        self.look, self.talk, self.journal = look, talk, journal
+        self.branch = len(eyes.branches) - 1
+        learns = f"branches.{self.branch}."
+        # Training in bfloat16 rounds what is frozen.
+        self.known = {n: p.detach().clone() for n, p in eyes.named_parameters() if not n.startswith(learns)}
 
     @property
     def trainable(self) -> tuple[str, ...]:
@@ -71,8 +76,14 @@ class OwnObjective:
         return seen + said, read | heard
 
     def settle(self, model: Any) -> None:
-        """Make the branch's presence what the readout of now makes it: the model can be asked after this."""
+        """Make the branch's presence what the readout of now makes it: the model can be asked after this.
+
+        What was known before gets the very weights that it had.
+        """
         training = model.training
+        for name, parameter in model.seeing.eyes.named_parameters():
+            if name in self.known:
+                parameter.data = self.known[name].to(parameter.device)
         model.eval()
         with torch.no_grad():
             calibrate_branch(model.seeing.eyes, self.held())
