@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from segue.mini.own.calibration import fit
+import segue
+from segue.mini.look.features import store_features
+from segue.mini.look.objective import Shelf
+from segue.mini.own.calibration import fit, found_wholes
+from segue.mini.own.names import names_of
+from segue.mini.own.photographs import photographs_of
 from segue.models.mini.presence import TAUGHT, tails, taught_quantiles
+from segue.models.mini.trunk import load_trunk
+from segue.training.finetune.skips import SkipJournal
 
 
 def test_tails_of_new_names_are_a_line_from_their_logits() -> None:
@@ -25,3 +35,16 @@ def test_logits_that_say_too_much_are_put_right() -> None:
     weights = fit(evidence, truth)
     edge = -float(weights[2] / weights[0]) * 2 - 6
     assert edge == pytest.approx(2.5, abs=0.3)
+
+
+def test_wholes_that_are_found_nearly_always_hold_their_parts(
+    start: Path, source: Any, tmp_path: Path
+) -> None:
+    eyes: Any = segue.load(start, device="cpu").model.seeing.eyes
+    photographs = photographs_of(source, names_of([source], eyes.table), SkipJournal(None))
+    stored = store_features(load_trunk(), [p.path for p in photographs], tmp_path)
+    shelves = [Shelf(photographs, stored, 1.0)]
+    eyes.presence.weights[:, 2] = 20.0
+    assert found_wholes(eyes, shelves, ("dog", "zorble", "cat")) == {"dog"}, "no picture shows a cat"
+    eyes.presence.weights[:, 2] = -40.0
+    assert not found_wholes(eyes, shelves, ("dog",))

@@ -30,6 +30,7 @@ def test_parts_are_named_with_their_wholes() -> None:
     assert own.names == ("car", "car hood", "dog head")
     assert own.entries[1] == {"name": "car hood", "whole": "car", "part": "hood"}
     assert own.named[Thing("hood", "automobile")] == "car hood"
+    assert [e.get("under") for e in own.under({"car"}).entries] == [None, "car", None]
 
 
 def test_the_rarest_names_are_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,10 +50,13 @@ def test_what_belongs_to_two_names_is_refused(claim):
 
 def test_own_data_bring_names_in_branches():
     first = [{"name": "zorble"}, {"name": "dog"}, {"name": "car wheel", "whole": "car", "part": "wheel"}]
+    first[2]["under"] = "car"
     table = with_branches(TABLE, [first, [{"name": "zorble"}, {"name": "blick"}]])
     assert table.trained() == (*TABLE.trained(), "zorble", "car wheel", "blick")
     assert [table.block(name) for name in ("dog", "zorble", "car wheel", "blick", "pizza")] == [0, 1, 1, 2, 0]
+    assert [table.drawn_by(name) for name in ("dog", "zorble", "pizza")] == [(0, 1), (1, 2), (0,)]
     assert table.folded() == TABLE.folded(), "stored probabilities keep their columns"
     assert table.names["car wheel"].whole == "car"
+    assert table.under == {"car wheel": "car"}
     assert table.find("zorble") == "zorble"
     assert list(table.names)[: len(TABLE.names)] == list(TABLE.names)

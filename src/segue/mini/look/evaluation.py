@@ -96,7 +96,7 @@ class Looker:
             sight.places.expand(count, -1, -1, -1),
             point_prompt(centres, areas, self.eyes.prompt_width),
             heat,
-            [self.eyes.table.block(name) for name, _, _ in wanted],
+            [self.eyes.table.drawn_by(name) for name, _, _ in wanted],
         )
         inside = F.interpolate((sight.places.amax(1, keepdim=True) < 1).float(), size=(MASK_CELLS,) * 2)
         flags: Flags = ((logits > 0) & (inside[:, 0] > 0)).numpy()

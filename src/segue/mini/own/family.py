@@ -8,6 +8,7 @@ from typing import Any
 
 from segue.mini.look.features import store_features
 from segue.mini.look.objective import HELD_BACK, Shelf
+from segue.mini.own.calibration import found_wholes
 from segue.mini.own.grow import grow
 from segue.mini.own.lists import OwnLists
 from segue.mini.own.names import names_of
@@ -49,7 +50,6 @@ def own_objective(recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Pa
     lines = write_left_out(out / "left_out.json", own, known, others)
     if Processes.launched().first:
         tell(lines)
-    kinds = grow(model, bundle.processor, own)
     journal = SkipJournal(out / "skipped.jsonl")
     trunk = load_trunk()
     shelves = []
@@ -57,6 +57,9 @@ def own_objective(recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Pa
         photographs = photographs_of(source, own, journal)
         stored = store_features(trunk, [photograph.path for photograph in photographs], out / "features")
         shelves.append(Shelf(photographs, stored, share))
+    wholes = dict.fromkeys(entry["whole"] for entry in own.entries if "whole" in entry)
+    own = own.under(found_wholes(model.seeing.eyes, shelves, tuple(wholes)))
+    kinds = grow(model, bundle.processor, own)
     count, seed, options = sum(len(s.photographs) for s in shelves), recipe.data.seed, recipe.options
     table = model.seeing.eyes.table
     look = OwnLook(

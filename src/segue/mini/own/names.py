@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from segue.data.own.sources import AnnotationSource
 from segue.data.own.things import Thing
@@ -32,6 +32,11 @@ class OwnNames:
     def names(self) -> tuple[str, ...]:
         """In the order of the branch's readout."""
         return tuple(entry["name"] for entry in self.entries)
+
+    def under(self, wholes: Collection[str]) -> OwnNames:
+        """The same, parts of these wholes believed only as far as those are."""
+        entries = (e | {"under": e["whole"]} if e.get("whole") in wholes else e for e in self.entries)
+        return replace(self, entries=tuple(entries))
 
 
 def names_of(sources: Sequence[AnnotationSource], table: NameTable) -> OwnNames:

@@ -107,7 +107,7 @@ def write_left_out(path: Path, own: OwnNames, known: Sequence[str], others: Sequ
     """Write what a run does not learn, and say it in lines for people.
 
     Args:
-        known: names that the model knew, which keep their readout and their masks.
+        known: names that the model knew, which are found as before.
         others: folders of data without names of masks.
     """
     write_atomic(
@@ -118,7 +118,7 @@ def write_left_out(path: Path, own: OwnNames, known: Sequence[str], others: Sequ
     if own.left_out:
         lines.append(f"left out: {len(own.left_out)} rarer or unspellable names: {_listed(own.left_out)}")
     if known:
-        lines.append(f"known before, and drawn as before: {_listed(known)}")
+        lines.append(f"known before, and found as before: {_listed(known)}")
     if others:
         lines.append(f"left out: data without names of masks, {_listed(others)}")
     return lines

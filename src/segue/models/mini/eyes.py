@@ -78,6 +78,8 @@ class Eyes(nn.Module):
         self.readout = Readout(len(table.shipped()))
         self.presence = Presence(table)
         self.decoder = HeatDecoder()
+        rows = {name: row for row, name in enumerate(table.names)}
+        self.under = [(rows[part], rows[whole]) for part, whole in table.under.items()]
         self.branches = nn.ModuleList(Branch(len(names)) for names in table.branches)
 
     @property
@@ -111,7 +113,11 @@ class Eyes(nn.Module):
     def judge(self, readings: Readings, folded: Tensor, places: Tensor) -> Sight:
         """What both sources say of N pictures, weighed together."""
         evidence = self.presence.evidence(*cell_scores(readings.names, folded, places))
-        return Sight(readings, folded, places, evidence, self.presence(evidence).sigmoid())
+        presence = self.presence(evidence).sigmoid()
+        if self.under:
+            parts, wholes = zip(*self.under, strict=True)
+            presence[:, parts] = torch.minimum(presence[:, parts], presence[:, wholes])
+        return Sight(readings, folded, places, evidence, presence)
 
     def find(self, sight: Sight) -> list[list[Finding]]:
         """Findings of each picture, the surest first."""
@@ -146,18 +152,18 @@ class Eyes(nn.Module):
         places: Tensor,
         sparse: Tensor,
         heat: Tensor,
-        blocks: Sequence[int],
+        blocks: Sequence[tuple[int, ...]],
     ) -> Tensor:
-        """Logits `[K, 4g, 4g]` of masks, each by the decoder of its block.
+        """Logits `[K, 4g, 4g]` of masks, each the mean over the decoders of its blocks.
 
         Args:
             cells, embeddings: `[K, 96 B, g, g]` and `[K, C B, g, g]`, of each mask's picture.
             places, sparse, heat: see `HeatDecoder`.
-            blocks: `NameTable.block` of each mask's name.
+            blocks: `NameTable.drawn_by` of each mask's name.
         """
-        drawn: dict[int, Tensor] = {}
-        for block in set(blocks):
-            rows = [row for row, own in enumerate(blocks) if own == block]
+        drawn: list[list[Tensor]] = [[] for _ in blocks]
+        for block in sorted({block for own in blocks for block in own}):
+            rows = [row for row, own in enumerate(blocks) if block in own]
             logits, _ = self.decoders[block](
                 cells.split(CELL_WIDTH, dim=1)[block][rows],
                 embeddings.split(PROMPT_WIDTH, dim=1)[block][rows],
@@ -165,8 +171,9 @@ class Eyes(nn.Module):
                 sparse[rows],
                 heat[rows],
             )
-            drawn |= dict(zip(rows, logits, strict=True))
-        return torch.stack([drawn[row] for row in range(len(blocks))])
+            for row, mask in zip(rows, logits, strict=True):
+                drawn[row].append(mask)
+        return torch.stack([torch.stack(masks).mean(0) for masks in drawn])
 
 
 def cell_scores(names: Tensor, folded: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,12 +49,14 @@ class NameTable:
         names: by name.
         purposes: what can be done with a thing ("sit on") -> names that are good for it.
         branches: names that each run on own data taught, in the order of its readout.
+        under: parts that own data taught -> wholes that must be there for them to be.
     """
 
     names: dict[str, Name]
     purposes: dict[str, tuple[str, ...]]
     _words: dict[str, str] = field(repr=False)
     branches: tuple[tuple[str, ...], ...] = ()
+    under: dict[str, str] = field(default_factory=dict)
 
     def find(self, word: str) -> str | None:
         """The name that a word means: itself, a synonym or something narrower; None when nothing is."""
@@ -87,12 +89,13 @@ class NameTable:
         return tuple(name for name in self.branches[number] if name not in before)
 
     def block(self, name: str) -> int:
-        """Which readout and decoder a name has: 0 the model's first, k + 1 those of branch k."""
-        if not self.names[name].trained:
-            for number, branch in enumerate(self.branches):
-                if name in branch:
-                    return number + 1
-        return 0
+        """Which readout a name is found with: 0 the model's first, k + 1 that of branch k."""
+        return self.drawn_by(name)[0]
+
+    def drawn_by(self, name: str) -> tuple[int, ...]:
+        """Decoders that draw a name together: that of its readout, and of later branches that learned it."""
+        learned = (number + 1 for number, branch in enumerate(self.branches) if name in branch)
+        return (0, *learned) if self.names[name].trained else tuple(learned) or (0,)
 
     def folded(self) -> tuple[str, ...]:
         """Names that the trunk's own classifier knows, in the order of their heats."""
@@ -143,8 +146,9 @@ def with_branches(table: NameTable, branches: Sequence[Sequence[Mapping[str, str
 
     Args:
         table: without branches.
-        branches: for each run on own data its names: `name`, and of a part `whole` and `part`. A name that
-            the table has keeps its place there; it is spoken of as a part from then on where own data say so.
+        branches: for each run on own data its names: `name`, of a part `whole` and `part`, and `under`, the
+            whole again, where the part is believed only as far as that is. A name that the table has keeps
+            its place there; it is spoken of as a part from then on where own data say so.
     """
     names, words = dict(table.names), dict(table._words)
     for entry in (entry for branch in branches for entry in branch):
@@ -155,7 +159,13 @@ def with_branches(table: NameTable, branches: Sequence[Sequence[Mapping[str, str
         names[name] = known
         words[name] = name
     taught = tuple(tuple(entry["name"] for entry in branch) for branch in branches)
-    return replace(table, names=names, _words=words, branches=taught)
+    under = {
+        entry["name"]: entry["under"]
+        for branch in branches
+        for entry in branch
+        if "under" in entry and not names[entry["name"]].trained
+    }
+    return replace(table, names=names, _words=words, branches=taught, under=under)
 
 
 def _name(entry: dict[str, object]) -> Name:

@@ -83,7 +83,7 @@ class MiniSegmenter(nn.Module):
         """Logits `[K, S / 2, S / 2]`; dense prompts are those of `heat_prompts`.
 
         Args:
-            names: of the masks, which say whose decoder draws: names of own data have one of their own. The
+            names: of the masks, which say whose decoders draw: names of own data have one of their own. The
                 model's first one by default.
 
         Raises:
@@ -101,7 +101,8 @@ class MiniSegmenter(nn.Module):
             )
         if len(prompts) == 0:
             return cells.new_zeros((0, 4 * cells.shape[-2], 4 * cells.shape[-1]))
-        blocks = [0] * len(prompts) if names is None else [self.eyes.table.block(name) for name in names]
+        drawn_by = self.eyes.table.drawn_by
+        blocks = [(0,)] * len(prompts) if names is None else [drawn_by(name) for name in names]
         logits = self.eyes.draw(
             cells[rows], features["embeddings"][rows], places[rows], prompts.sparse, dense, blocks
         )
