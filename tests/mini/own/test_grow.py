@@ -111,3 +111,17 @@ def test_files_bring_it_back_and_the_same_names_go_on(pair: tuple[Any, Any], tmp
     assert table.block("blick") == 2
     features = back.model.seeing.encode(torch.randn(1, 3, 416, 416))
     assert features["names"].shape[1] == len(table.trained())
+
+
+def test_a_narrower_word_that_became_a_name_is_read_as_it_is(start: Path, tmp_path: Path) -> None:
+    bundle: Any = segue.load(start, device="cpu")
+
+    def read(processor: Any) -> str:
+        ids = processor.encode_turns([("user", "Where is the german shepherd?")], 1)["input_ids"]
+        return str(processor.tokenizer.decode(ids))
+
+    assert "the dog?" in read(bundle.processor)
+    grow(bundle.model, bundle.processor, OwnNames({}, ({"name": "german shepherd"},), ()))
+    assert "the german shepherd?" in read(bundle.processor)
+    bundle.processor.save_pretrained(tmp_path)
+    assert "the german shepherd?" in read(type(bundle.processor).from_pretrained(tmp_path))

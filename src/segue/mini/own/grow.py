@@ -29,9 +29,10 @@ from segue.models.mini.presence import GROUPS, taught_quantiles
 from segue.models.mini.readout import RARE
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.spelled_findings import FindingSpeller
+from segue.models.mini.talking import TalkingProcessor
 
 
-def grow(model: EmbeddedModel, processor: Any, own: OwnNames) -> Kinds:
+def grow(model: EmbeddedModel, processor: TalkingProcessor, own: OwnNames) -> Kinds:
     """Give a model names, in place; one whose last branch has just these names goes on with it.
 
     Args:
@@ -112,14 +113,16 @@ def _keep_presence(before: Eyes, eyes: Eyes) -> None:
 
 
 @torch.no_grad()
-def learn_words(model: EmbeddedModel, processor: Any, kinds: Kinds, names: Sequence[str]) -> None:
+def learn_words(
+    model: EmbeddedModel, processor: TalkingProcessor, kinds: Kinds, names: Sequence[str]
+) -> None:
     """Let each word of some names, and its plural, be a token whose embedding says that it is a name."""
     tokenizer = processor.tokenizer
     before = len(tokenizer)
     things = [kinds.thing(name) for name in names]
     phrases = [thing.phrase(n, m) for thing in things for n in (1, 2) for m in (1, 2)]
-    processor.tokenizer = tokenizer = with_words(tokenizer, [*names, *phrases])
-    processor._known = None
+    tokenizer = with_words(tokenizer, [*names, *phrases])
+    processor.learn_names(tokenizer, names)
     if len(tokenizer) > before:
         model.language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         model.config.text_config.vocab_size = len(tokenizer)

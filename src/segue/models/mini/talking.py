@@ -6,6 +6,7 @@ the whole model, which reads the findings of real pictures in the same places.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.models.sam import SamConfig
 
 from segue.models.configuration_grounded import GroundedConfig
-from segue.models.mini.question_words import read_question
+from segue.models.mini.question_words import narrower_words, read_question
 from segue.models.mini.spelled_findings import embed_findings, stack_finding_ids
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.processing_grounded import GroundedProcessor
@@ -72,9 +73,31 @@ class TalkingModel(GroundedModel):
 
 
 class TalkingProcessor(GroundedProcessor):
-    """Reads questions in the words that the model knows."""
+    """Reads questions in the words that the model knows.
+
+    Args:
+        own_names: names that own data taught; none is read as the broader name that the table has for it.
+    """
 
     _known: frozenset[str] | None = None
+
+    def __init__(
+        self,
+        tokenizer: Any = None,
+        image_streams: dict[str, dict[str, Any]] | None = None,
+        num_query_tokens: int = 32,
+        template: dict[str, str] | None = None,
+        image_wrap: list[str] | None = None,
+        own_names: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(tokenizer, image_streams, num_query_tokens, template, image_wrap, **kwargs)
+        self.own_names = own_names or []
+
+    def learn_names(self, tokenizer: Any, names: Sequence[str]) -> None:
+        """Take a tokenizer with more words, and names that it spells."""
+        self.tokenizer, self._known = tokenizer, None
+        self.own_names = sorted({*self.own_names, *names})
 
     @property
     def known_words(self) -> frozenset[str]:
@@ -96,8 +119,10 @@ class TalkingProcessor(GroundedProcessor):
         Args:
             tokens_per_image: in place of `num_query_tokens`.
         """
+        narrower = {word: name for word, name in narrower_words().items() if word not in self.own_names}
+        known = self.known_words
         read = [
-            (role, read_question(text, self.known_words) if role == "user" else text) for role, text in turns
+            (role, read_question(text, known, narrower) if role == "user" else text) for role, text in turns
         ]
         usual = self.num_query_tokens
         self.num_query_tokens = usual if tokens_per_image is None else tokens_per_image
