@@ -45,6 +45,20 @@ def two() -> tuple[Image.Image, Image.Image]:
     return picture(shade=60), picture(shade=200)
 
 
+def received(link: socket.socket) -> bytes:
+    """An answer with a Content-Length, whole, from a connection that may stay open."""
+    seen = b""
+    while b"\r\n\r\n" not in seen:
+        seen += (piece := link.recv(1 << 16))
+        assert piece, seen
+    head, _, body = seen.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    while len(body) < length:
+        body += (piece := link.recv(1 << 16))
+        assert piece, body
+    return head + b"\r\n\r\n" + body
+
+
 class Served:
     """A running server.
 

@@ -130,10 +130,11 @@ class Stops:
             return ""
         self._text += piece
         # A stop text may begin in what was held back.
-        found = [k for stop in self._stops if (k := self._text.find(stop, self._sent)) >= 0]
+        found = [(k + len(stop), k) for stop in self._stops if (k := self._text.find(stop, self._sent)) >= 0]
         if found:
             self.hit = True
-            self._text = self._text[: min(found)]
+            # The one that is complete first, as if each character had come alone.
+            self._text = self._text[: min(found)[1]]
             return self._upto(len(self._text))
         longest = max((len(stop) for stop in self._stops), default=1)
         for held in range(min(longest - 1, len(self._text) - self._sent), 0, -1):
