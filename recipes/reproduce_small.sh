@@ -5,7 +5,7 @@
 # Usage: recipes/reproduce_small.sh [TRUNK] [OUT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-trunk="${1:-segue-mini}" out="${2:-runs/small}"
+trunk="${1:-segue-scenes}" out="${2:-runs/small}"
 steps="${STEPS:-400}" scenes="${SCENES:-2000}" test="${TEST:-100}" size="${SIZE:-240}"
 segue="${SEGUE:-.venv/bin/segue}" python="${PYTHON:-.venv/bin/python}"
 export OMP_WAIT_POLICY=PASSIVE

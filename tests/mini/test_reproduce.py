@@ -19,7 +19,7 @@ SMALL = '''#!{python}
 """Stands for `segue` and adds what makes a stage small."""
 import sys
 arguments = sys.argv[1:]
-stage = arguments[1].removeprefix("recipes/mini_").removesuffix(".yaml")
+stage = arguments[1].removeprefix("recipes/scenes_").removesuffix(".yaml")
 small = {{
     "model.preset": "tiny", "model.overrides": "{{num_query_tokens: 17, label_reader_size: 64}}",
     "model.tokenizer.vocab_size": 700, "model.tokenizer.dialogues": 80,
@@ -59,7 +59,7 @@ def test_all_six_stages_follow_each_other(ground: SimpleNamespace, tmp_path: Pat
     python.chmod(0o755)
     script = tmp_path / "reproduce.sh"
     # The script works in the folder above its own: this copy in its own, where less time is lost waiting.
-    text = (RECIPES / "reproduce_mini.sh").read_text()
+    text = (RECIPES / "reproduce_scenes.sh").read_text()
     assert '/.."' in text
     script.write_text(text.replace('/.."', '"').replace("sleep 60", "sleep 20"))
     stand_in = tmp_path / "bin" / "segue"
@@ -71,6 +71,6 @@ def test_all_six_stages_follow_each_other(ground: SimpleNamespace, tmp_path: Pat
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    weights = load_file(tmp_path / "runs" / "mini" / "segue-mini" / "model.safetensors")
+    weights = load_file(tmp_path / "runs" / "scenes" / "segue-scenes" / "model.safetensors")
     assert torch.float16 in {value.dtype for value in weights.values()}
     assert any(name.startswith("label_reader") for name in weights)

@@ -26,6 +26,6 @@ def test_numbers_are_positions_and_nothing_comes_last() -> None:
 
 
 def test_the_presets_heads_have_room() -> None:
-    config = preset("segue-mini").config(slot_classes=v.SLOT_CLASSES)
+    config = preset("segue-scenes").config(slot_classes=v.SLOT_CLASSES)
     assert len(config.slot_classes) == v.NOTHING
     assert list(config.slot_attributes) == list(v.COLOUR_INDEX)

@@ -87,7 +87,7 @@ def test_square_adds_only_the_relational_attention() -> None:
     assert all(n.startswith("reader.relational.") for n in names["prima-square-7b"] - names["prima-7b"])
 
 
-@pytest.mark.parametrize("name", ["segue-mini", "tiny", "tiny-prima"])
+@pytest.mark.parametrize("name", ["segue-scenes", "tiny", "tiny-prima"])
 def test_small_presets_know_the_ids_of_their_tokenizer(name: str) -> None:
     config = preset(name).config()
     assert SPECIAL_TOKENS[config.image_token_id] == "<image>"

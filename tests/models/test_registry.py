@@ -39,7 +39,7 @@ def test_the_papers_models_work_without_the_embedded_one() -> None:
     assert done.returncode == 0, done.stderr
     names = set(done.stdout.split())
     assert {"prima", "lisa", "glamm", "miras", "prima-7b", "tiny-prima"} <= names
-    assert not names & {"prima_mini", "segue-mini", "tiny"}
+    assert not names & {"prima_mini", "segue-scenes", "tiny"}
 
 
 def test_a_broken_embedded_model_is_not_passed_over() -> None:

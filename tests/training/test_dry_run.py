@@ -83,7 +83,7 @@ def test_paths_come_first(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_run_itself_stops_before_it_renders(bare_machine: Path) -> None:
     with pytest.raises(InputError, match=r"clothing/train\.json"):
-        train(REPOSITORY / "recipes" / "mini_masks.yaml", "run")
+        train(REPOSITORY / "recipes" / "scenes_masks.yaml", "run")
     assert files_below(bare_machine) == []
 
 

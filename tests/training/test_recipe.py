@@ -31,10 +31,10 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = load_recipe(path)
     if recipe.data.own or recipe.stage != "finetune":
         stage_of(recipe).check(recipe)
-    expected = ("segue-mini", "prima-7b", "prima-square-7b", "miras-7b", "tiny", "tiny-prima")
+    expected = ("segue-scenes", "prima-7b", "prima-square-7b", "miras-7b", "tiny", "tiny-prima")
     assert recipe.model.preset in expected
     if path.stem.startswith("mini"):
-        assert recipe.model.preset == "segue-mini"
+        assert recipe.model.preset == "segue-scenes"
     if recipe.engine.config is not None:
         assert read_config(
             recipe.engine.model_copy(update={"config": str(REPOSITORY / recipe.engine.config)})
@@ -57,9 +57,7 @@ def test_an_unknown_stage_names_the_known_ones() -> None:
 
 
 def test_stages_share_vocabulary_and_scenes_and_start_from_each_other() -> None:
-    recipes = {path.stem: load_recipe(path) for path in RECIPES if path.stem.startswith("mini")}
-    # The next model's halves share nothing with the stages of this one.
-    del recipes["mini_talk"], recipes["mini_look"]
+    recipes = {path.stem: load_recipe(path) for path in RECIPES if path.stem.startswith("scenes_")}
     assert (
         len(
             {
@@ -69,9 +67,9 @@ def test_stages_share_vocabulary_and_scenes_and_start_from_each_other() -> None:
         )
         == 1
     )
-    script = (RECIPES[0].parent / "reproduce_mini.sh").read_text()
-    made = set(re.findall(r"--out (runs/mini/\w+)", script))
-    assert {f"runs/mini/{name.removeprefix('mini_')}" for name in recipes} <= made
+    script = (RECIPES[0].parent / "reproduce_scenes.sh").read_text()
+    made = set(re.findall(r"--out (runs/scenes/\w+)", script))
+    assert {f"runs/scenes/{name.removeprefix('scenes_')}" for name in recipes} <= made
     used = {init.folder for r in recipes.values() for init in r.model.init}
     assert used <= {f"{folder}/final" for folder in made}, "what a stage starts from is made"
 
@@ -182,7 +180,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
             "stage: masks\nmodel: {overrides: {pixel_los: bce}}",
             ("model.overrides", "pixel_los", "pixel_loss"),
         ),
-        ("stage: masks\nmodel: {preset: mini}", ("mini", "segue-mini")),
+        ("stage: masks\nmodel: {preset: mini}", ("mini", "segue-scenes")),
     ],
 )
 def test_names_that_nothing_reads_are_refused_before_anything_runs(

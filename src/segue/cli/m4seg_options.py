@@ -83,11 +83,11 @@ class SamplingOptions:
     embedder: Annotated[
         str,
         typer.Option(
-            help="segue-mini (offline), or a DINOv2 by hub name or folder; the paper's is "
+            help="segue-scenes (offline), or a DINOv2 by hub name or folder; the paper's is "
             "facebook/dinov2-with-registers-large.",
             rich_help_panel=SAMPLING,
         ),
-    ] = "segue-mini"
+    ] = "segue-scenes"
     seed: Annotated[int, typer.Option(help="Of every choice.", min=0, rich_help_panel=SAMPLING)] = 0
     split_by: Annotated[
         Literal["image_disjoint", "random_qa", "source"],

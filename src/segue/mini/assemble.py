@@ -14,20 +14,11 @@ from segue import protocol
 from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.models.mini.embedded import EmbeddedConfig, EmbeddedModel
 from segue.models.mini.findings import MOST_FINDINGS, finding_vocabulary
-from segue.models.mini.picture import PADDING, SIDE
+from segue.models.mini.picture import STREAM
 from segue.models.mini.presets_mini import MINI_COLOURS
 from segue.models.mini.seeing import SeeingModel
 from segue.models.mini.spelled_findings import NOTHING, FindingSpeller
 from segue.models.mini.talking import TalkingModel, TalkingProcessor
-
-STREAM = {
-    "size": SIDE,
-    "fit": "pad",
-    "mean": (PADDING / 255,) * 3,
-    "std": (128 / 255,) * 3,
-}
-"""How pictures reach the trunk: the padding's grey is its zero."""
-
 
 def assemble(
     talking: TalkingModel, processor: TalkingProcessor, seeing: SeeingModel, kinds: Kinds | None = None

@@ -63,7 +63,7 @@ class LabelObjective:
                 expected="a model with label_reader_config, and photographs",
                 found="no label reader" if model.label_reader is None else "no photographs",
                 where="stage labels",
-                fix="choose a preset that has one (segue-mini), and set data.photos and data.photo_share",
+                fix="choose a preset that has one (segue-scenes), and set data.photos and data.photo_share",
             )
         self.scenes, self.photos = scenes, photos
         self.batch_size, self.photo_share, self.seed = batch_size, photo_share, seed

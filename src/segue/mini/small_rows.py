@@ -1,6 +1,6 @@
 """The rows of the papers' tables at small size: one trunk, and on it each row's way from features to tokens.
 
-    python -m segue.mini.small_rows --trunk segue-mini --out runs/small/starts
+    python -m segue.mini.small_rows --trunk segue-scenes --out runs/small/starts
 
 Both image encoders, SAM and the language model are the trunk's; findings and heat maps are left out. LISA,
 GLaMM and MIRAS stand here for what their designs do with an image's features (patches through one layer;
@@ -129,7 +129,7 @@ def _wrong(summary: str, expected: str, found: str) -> InputError:
 def main(argv: list[str] | None = None) -> None:
     """Write the start of every row into a folder of its name; folders that are there are left alone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--trunk", default="segue-mini", help="a model of PRIMA's family")
+    parser.add_argument("--trunk", default="segue-scenes", help="a model of PRIMA's family")
     parser.add_argument("--out", type=Path, required=True, help="folder of the rows' folders")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--names", action="store_true", help="print row and title, and stop")

@@ -1,6 +1,6 @@
 """The embedded model's stages of training; importing this module lets recipes name them.
 
-`masks`, `vision`, `slots`, `labels` and `conversation` make segue-mini from nothing, over drawn scenes and
+`masks`, `vision`, `slots`, `labels` and `conversation` make segue-scenes from nothing, over drawn scenes and
 photographs. `segue.mini.own_data`, imported here, says how it learns from own data.
 """
 

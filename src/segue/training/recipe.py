@@ -39,7 +39,7 @@ class InitRecipe(_Strict):
 class ModelRecipe(_Strict):
     """The model that is trained and what it starts from."""
 
-    preset: str = "segue-mini"
+    preset: str = "segue-scenes"
     start: str | None = None
     """Stage "finetune": the whole model to start from, a folder or a preset with weights."""
     seed: int = 0
@@ -206,7 +206,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
             expected="a YAML file",
             found=str(error),
             where=str(path),
-            fix="give the path of a recipe, e.g. recipes/mini_masks.yaml",
+            fix="give the path of a recipe, e.g. recipes/scenes_masks.yaml",
         ) from error
     except yaml.YAMLError as error:
         raise InputError(
@@ -218,7 +218,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
             expected="keys such as stage, model, data",
             found=type(data).__name__,
             where=str(path),
-            fix="see recipes/mini_masks.yaml",
+            fix="see recipes/scenes_masks.yaml",
         )
     for override in overrides or []:
         apply_override(data, override)

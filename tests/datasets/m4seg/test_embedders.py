@@ -20,7 +20,7 @@ def pictures() -> list[Image.Image]:
 
 
 def test_the_embedded_model_tells_pictures_apart() -> None:
-    mini = open_embedder("segue-mini")
+    mini = open_embedder("segue-scenes")
     assert isinstance(mini, MiniEmbedder)
     found = mini(pictures())
     assert found.shape == (3, mini.dim)

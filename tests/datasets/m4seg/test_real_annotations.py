@@ -48,7 +48,7 @@ def specs(fixtures: Path) -> list[SourceSpec]:
 
 @pytest.fixture(
     scope="module",
-    params=["few sets", pytest.param("all sets, features of segue-mini", marks=pytest.mark.slow)],
+    params=["few sets", pytest.param("all sets, features of segue-scenes", marks=pytest.mark.slow)],
 )
 def out(
     request: pytest.FixtureRequest, specs: list[SourceSpec], tmp_path_factory: pytest.TempPathFactory

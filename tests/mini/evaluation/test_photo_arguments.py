@@ -26,7 +26,7 @@ def test_nothing_is_doubted_on_request_alone(monkeypatch: pytest.MonkeyPatch, su
     assert asked == [(Path("val.json"), Path("photos"))]
     assert found.facts.has("dress") is sure
     assert found.facts.lacks("skirt") is sure
-    assert arguments.model == "segue-mini"
+    assert arguments.model == "segue-scenes"
 
 
 def test_photographs_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from segue.errors import ModelError
 from segue.models.mini.label_reader import LOUDEST, LabelReader, contrasted, spelled
 from segue.models.mini.modeling_mini import MiniModel
-from segue.models.mini.presets_mini import segue_mini_config, tiny_config
+from segue.models.mini.presets_mini import segue_scenes_config, tiny_config
 
 NAMES = ("coat", "dress", "hat")
 
@@ -157,7 +157,7 @@ def make() -> Callable[..., Any]:
 
 def test_without_names_there_is_no_reader(make: Callable[..., Any]) -> None:
     assert make().label_reader is None
-    assert segue_mini_config().label_reader_config is None
+    assert segue_scenes_config().label_reader_config is None
 
 
 @pytest.mark.parametrize("names", [("coat", "cloud"), ("coat",) * 6])

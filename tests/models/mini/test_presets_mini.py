@@ -6,14 +6,14 @@ import torch
 
 from segue.mini.vocabulary import SLOT_CLASSES
 from segue.models.mini.modeling_mini import MiniModel
-from segue.models.mini.presets_mini import mini_streams_for, segue_mini_config, tiny_config
+from segue.models.mini.presets_mini import mini_streams_for, segue_scenes_config, tiny_config
 
 MILLION = 10**6
 
 
 def test_mini_is_small() -> None:
     with torch.device("meta"):
-        model = MiniModel(segue_mini_config(slot_classes=SLOT_CLASSES))
+        model = MiniModel(segue_scenes_config(slot_classes=SLOT_CLASSES))
     unique = sum(p.numel() for p in model.parameters())
     assert 5 * MILLION < unique <= 16 * MILLION
     assert unique * 2 <= 32 * 2**20, "in half precision it must fit the package"

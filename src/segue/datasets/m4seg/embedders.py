@@ -17,7 +17,7 @@ from PIL import Image
 
 from segue.errors import ModelError
 
-MINI = "segue-mini"
+MINI = "segue-scenes"
 DINO = "facebook/dinov2-with-registers-large"
 # ImageNet's, as DINOv2 was trained with.
 _MEAN = np.asarray((0.485, 0.456, 0.406), np.float32)
@@ -49,7 +49,7 @@ def open_embedder(name: str) -> Embedder:
     """Open an embedder by name, once in each process.
 
     Args:
-        name: `segue-mini` (offline, small, made for scenes and street photographs), or the hub name or
+        name: `segue-scenes` (offline, small, made for scenes and street photographs), or the hub name or
             folder of any DINOv2 of transformers, such as `DINO`, which is the paper's.
 
     Raises:

@@ -166,7 +166,7 @@ def dialogue_dependence(model: LoadedModel, *, count: int = 100, seed: int = 0) 
 def main() -> None:
     """`python -m segue.mini.evaluation.dialogue_dependence [--model M] [--count N] [--out FILE]`."""
     parser = argparse.ArgumentParser(description=dialogue_dependence.__doc__)
-    parser.add_argument("--model", default="segue-mini")
+    parser.add_argument("--model", default="segue-scenes")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)

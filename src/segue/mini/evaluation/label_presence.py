@@ -40,10 +40,10 @@ def presences(model: LoadedModel, records: Sequence[PhotoRecord]) -> NDArray[np.
     if reader is None:
         raise InputError(
             "This model reads no labels.",
-            expected="a model with a label reader, such as segue-mini",
+            expected="a model with a label reader, such as segue-scenes",
             found=model.name,
             where="label_presence",
-            fix="choose another model, or train one: segue train recipes/mini_labels.yaml",
+            fix="choose another model, or train one: segue train recipes/scenes_labels.yaml",
         )
     rows = []
     for record in records:

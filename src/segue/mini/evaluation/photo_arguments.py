@@ -14,7 +14,7 @@ def photo_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--model", default="segue-mini")
+    parser.add_argument("--model", default="segue-scenes")
     parser.add_argument("--as-annotated", action="store_true", help="doubt nothing that is annotated")
     return parser
 

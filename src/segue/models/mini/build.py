@@ -19,7 +19,7 @@ def build_from_tokenizer(
     """A model of a preset of this family around a tokenizer of `segue.mini.tokenizer`.
 
     Args:
-        name: `segue-mini` or `tiny`.
+        name: `segue-scenes` or `tiny`.
         tokenizer: also serves as the Q-Former's, with its own embedding table.
         seed: of the random weights.
         **overrides: configuration fields.

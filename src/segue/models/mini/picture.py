@@ -17,6 +17,15 @@ PADDING = 127
 """What lies beside the picture: the trunk's mean, so that it reads as nothing."""
 
 
+STREAM = {
+    "size": SIDE,
+    "fit": "pad",
+    "mean": (PADDING / 255,) * 3,
+    "std": (128 / 255,) * 3,
+}
+"""How a processor gives pictures to the trunk: the padding's grey is its zero."""
+
+
 def inside_square(height: int, width: int, side: int = SIDE) -> tuple[int, int]:
     """Height and width of a picture whose longer side fills the square."""
     scale = side / max(height, width)

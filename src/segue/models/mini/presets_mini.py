@@ -1,11 +1,13 @@
-"""The embedded default `segue-mini`, and `tiny` for tests, as configurations; importing registers neither."""
+"""The embedded default `segue-mini`, the small model of drawn scenes `segue-scenes`, and `tiny` for tests, as configurations; importing registers neither."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from segue.models.configuration_grounded import GroundedConfig
 from segue.models.image_streams import IMAGENET_MEAN, IMAGENET_STD, streams_for
 from segue.models.mini.configuration_mini import MiniConfig
+from segue.models.mini.picture import STREAM
 from segue.models.presets import Preset
 from segue.models.presets_parts import TINY_CLIP, TINY_DINO, TINY_LLAMA, TINY_QFORMER, TINY_SAM
 
@@ -107,13 +109,13 @@ MINI_SAM: dict[str, Any] = {
         "layer_norm_eps": 1e-5,
     },
 }
-"""The parts of `segue-mini`, together about one six-hundredth of the paper's. Source: ours."""
+"""The parts of `segue-scenes`, together about one six-hundredth of the paper's. Source: ours."""
 
 
-def segue_mini_config(
+def segue_scenes_config(
     slot_classes: tuple[str, ...] = (), label_reader_names: tuple[str, ...] = (), **overrides: Any
 ) -> MiniConfig:
-    """The embedded default: every aid of `MiniConfig` is on.
+    """The small model of drawn scenes: every aid of `MiniConfig` is on.
 
     Args:
         slot_classes: what the object slots can name.
@@ -173,7 +175,7 @@ def tiny_config(**overrides: Any) -> MiniConfig:
     if overrides.get("label_reader_names"):
         sizes["label_reader_config"] = LABEL_READER | {"embedding_size": 4, "hidden_sizes": [4, 4, 8, 8]}
         sizes["label_reader_smaller"] = []
-    return segue_mini_config(**(sizes | overrides))
+    return segue_scenes_config(**(sizes | overrides))
 
 
 def mini_streams_for(config: MiniConfig) -> dict[str, dict[str, Any]]:
@@ -184,12 +186,36 @@ def mini_streams_for(config: MiniConfig) -> dict[str, dict[str, Any]]:
     return {"pixel_values_labels": labels} | streams_for(config)
 
 
+def embedded_config(**overrides: Any) -> GroundedConfig:
+    """Configuration of the embedded default, as it is installed: its names and words belong to its weights.
+
+    Args:
+        **overrides: fields in place of the installed ones.
+
+    Raises:
+        ModelError: its folder is missing from this installation.
+    """
+    # Not at the top: `auto` registers families, this one among them.
+    from segue.models.auto import load_config, weights_folder
+
+    config: GroundedConfig = load_config(weights_folder("segue-mini"))
+    for name, value in overrides.items():
+        setattr(config, name, value)
+    return config
+
+
 MINI_PRESETS = {
     "segue-mini": Preset(
         "segue-mini",
-        "the embedded default, trained from scratch, runs on a CPU",
-        segue_mini_config,
-        mini_streams_for(segue_mini_config()),
+        "the embedded default: ordinary photographs, answers within a second on a CPU",
+        embedded_config,
+        {"pixel_values_sam": STREAM},
+    ),
+    "segue-scenes": Preset(
+        "segue-scenes",
+        "drawn scenes and what dressed persons wear, trained from scratch, runs on a CPU",
+        segue_scenes_config,
+        mini_streams_for(segue_scenes_config()),
     ),
     "tiny": Preset(
         "tiny", "random weights for tests and dry runs", tiny_config, mini_streams_for(tiny_config())

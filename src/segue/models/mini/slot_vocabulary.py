@@ -57,7 +57,7 @@ def add_slot_names(model: GroundedModel, processor: GroundedProcessor, names: Se
     if heads is None or not reads_names(model):
         raise ModelError(
             "This model has no object slots that could read names.",
-            expected="a model with config.slot_word_ids, such as segue-mini",
+            expected="a model with config.slot_word_ids, such as segue-scenes",
             found=f"{config.model_type} without",
             where="add_slot_names",
             fix="leave the names out",

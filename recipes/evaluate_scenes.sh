@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures segue-mini as its model card reports it: new scenes, unseen combinations of colour and kind, unseen wordings,
+# Measures segue-scenes as its model card reports it: new scenes, unseen combinations of colour and kind, unseen wordings,
 # the same questions with other pictures shown, and (where they are at hand) the photographs of `clothing/val`.
-# Usage: recipes/evaluate_mini.sh [MODEL] [OUT]
+# Usage: recipes/evaluate_scenes.sh [MODEL] [OUT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-model="${1:-segue-mini}" out="${2:-runs/eval}"
+model="${1:-segue-scenes}" out="${2:-runs/eval}"
 segue="${SEGUE:-.venv/bin/segue}"
 photos="${SEGUE_SHARED:-../shared}/data/clothing"
 export OMP_WAIT_POLICY=PASSIVE

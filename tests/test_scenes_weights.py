@@ -16,12 +16,12 @@ from segue.models.auto import WEIGHTS_FOLDER
 from segue.scenes.kinds import Scene
 from segue.scenes.render import render_scene
 
-WEIGHTS = WEIGHTS_FOLDER / "segue-mini"
+WEIGHTS = WEIGHTS_FOLDER / "segue-scenes"
 
 
 @pytest.fixture(scope="module")
 def mini() -> segue.inference.LoadedModel:
-    return segue.load("segue-mini")
+    return segue.load("segue-scenes")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def scenes() -> list[Scene]:
 def test_weights_are_small_and_complete() -> None:
     assert (WEIGHTS / "README.md").is_file(), "the model card belongs to the weights"
     assert sum(f.stat().st_size for f in WEIGHTS.rglob("*") if f.is_file()) <= 32 * 2**20
-    bundle = segue.load("segue-mini")
+    bundle = segue.load("segue-scenes")
     assert sum(p.numel() for p in bundle.model.parameters()) <= 16e6
 
 
