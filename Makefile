@@ -14,8 +14,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c const
 LOG := build/setup.log
 STEP := @.ci/step $(LOG)
 
-DEMO_IMAGES ?= $(sort $(wildcard examples/images/*.png examples/images/*.jpg))
-DEMO_QUESTION ?= Compare the bottles.
+DEMO_PHOTOS := runs/demo/photos
+DEMO_IMAGES ?= $(DEMO_PHOTOS)/chelsea.png $(DEMO_PHOTOS)/coffee.png
+DEMO_QUESTION ?= Where is the cat?
 DEMO_OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@echo "PyPI serves on Linux; README.md says how to choose. pip's own words go to $(LOG)."
 	$(STEP) "1/3 a virtual environment in $(VENV)" sh -c 'test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)'
 	$(STEP) "2/3 what builds the package" $(PIP_INSTALL) hatchling editables
-	$(STEP) "3/3 Segue and what it needs (minutes)" $(PIP_INSTALL) --no-build-isolation -e .
+	$(STEP) "3/3 Segue and what it needs (minutes)" $(PIP_INSTALL) --no-build-isolation -e ".[examples]"
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
@@ -50,7 +51,8 @@ browser:  ## install Chromium, in which the tests open pages (Debian and Ubuntu,
 			|| echo "Chromium could not be installed: the tests in a browser will skip"; \
 	else echo "no Chromium: install it (Debian: apt-get install chromium), or the tests in a browser will skip"; fi
 
-demo: $(RUNTIME)  ## ask the embedded model a question about the example images
+demo: $(RUNTIME)  ## ask the embedded model a question about two photographs
+	@$(BIN)/python examples/photographs.py $(DEMO_PHOTOS)
 	@echo 'segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)'
 	@$(BIN)/segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)
 	@echo "Open $(DEMO_OUT)/answer.html in a browser: each phrase has the colour of its mask."

@@ -10,6 +10,7 @@ from segue.errors import InputError
 from segue.mini.tokenizer import SPECIAL_TOKENS
 from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
 from segue.models.modeling_prima import PrimaModel
+from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.presets import PRESETS, Preset, preset, streams_for
 from segue.models.requirements import requirements
 
@@ -108,7 +109,13 @@ def test_full_size_puts_its_tokens_where_glamm_has_them() -> None:
     )
 
 
-@pytest.mark.parametrize("name", PRESETS)
+def test_the_embedded_model_sees_one_stream() -> None:
+    assert {name: stream["size"] for name, stream in preset("segue-mini").streams.items()} == {
+        "pixel_values_sam": MiniSegmenter.input_size
+    }
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"segue-mini"}))
 def test_streams_fit_the_encoders(name: str) -> None:
     config, streams = preset(name).config(), preset(name).streams
     if isinstance(config, Qwen3VLGroundedConfig):
