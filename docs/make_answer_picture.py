@@ -1,6 +1,6 @@
 """Draws the README's picture: overlays side by side, the question above, the answer below in colours.
 
-python docs/make_answer_picture.py docs/images/answer.png "Compare the bottles." examples/images/*.png
+python docs/make_answer_picture.py docs/images/answer.png "What do you see?" photos/*.png
 """
 
 from __future__ import annotations

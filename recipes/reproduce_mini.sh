@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes segue-mini from nothing: its two halves side by side (one core each), joined, then the package weights.
-# Photographs and recipes: DATA/{everyday,clothing,objects} (COCO files). About two hours on two cores; goes on where it was.
+# Photographs: everyday, clothing and objects, COCO files at the places that mini_look.yaml names. About two hours on two cores; goes on where it was.
 # Usage: recipes/reproduce_mini.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,9 @@ export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 "$segue" train recipes/mini_look.yaml --out runs/mini/look --resume &
 look=$!
 "$segue" train recipes/mini_talk.yaml --out runs/mini/talk --resume
+"$segue" train recipes/mini_talk.yaml --out runs/mini/talk_on --resume --set "model.init=[{folder: runs/mini/talk/final}]" \
+    --set data.seed=22 --set options.simple_until=0 --set options.simple_fade=1 --set optimiser.muon_rate=0.008 \
+    --set optimiser.learning_rate=1.1e-3 --set optimiser.warmup_steps=30 --set optimiser.max_steps=1500
 wait "$look"
-"$python" -m segue.mini.assemble --talk runs/mini/talk/final --look runs/mini/look/final --out runs/mini/whole
+"$python" -m segue.mini.assemble --talk runs/mini/talk_on/final --look runs/mini/look/final --out runs/mini/whole
 "$python" -m segue.training.export runs/mini/whole --out runs/mini/segue-mini

@@ -70,6 +70,8 @@ def test_installed_wheel_answers(wheel: Path, tmp_path: Path) -> None:
     assert run(python, "-c", "import segue; print(segue.__file__)").startswith(str(own))
     pictures = [ROOT / "examples" / "images" / f"scene_{n}.png" for n in (1, 2)]
     segue = tmp_path / "venv" / "bin" / "segue"
-    said = run(segue, "ask", *pictures, "--model", "segue-scenes", "-q", "Compare the bottles.", "--out", "answer")
+    said = run(
+        segue, "ask", *pictures, "--model", "segue-scenes", "-q", "Compare the bottles.", "--out", "answer"
+    )
     assert "bottle" in said
     assert (tmp_path / "answer" / "answer.html").is_file()

@@ -9,8 +9,8 @@ from transformers import DynamicCache
 from segue.errors import InputError
 from segue.mini.tokenizer import SPECIAL_TOKENS
 from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
-from segue.models.modeling_prima import PrimaModel
 from segue.models.mini.segmenter_mini import MiniSegmenter
+from segue.models.modeling_prima import PrimaModel
 from segue.models.presets import PRESETS, Preset, preset, streams_for
 from segue.models.requirements import requirements
 

@@ -20,6 +20,7 @@ from segue.models.mini.seeing import SeeingModel
 from segue.models.mini.spelled_findings import NOTHING, FindingSpeller
 from segue.models.mini.talking import TalkingModel, TalkingProcessor
 
+
 def assemble(
     talking: TalkingModel, processor: TalkingProcessor, seeing: SeeingModel, kinds: Kinds | None = None
 ) -> tuple[EmbeddedModel, TalkingProcessor]:

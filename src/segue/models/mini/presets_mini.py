@@ -1,4 +1,7 @@
-"""The embedded default `segue-mini`, the small model of drawn scenes `segue-scenes`, and `tiny` for tests, as configurations; importing registers neither."""
+"""Presets of the embedded models, as configurations: `segue-mini`, `segue-scenes`, and `tiny` for tests.
+
+Importing registers none of them.
+"""
 
 from __future__ import annotations
 
