@@ -18,7 +18,7 @@ def test_the_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
     # Whole words and figures: seven columns must fit into eighty characters.
-    for word in ("prima_mini", "public parts", "13.28 M", "26.6 MB", "17.8 GB"):
+    for word in ("prima_mini", "parts", "13.28 M", "26.6 MB", "17.8 GB"):
         assert word in printed
     for name in (*PRESETS, "facebook/sam-vit-huge", "Apache-2.0", "bf16", "4 bit", "agent:"):
         assert name in printed

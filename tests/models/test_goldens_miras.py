@@ -48,7 +48,8 @@ def official(case: str) -> MirasModel:
             | {"hidden_size": content["mm_hidden_size"], "image_size": 14 * grid, "patch_size": 14},
             aux_vision_config={
                 "hidden_sizes": convnext["dims"], "depths": convnext["depths"],
-                "image_size": convnext["image"], "patch_size": 4, "drop_path_rate": 0.0, "layer_norm_eps": convnext["layer_norm_eps"],
+                "image_size": convnext["image"], "patch_size": 4, "drop_path_rate": 0.0,
+                "layer_norm_eps": convnext["layer_norm_eps"],
             },
             aux_grid=content["aux_grid"][0],
             text_config=small.text_config.to_dict() | {"hidden_size": content["llm_hidden"]},

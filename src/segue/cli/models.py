@@ -84,7 +84,7 @@ def survey() -> dict[str, Any]:
     parts: dict[str, dict[str, Any]] = {}
     for name, preset in PRESETS.items():
         needs = requirements(preset)
-        state = "installed" if name in ready else "public parts" if preset.components else "none"
+        state = "installed" if name in ready else "parts" if preset.components else "none"
         models.append(
             {
                 "name": name,

@@ -196,7 +196,7 @@ def meta_model(name: str, config: GroundedConfig) -> GroundedModel:
         # Eager attention has the same two products as the fused one, whose kernels meta does not have.
         model: GroundedModel = AutoModel.from_config(config, attn_implementation="eager").eval()
     model.requires_grad_(False)
-    if model.expands_placeholders or hasattr(model, "word_table"):
+    if model.expands_placeholders or model.encodes_together or hasattr(model, "word_table"):
         raise InputError(
             "This model cannot be counted without a picture: what it reads of it depends on what it shows.",
             expected="a family whose visual tokens have a fixed number, such as prima-7b",

@@ -1,8 +1,8 @@
 """The mask decoder learns from own data on its own side: regions asked for by the code of their phrase.
 
 A model whose decoder was trained with phrase codes (segue-scenes) need not wait for its language model to
-find the prompt of a new phrase: the decoder learns the mask of the code, the `[SEG]` state learns the code. Each
-image is encoded once and asked for many regions, also for those that the conversation never names.
+find the prompt of a new phrase: the decoder learns the mask of the code, the `[SEG]` state learns the code.
+Each image is encoded once and asked for many regions, also for those that the conversation never names.
 """
 
 from __future__ import annotations
