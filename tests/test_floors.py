@@ -40,6 +40,7 @@ HEIGHTS = {
     "models.mini": 10,
     "mini": 11,
     "apps": 12,
+    "verbs": 12,  # read_data, train, evaluate: above the embedded model, whose stages recipes name
     "cli": 13,
 }
 # (importer, imported): imports that go upward or close a circle today.

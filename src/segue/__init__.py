@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from segue.errors import RecordError as RecordError
     from segue.errors import SegueError as SegueError
     from segue.images import load_image as load_image
+    from segue.inference.loaded_model import LoadedModel as LoadedModel
     from segue.inference.session import GroundingSession as GroundingSession
     from segue.loading import load as load
     from segue.protocol import parse as parse
@@ -39,16 +40,24 @@ if TYPE_CHECKING:
     from segue.records import Turn as Turn
     from segue.records import read_jsonl as read_jsonl
     from segue.records import write_jsonl as write_jsonl
+    from segue.verbs import evaluate as evaluate
+    from segue.verbs import read_data as read_data
+    from segue.verbs import train as train
 
 # Public name -> the module that defines it. The order is the order in which a newcomer needs them.
 _PUBLIC: dict[str, str] = {
     # Ask
     "load": "segue.loading",
+    "LoadedModel": "segue.inference.loaded_model",
     "GroundingSession": "segue.inference.session",
     "load_image": "segue.images",
     # What comes back
     "GroundedAnswer": "segue.records",
     "Grounding": "segue.records",
+    # Own data, training, measuring
+    "read_data": "segue.verbs",
+    "train": "segue.verbs",
+    "evaluate": "segue.verbs",
     # Conversations as data
     "Conversation": "segue.records",
     "ImageRef": "segue.records",

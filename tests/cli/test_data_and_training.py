@@ -186,7 +186,7 @@ def test_own_data_that_make_no_recipe(
 
 
 def test_a_file_with_colons_in_its_name_is_a_path(tmp_path: Path) -> None:
-    from segue.cli.train import split_weight
+    from segue.verbs import split_weight
 
     odd = tmp_path / "a::3"
     odd.write_text("{}")

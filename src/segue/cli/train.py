@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,7 +17,7 @@ OWN_DATA = "Own data"
 
 @dataclass
 class OwnDataOptions:
-    """Options of training on own data; each becomes a field of the recipe."""
+    """Options of training on own data; see `segue.verbs.train`."""
 
     model: Annotated[
         str | None,
@@ -78,28 +77,6 @@ class OwnDataOptions:
         ),
     ] = False
 
-    def changes(self) -> dict[str, Any]:
-        """Fields of the recipe that they change: dotted name to value."""
-        changed: dict[str, Any] = {}
-        if self.model is not None:
-            changed["model.start"] = self.model
-        if self.data:
-            entries = own_entries(self.data, self.images or [], self.format or [])
-            changed["data.own"] = [entry | self.reading() for entry in entries]
-        if self.val is not None:
-            # Most people keep one folder of images for both files.
-            folder = self.val_images or (self.images[0] if self.images else None)
-            entry = {"path": str(self.val), "images": str(folder) if folder else None}
-            changed["data.val"] = entry | ({"keep_crowds": True} if self.keep_crowds else {})
-        if self.cache_features:
-            changed["finetune.cache_features"] = True
-        return changed
-
-    def reading(self) -> dict[str, Any]:
-        """How each data set is read, as fields of its entry."""
-        split = {} if self.split is None else {"split": self.split}
-        return split | ({"keep_crowds": True} if self.keep_crowds else {})
-
     def check_paths(self) -> None:
         """Refuse paths on the command line that are not there; those of a recipe may lie on another machine.
 
@@ -107,6 +84,7 @@ class OwnDataOptions:
             InputError: Naming the first of them.
         """
         from segue.errors import InputError
+        from segue.verbs import split_weight
 
         files = [Path(split_weight(given)[0]) for given in self.data or []]
         folders = [*(self.images or []), *([self.val_images] if self.val_images is not None else [])]
@@ -151,111 +129,28 @@ def train(
 
     segue train --model segue-mini --data my_coco.json --images DIR --out RUN
     """
-    from segue.files import make_folder
-
-    changes = own.changes()
-    if steps is not None:
-        changes["optimiser.max_steps"] = steps
-    if report_to:
-        changes["report_to"] = list(report_to)
     if dry_run:
         own.check_paths()
-    chosen = chosen_recipe(recipe, own.data or [])
-    make_folder(out)
-    # Lets recipes name the embedded model's stages, and own data teach it.
-    import segue.mini.stages  # noqa: F401
     from segue.cli.console import show_paths
-    from segue.training.run import train as run
+    from segue.verbs import train as run
 
-    # JSON is YAML, which is what the values of overrides are; --set comes last and wins.
-    written = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
-    show_paths([run(chosen, out, overrides=[*written, *(overrides or [])], dry_run=dry_run, resume=resume)])
-
-
-def chosen_recipe(recipe: Path | None, data: Sequence[str]) -> Path:
-    """The recipe that is named, or the one for own data.
-
-    Raises:
-        InputError: Neither a recipe nor data are given, or there is no such recipe.
-    """
-    from segue.errors import InputError
-
-    if recipe is None and not data:
-        raise InputError(
-            "There is nothing to train on.",
-            expected="a recipe, or --data FILE",
-            found="neither",
-            where="segue train",
-            fix="segue train --model segue-mini --data my_coco.json --images DIR --out RUN",
-        )
-    if recipe is None:
-        from segue.training.finetune.defaults import DEFAULT_RECIPE
-
-        return DEFAULT_RECIPE
-    if not recipe.is_file():
-        raise InputError(
-            "There is no such recipe.",
-            expected="a YAML file",
-            found="a folder" if recipe.is_dir() else "nothing",
-            where=str(recipe),
-            fix="check the path; the recipes that come with Segue lie in recipes/",
-        )
-    return recipe
-
-
-def own_entries(data: Sequence[str], images: Sequence[Path], formats: Sequence[str]) -> list[dict[str, Any]]:
-    """Entries of `data.own` from the command's options.
-
-    Raises:
-        InputError: Neither one folder (or format) for all data sets nor one for each.
-    """
-    folders = _one_each("--images", [str(folder) for folder in images], len(data))
-    names = _one_each("--format", list(formats), len(data))
-    entries: list[dict[str, Any]] = []
-    for given, folder, name in zip(data, folders, names, strict=True):
-        path, weight = split_weight(given)
-        entry = {"path": path, "images": folder, "format": name, "weight": weight}
-        entries.append({key: value for key, value in entry.items() if value is not None})
-    return entries
-
-
-def split_weight(given: str) -> tuple[str, float | None]:
-    """`a.json::0.3` to path and weight; a path that has `::` in its name and exists is left whole.
-
-    Raises:
-        InputError: What follows the last `::` is not a positive number.
-    """
-    from segue.errors import InputError
-
-    path, found, weight = given.rpartition("::")
-    if not found or Path(given).exists():
-        return given, None
-    try:
-        value = float(weight)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise InputError(
-            "The weight of a data set cannot be used.",
-            expected="PATH::WEIGHT with a positive number",
-            found=repr(weight),
-            where=f"--data {given}",
-            fix=f"--data {path}::1.0",
-        )
-    return path, value
-
-
-def _one_each(option: str, values: list[str], count: int) -> list[str | None]:
-    from segue.errors import InputError
-
-    if len(values) not in (0, 1, count):
-        raise InputError(
-            f"{option} does not fit --data.",
-            expected=f"one for all data sets, or {count}",
-            found=str(len(values)),
-            where=option,
-            fix=f"give {option} once, or once after each --data, in the same order",
-        )
-    if len(values) == count:
-        return list(values)
-    return [values[0] if values else None] * count
+    changes = [f"report_to={json.dumps(report_to)}"] if report_to else []
+    if own.cache_features:
+        changes.append("finetune.cache_features=true")
+    final = run(
+        recipe,
+        out=out,
+        model=own.model,
+        data=own.data or (),
+        images=own.images or (),
+        format=own.format or (),
+        split=own.split,
+        keep_crowds=own.keep_crowds,
+        val=own.val,
+        val_images=own.val_images,
+        steps=steps,
+        overrides=[*changes, *(overrides or [])],
+        dry_run=dry_run,
+        resume=resume,
+    )
+    show_paths([final])

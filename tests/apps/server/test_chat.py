@@ -68,6 +68,18 @@ def test_the_stream_helper_adds_up_to_the_completion(client: openai.OpenAI, name
     assert len(seen[0][1]) < len(TEXT)
 
 
+def test_a_streamed_answer_without_masks_has_the_fields_of_a_whole_one(
+    client: openai.OpenAI, name: str
+) -> None:
+    request = {"model": name, "messages": [shown(*two())], "stop": "red mug"}
+    whole = client.chat.completions.create(**request).choices[0].message
+    with client.chat.completions.stream(**request) as stream:
+        streamed = stream.get_final_completion().choices[0].message
+    assert streamed.content == whole.content == "The "
+    assert streamed.segue["groundings"] == []
+    assert streamed.segue == whole.segue
+
+
 def test_a_message_sent_back_continues_the_conversation(
     client: openai.OpenAI, name: str, tiny_model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,7 +147,10 @@ class _Stream:
 
     async def lines(self) -> AsyncIterator[bytes]:
         """The stream; only `data:` lines and comments."""
-        yield self._data({"role": "assistant", "content": "", "segue": {"images": self._completion.images()}})
+        # The lists are there from the start, so that an answer without masks says so as a whole one does.
+        empty: dict[str, list[Any]] = {"groundings": [], "problems": [], "notes": []}
+        begun = {"images": self._completion.images(), **empty}
+        yield self._data({"role": "assistant", "content": "", "segue": begun})
         async for line in self._rest():
             yield line
         yield b"data: [DONE]\n\n"
