@@ -11,6 +11,7 @@ from PIL import Image
 
 from segue.exports import Exported, export, masks_of
 from segue.exports.coco import coco_instances
+from segue.inference.mask_parts import without_specks
 from segue.inference.report import render_html, write_answer
 from segue.inference.visualize import Layer, colour, colour_numbers, draw_overlay, overlay_hw
 from segue.masks import Mask, resize_mask
@@ -51,7 +52,7 @@ class SessionAnswer(GroundedAnswer):
         return coloured_text(self.text, self.groundings)
 
     def layers(self, image_index: int, hw: tuple[int, int] | None = None) -> list[Layer]:
-        """The masks of one image with labels and colours, in the order of the text.
+        """The masks of one image with labels and colours, in the order of the text, without specks.
 
         Args:
             image_index: 0-based.
@@ -60,7 +61,7 @@ class SessionAnswer(GroundedAnswer):
         # Over the whole answer, before this image's are picked: a phrase has one colour in all images.
         numbers = colour_numbers([grounding.span for grounding in self.groundings])
         return [
-            Layer(resize_mask(g.mask, hw or g.mask.shape[:2]), g.phrase, colour(number))
+            Layer(without_specks(resize_mask(g.mask, hw or g.mask.shape[:2])), g.phrase, colour(number))
             for g, number in zip(self.groundings, numbers, strict=True)
             if g.image_index == image_index
         ]

@@ -16,8 +16,10 @@ import numpy as np
 from PIL import Image
 
 from segue.files import make_folder, unwritable, write_atomic
+from segue.inference.mask_parts import label_point, without_specks
 from segue.inference.visualize import (
     FILL_ALPHA,
+    LONGEST_LABEL,
     Colour,
     colour,
     colour_numbers,
@@ -199,8 +201,31 @@ def _layer(grounding: Grounding, number: int) -> str:
     hw = _page_hw(grounding.mask.shape[:2])
     label = html.escape(f"{grounding.phrase}, score {grounding.score:.2f}", quote=True)
     # Brought to the page's size before its outline is drawn: a thin line does not survive shrinking.
-    url = mask_url(resize_mask(grounding.mask, hw), colour(number))
-    return f'<img class="mask" data-phrase="{number}" src="{url}" alt="{label}">'
+    mask = without_specks(resize_mask(grounding.mask, hw))
+    layer = f'<img class="mask" data-phrase="{number}" src="{mask_url(mask, colour(number))}" alt="{label}">'
+    return layer + (label_tag(mask, grounding.phrase, number) if mask.any() else "")
+
+
+def label_tag(mask: np.ndarray, phrase: str, number: int, key: str | None = None) -> str:
+    """A label over the main part of a mask, for a figure whose `.tag` is placed by `--x` and `--y`.
+
+    Args:
+        mask: bool `[height, width]`, not empty.
+        phrase: Its words; cut after `LONGEST_LABEL` characters.
+        number: Of the phrase, for its colour.
+        key: What pairs it with its phrase on the page; the number by default.
+    """
+    x, y = label_point(mask)
+    height, width = mask.shape
+    tint = colour(number)
+    words = phrase if len(phrase) <= LONGEST_LABEL else phrase[: LONGEST_LABEL - 1] + "\u2026"
+    # Anchored at its left, middle or right end, so that it does not leave the picture at the sides.
+    share = x / width
+    return (
+        f'<span class="tag" data-phrase="{number if key is None else key}" aria-hidden="true" '
+        f'style="--x: {100 * share:.1f}%; --y: {100 * y / height:.1f}%; --shift: {-100 * share:.0f}%; '
+        f'--tint: {css_colour(tint)}; --ink: {css_colour(ink_on(tint))}">{html.escape(words)}</span>'
+    )
 
 
 def mask_url(mask: np.ndarray, tint: Colour) -> str:

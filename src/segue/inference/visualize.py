@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segue.inference.mask_parts import label_point, main_part
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -255,19 +257,19 @@ def _write_labels(picture: Image.Image, layers: Sequence[Layer]) -> None:
         left, top, right, bottom = (round(v) for v in draw.textbbox((0, 0), label, font=font))
         pad = max(2, (bottom - top) // 4)
         size = (right - left + 2 * pad, bottom - top + 2 * pad)
-        spot = _place_label(layer.mask, size, placed)
+        spot = _place_label(layer.mask, main_part(layer.mask), size, placed)
         placed.append(spot)
         draw.rounded_rectangle((spot[0], spot[1], spot[2] - 1, spot[3] - 1), radius=pad, fill=layer.colour)
         # The font's box begins at (left, top), not at (0, 0).
         draw.text((spot[0] + pad - left, spot[1] + pad - top), label, font=font, fill=ink_on(layer.colour))
 
 
-def _place_label(mask: np.ndarray, size: tuple[int, int], placed: Sequence[Box]) -> Box:
-    """Choose among above, below, left, right and inside; the order of the list breaks ties."""
+def _place_label(mask: np.ndarray, part: np.ndarray, size: tuple[int, int], placed: Sequence[Box]) -> Box:
+    """Choose among above, below, left, right and inside of a mask's main part; the first breaks ties."""
     height, width = mask.shape
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    middle = int(np.median(np.flatnonzero(mask[rows[0]]))) - size[0] // 2
+    middle = round(label_point(part)[0]) - size[0] // 2
     corners = [
         (middle, top - size[1] - 2),
         (left, top - size[1] - 2),
