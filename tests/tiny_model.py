@@ -78,18 +78,28 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded_tiny_models(
+def tiny_model_folders(
     tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], LoadedModel]:
+) -> Callable[[str], Path]:
+    """A folder with the taught model of a family."""
+
+    @cache
+    def find(family: str) -> Path:
+        if family == "prima_mini":
+            return tiny_model_folder
+        return build_tiny_model(tmp_path_factory.mktemp("models") / family, family=family)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def loaded_tiny_models(tiny_model_folders: Callable[[str], Path]) -> Callable[[str], LoadedModel]:
     """The taught model of a family, loaded the way users load models; with what any test has shown it."""
     import segue
 
     @cache
     def load(family: str) -> LoadedModel:
-        folder = tiny_model_folder
-        if family != "prima_mini":
-            folder = build_tiny_model(tmp_path_factory.mktemp("models") / family, family=family)
-        return segue.load(folder, device="cpu")
+        return segue.load(tiny_model_folders(family), device="cpu")
 
     return load
 

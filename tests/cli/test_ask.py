@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from segue.cli import main
 from segue.inference.answer_file import AnswerFile
-from tiny_model import ANSWER, TEXT, picture
+from tiny_model import ANSWER, FAMILIES, TEXT, picture
 
 
 @pytest.fixture
@@ -42,10 +43,16 @@ def huge_png(side: int = 20_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 def test_answer_files_and_coloured_text(
-    tiny_model_folder: Path, photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_model_folders: Callable[[str], Path],
+    photos: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    family: str,
 ) -> None:
-    assert ask(tiny_model_folder, photos, "Which is larger?", "--out", str(tmp_path / "out")) == 0
+    folder = tiny_model_folders(family)
+    assert ask(folder, photos, "Which is larger?", "--out", str(tmp_path / "out")) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("The red mug (image 1, 0.")
     assert "is larger than the lamp (image 2, 0." in printed.out

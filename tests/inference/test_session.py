@@ -14,7 +14,6 @@ import segue
 from segue.errors import AlignmentError, ImageError, InputError
 from segue.models.generation import GroundedGeneration
 from segue.models.segmenter import MaskPrompts
-from segue.models.segmenter_sam import SamSegmenter
 from segue.protocol import Reason
 from tiny_model import ANSWER, FAMILIES, TEXT, picture
 
@@ -70,8 +69,9 @@ def test_paths_are_the_names_of_images(tiny_model: LoadedModel, tmp_path: Path) 
 @of_all_families
 def test_each_picture_is_encoded_once(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    encode = SamSegmenter.encode
-    monkeypatch.setattr(SamSegmenter, "encode", lambda self, p: seen.append(len(p)) or encode(self, p))
+    drawing: Any = type(tiny_model.model.segmenter)
+    encode = drawing.encode
+    monkeypatch.setattr(drawing, "encode", lambda self, p: seen.append(len(p)) or encode(self, p))
     session = tiny_model.session([picture(), picture(shade=200), picture()])
     session.ask("Which is larger?")
     session.ask("What is there?")

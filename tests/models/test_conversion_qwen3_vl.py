@@ -25,6 +25,7 @@ from segue.models.conversion import ConversionError, initialise_segue, open_chec
 from segue.models.presets import preset
 from segue.models.presets_qwen import TINY_QWEN_TEXT, TINY_QWEN_VISION, TINY_SAM2
 from segue.models.processing_qwen3_vl import QWEN_TOKENS
+from segue.models.segmenter_sam2 import Sam2Segmenter
 
 ROWS = 420
 """Of the embedding: more than tokens, as in Qwen's files."""
@@ -103,8 +104,7 @@ def test_at_step_0_its_words_are_qwens(tmp_path: Path, sam: Path, tied: bool) ->
     for name in drawn:
         assert torch.equal(ours[name], theirs[name.removeprefix("sam.")]), name
     assert not model.config.sam_config.mask_decoder_config.dynamic_multimask_via_stability
-    with pytest.raises(ModelError, match="Sam2Model"):
-        _ = model.segmenter
+    assert isinstance(model.segmenter, Sam2Segmenter)
     tokenizer = bundle.processor.tokenizer
     assert tokenizer.convert_ids_to_tokens(model.config.seg_token_id) == "[SEG]"
     assert len(tokenizer) <= ROWS == len(table)
@@ -133,7 +133,9 @@ def test_command(tmp_path: Path, sam: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["init", "segue-4b", *given, "--sam", str(sam)]) == 0
     assert "4 fresh: seg_projection" in capsys.readouterr().err
     assert main(["info", str(tmp_path / "out")]) == 0
-    assert "ratio kept" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ratio kept" in printed
+    assert "masks are drawn by SAM 2 (Hiera, 5 blocks, 64 px)" in printed
 
 
 def test_the_published_form_of_the_configuration_is_understood() -> None:

@@ -35,6 +35,10 @@ def tiny(visual_module: str = "fusion") -> MiniModel:
 TABLES = {"language_model.model.embed_tokens", "language_model.lm_head"}
 SEG = {"seg_projection", "sam.mask_decoder"}
 FUSED = {"fusion", "reader.query_tokens", "image_projection"}
+SAM2_DECODER = (
+    *("iou_token", "mask_tokens", "obj_score_token", "transformer", "upscale_"),
+    *("output_hypernetworks_mlps", "iou_prediction_head", "pred_obj_score_head"),
+)
 EXPECTED = {
     "prima": SEG | FUSED | TABLES,
     "prima-tokens": SEG | FUSED,
@@ -44,7 +48,8 @@ EXPECTED = {
     "glamm": SEG | TABLES,
     "miras": SEG | {"fusion", "region_alignment"} | TABLES,
     "miras-frozen": SEG | {"fusion", "image_projection", "region_alignment"},
-    "segue": SEG,
+    # All of the decoder but the two convolutions that what is kept of an image has gone through.
+    "segue": {"seg_projection"} | {f"sam.mask_decoder.{part}" for part in SAM2_DECODER},
 }
 """Parts that train beside the adapters, by hand from PRIMA section 3.2, MIRAS's paper, and their codes."""
 LORA = {"prima": "qk", "prima-tokens": "qk", "prima-square": "qk", "lisa": "qv", "glamm": "qv", "miras": "qv"}

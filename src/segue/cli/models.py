@@ -19,7 +19,7 @@ PARTS = {
     "language_model": "language model",
     "seg_projection": "[SEG] projection",
     "region_alignment": "attention from [SEG] to its phrase",
-    "sam": "SAM: encoder and mask decoder",
+    "sam": "segmenter: encoder and mask decoder",
 }
 """Submodule of the model -> what it is; the order of the table."""
 
@@ -132,6 +132,7 @@ def info(
     table.add_section()
     table.add_row("all", "", "", f"{content['parameters']:,}", style="bold")
     out().print(table, soft_wrap=False)
+    out().print(Text(f"masks are drawn by {content['segmenter']}"))
     for stream in content["streams"]:
         out().print(Text(f"image stream {stream['name']}: {stream['size']} px, {stream['fit']}"))
     for file in content["files"]:
@@ -160,7 +161,8 @@ def describe(model: str) -> dict[str, Any]:
     else:
         assert preset is not None
         config = preset.config()
-    counts = count_parameters(config)
+    built = on_meta(config)
+    counts = count_parameters(built)
     checkpoints = _checkpoints(preset.components) if preset else {}
     order = [*(part for part in PARTS if part in counts), *sorted(set(counts) - set(PARTS))]
     return {
@@ -171,6 +173,7 @@ def describe(model: str) -> dict[str, Any]:
             {"part": p, "what": PARTS.get(p, ""), "checkpoint": checkpoints.get(p), "parameters": counts[p]}
             for p in order
         ],
+        "segmenter": built.segmenter.name,
         "streams": _streams(folder, preset.streams if preset else {}),
         "files": [
             {"path": str(path), "bytes": path.stat().st_size}
@@ -180,15 +183,19 @@ def describe(model: str) -> dict[str, Any]:
     }
 
 
-def count_parameters(config: Any) -> dict[str, int]:
-    """Parameters of each part, counted on torch's meta device, where a 7B model takes no memory."""
+def on_meta(config: Any) -> Any:
+    """A model on torch's meta device, where 7B take no memory."""
     import torch
     from transformers import AutoModel
 
     import segue.models  # noqa: F401  registers the families
 
     with torch.device("meta"):
-        model = AutoModel.from_config(config)
+        return AutoModel.from_config(config)
+
+
+def count_parameters(model: Any) -> dict[str, int]:
+    """Parameters of each part of a model."""
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     # What belongs to no part, so that the sum of the rows is the whole.
     loose = sum(p.numel() for p in model.parameters(recurse=False))

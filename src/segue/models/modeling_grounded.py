@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoModelForCausalLM, PreTrainedModel, SamModel
+from transformers import MODEL_MAPPING, AutoModelForCausalLM, PreTrainedModel, Sam2Model, SamModel
 from transformers.utils import ModelOutput
 
-from segue.errors import AlignmentError, ModelError
+from segue.errors import AlignmentError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.conversation_cache import ConversationCache
 from segue.models.generation import GroundedGeneration, PartialAnswer, generate
@@ -21,6 +21,7 @@ from segue.models.region_alignment import RegionAlignment, phrase_state_columns
 from segue.models.seg_prompts import NormHook, PromptState, SegProjection
 from segue.models.segmenter import MaskPrompts, Segmenter, SegmenterFeatures
 from segue.models.segmenter_sam import SamSegmenter
+from segue.models.segmenter_sam2 import Sam2Segmenter
 from segue.models.splice import (
     TextInputs,
     expand_placeholders,
@@ -28,6 +29,12 @@ from segue.models.splice import (
     splice_visual_tokens,
 )
 from segue.models.visual_tokens import VisualTokens
+
+SEGMENTERS: dict[type[PreTrainedModel], Callable[[Any], Segmenter]] = {
+    SamModel: SamSegmenter,
+    Sam2Model: Sam2Segmenter,
+}
+"""The weights that `GroundedModel.sam` may be -> what draws with them."""
 
 
 @dataclass
@@ -175,20 +182,8 @@ class GroundedModel(PreTrainedModel):
 
     @property
     def segmenter(self) -> Segmenter:
-        """SAM by default; families that draw with something else return their own.
-
-        Raises:
-            ModelError: The model's weights are another segmenter's, such as SAM 2's.
-        """
-        if not isinstance(self.sam, SamModel):
-            raise ModelError(
-                "This model's segmenter cannot draw yet.",
-                expected="SAM",
-                found=type(self.sam).__name__,
-                where="segmenter",
-                fix="ask for words alone, or take a model that draws with SAM",
-            )
-        return SamSegmenter(self.sam)
+        """What draws with `sam`: SAM, or SAM 2. Families that draw with something else return their own."""
+        return SEGMENTERS[type(self.sam)](self.sam)
 
     def encode(self, streams: dict[str, Tensor]) -> tuple[dict[str, Tensor], SegmenterFeatures]:
         """All that is kept of images: what `encode_images` takes, and what the segmenter takes.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
-from segue.models.presets_parts import TINY_SAM
 
 _VISION = {
     "depth": 24,
@@ -158,6 +157,8 @@ TINY_QWEN_TEXT: dict[str, Any] = {
 
 TINY_SAM2: dict[str, Any] = {
     "model_type": "sam2",
+    # Of decoder and prompts: with SAM 2's own 0.02 the first steps of a decoder this narrow move nothing.
+    "initializer_range": 0.1,
     "vision_config": {
         "backbone_config": {
             "model_type": "sam2_hiera_det_model",
@@ -165,14 +166,15 @@ TINY_SAM2: dict[str, Any] = {
             "image_size": [64, 64],
             "num_attention_heads": 1,
             "num_attention_heads_per_stage": [1, 1, 2, 2],
-            "embed_dim_per_stage": [8, 8, 16, 16],
-            "blocks_per_stage": [1, 1, 1, 1],
-            "global_attention_blocks": [2],
+            # Widths must differ: transformers pools where they do. The first block of a stage has a window.
+            "embed_dim_per_stage": [8, 16, 24, 32],
+            "blocks_per_stage": [1, 1, 2, 1],
+            "global_attention_blocks": [3],
             "window_size_per_stage": [4, 4, 4, 2],
             "window_positional_embedding_background_size": [4, 4],
             "initializer_range": 0.2,
         },
-        "backbone_channel_list": [16, 16, 8, 8],
+        "backbone_channel_list": [32, 24, 16, 8],
         "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
         "fpn_hidden_size": 16,
         "initializer_range": 0.2,
@@ -196,7 +198,7 @@ def tiny_segue_config(**overrides: Any) -> Qwen3VLGroundedConfig:
     fields: dict[str, Any] = {
         "vision_config": TINY_QWEN_VISION,
         "text_config": TINY_QWEN_TEXT,
-        "sam_config": TINY_SAM,
+        "sam_config": TINY_SAM2,
         "seg_token_id": 4,
         "phrase_token_id": 5,
         "mask_loss_resolution": "decoder",

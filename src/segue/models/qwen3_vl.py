@@ -37,7 +37,13 @@ class Qwen3VLGroundedModel(GroundedModel):
     # An image has as many tokens as it is large: one placeholder each in the text, repeated here.
     expands_placeholders = True
     images_read_together = False
-    encoder_parts = ("language_model.model.visual", "sam.vision_encoder")
+    # The last two: what is kept of an image has gone through them, see `Sam2Segmenter.encode`.
+    encoder_parts = (
+        "language_model.model.visual",
+        "sam.vision_encoder",
+        "sam.mask_decoder.conv_s0",
+        "sam.mask_decoder.conv_s1",
+    )
 
     def __init__(self, config: Qwen3VLGroundedConfig) -> None:
         super().__init__(config)

@@ -6,6 +6,7 @@ A family that draws with something else than SAM writes one class of this protoc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,3 +96,32 @@ def join_features(parts: list[SegmenterFeatures]) -> SegmenterFeatures:
             fix="encode the images first",
         )
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def decode_by_image(
+    features: SegmenterFeatures, prompts: MaskPrompts, draw: Callable[[SegmenterFeatures, Tensor], Tensor]
+) -> Tensor:
+    """Draw prompts without maps image by image, for decoders that take many prompts of one image at once.
+
+    Args:
+        features: of N images, `[N, ...]` each.
+        prompts: K of them, one or more.
+        draw: from features of n images, `[n, ...]` each, and sparse prompts `[n, k, C]` to logits `[n * k, h,
+            w]`.
+
+    Returns:
+        `[K, h, w]` in the order of the prompts.
+    """
+    pieces: list[Tensor] = []
+    order: list[Tensor] = []
+    counts = torch.bincount(prompts.image_index, minlength=len(next(iter(features.values()))))
+    # Images with equally many masks share one batched call; decoders repeat the image for each of its
+    # prompts, so padding to the longest would pay for masks that nobody asked for.
+    for count in counts[counts > 0].unique().tolist():
+        images = torch.nonzero(counts == count)[:, 0]
+        members = torch.cat([torch.nonzero(prompts.image_index == i)[:, 0] for i in images])
+        chosen = {name: value[images] for name, value in features.items()}
+        pieces.append(draw(chosen, prompts.sparse[members].reshape(len(images), count, -1)))
+        order.append(members)
+    # argsort of an order is its inverse: drawn were masks 2, 0, 1; 0, 1, 2 are pieces 1, 2, 0.
+    return torch.cat(pieces)[torch.cat(order).argsort()]

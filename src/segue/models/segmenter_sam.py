@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from transformers import SamModel
 
 from segue.models.gradients import gradients_of
-from segue.models.segmenter import MaskPrompts, SegmenterFeatures
+from segue.models.segmenter import MaskPrompts, SegmenterFeatures, decode_by_image
 
 EMBEDDINGS = "image_embeddings"
 """The only feature that SAM keeps of an image, `[N, C, S/16, S/16]`."""
@@ -54,24 +53,16 @@ class SamSegmenter:
         if prompts.dense is not None:
             # SAM adds the dense prompt to the image itself, so that each prompt needs its own copy of it.
             # That costs nothing: the decoder repeats the image for every prompt in any case.
-            dense = self._embed_maps(prompts.dense, (height, width)).to(embeddings.dtype)
+            dense = embed_maps(self.sam.prompt_encoder, prompts.dense, (height, width)).to(embeddings.dtype)
             sparse = prompts.sparse.reshape(len(prompts), 1, 1, -1)
             return self._draw(embeddings[prompts.image_index], sparse, dense)
-        pieces: list[Tensor] = []
-        order: list[Tensor] = []
-        counts = torch.bincount(prompts.image_index, minlength=len(embeddings))
         no_mask = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).to(embeddings.dtype)
-        # Images with equally many masks share one batched call; SAM repeats the image for each of its
-        # prompts, so padding to the longest would pay for masks that nobody asked for.
-        for count in counts[counts > 0].unique().tolist():
-            images = torch.nonzero(counts == count)[:, 0]
-            members = torch.cat([torch.nonzero(prompts.image_index == i)[:, 0] for i in images])
-            sparse = prompts.sparse[members].reshape(len(images), count, 1, -1)
-            dense = no_mask.expand(len(images), -1, height, width)
-            pieces.append(self._draw(embeddings[images], sparse, dense))
-            order.append(members)
-        # argsort of an order is its inverse: drawn were masks 2, 0, 1; 0, 1, 2 are pieces 1, 2, 0.
-        return torch.cat(pieces)[torch.cat(order).argsort()]
+
+        def draw(chosen: SegmenterFeatures, sparse: Tensor) -> Tensor:
+            dense = no_mask.expand(len(sparse), -1, height, width)
+            return self._draw(chosen[EMBEDDINGS], sparse[:, :, None], dense)
+
+        return decode_by_image(features, prompts, draw)
 
     def _draw(self, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
         """Images and dense prompts `[n, C, h, w]`, sparse ones `[n, k, 1, C]` to `[n * k, 4h, 4w]`."""
@@ -88,11 +79,18 @@ class SamSegmenter:
         )
         return logits.flatten(0, 1)[:, 0]
 
-    def _embed_maps(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Maps `[K, h, w]` of any size to dense prompts `[K, C, *grid]`, by SAM's own three convolutions."""
-        # They shrink by 4: SAM's mask prompt is four times as fine as its embedding.
-        wanted = (4 * grid[0], 4 * grid[1])
-        resized = nn.functional.interpolate(maps[:, None], wanted, mode="bilinear", align_corners=False)
-        embed: nn.Module = self.sam.prompt_encoder.mask_embed
-        embedded: Tensor = embed(resized.to(next(embed.parameters()).dtype))
-        return embedded
+
+def embed_maps(encoder: nn.Module, maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Maps `[K, h, w]` of any size to dense prompts `[K, C, *grid]`, by SAM's own three convolutions.
+
+    Args:
+        encoder: the prompt encoder, of SAM or of SAM 2.
+        maps: logits, or heat of any size.
+        grid: of the embeddings.
+    """
+    # They shrink by 4: SAM's mask prompt is four times as fine as its embedding.
+    wanted = (4 * grid[0], 4 * grid[1])
+    resized = nn.functional.interpolate(maps[:, None], wanted, mode="bilinear", align_corners=False)
+    embed = encoder.get_submodule("mask_embed")
+    embedded: Tensor = embed(resized.to(next(embed.parameters()).dtype))
+    return embedded

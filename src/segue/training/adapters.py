@@ -36,6 +36,7 @@ class FinetuneFamily:
     Attributes:
         trainable: Parameter prefixes that train beside the LoRA weights; everything else is frozen.
         lora: Layers of the language model that LoRA adapts; PRIMA's queries and keys. Empty: none.
+        frozen: Prefixes that stay frozen although they begin with one of `trainable`.
         token_rows: Tokens whose rows of embeddings and head train; the rest of both tables is frozen.
         frozen_encoders: The row that takes this one's place while outputs of the encoders are kept.
         defaults: From a model to fields of a recipe ("options", "optimiser", "finetune") that hold unless the
@@ -48,6 +49,7 @@ class FinetuneFamily:
 
     trainable: tuple[str, ...]
     lora: tuple[str, ...] = ("q_proj", "k_proj")
+    frozen: tuple[str, ...] = ()
     token_rows: tuple[str, ...] = ()
     frozen_encoders: str | None = None
     defaults: Callable[[GroundedModel], Mapping[str, Mapping[str, Any]]] = lambda model: {}
@@ -88,6 +90,7 @@ FAMILIES: dict[str, FinetuneFamily] = {
     ),
     "segue": FinetuneFamily(
         ("seg_projection", "sam.mask_decoder"),
+        frozen=("sam.mask_decoder.conv_s",),
         lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         token_rows=(SEG_TOKEN, PHRASE_START, PHRASE_END),
     ),
@@ -108,7 +111,8 @@ queries are frozen; relational attention, projections and SAM's decoder train).
 its code (LoRA, tables, `[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at
 random. `miras-frozen`: its paper (decoder and projections train; encoders and language model are frozen, save
 for the rows of the tokens that LLaVA does not have). `segue`: ours; LoRA on every layer of the
-language model as in Sa2VA, and of its tables the rows of the new tokens alone, where Sa2VA trains both whole.
+language model as in Sa2VA, and of its tables the rows of the new tokens alone, where Sa2VA trains both whole;
+25 thousand weights of two convolutions stay frozen, so that what is kept of an image stays right.
 """
 
 ALWAYS = ("region_alignment",)
@@ -242,10 +246,12 @@ def prepare_for_training(model: GroundedModel, family: str) -> list[str]:
     Raises:
         InputError: no such family.
     """
-    prefixes = (*family_named(family).trainable, *ALWAYS)
+    row = family_named(family)
+    prefixes = (*row.trainable, *ALWAYS)
     trains = []
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(prefixes) or is_adapter(name))
+        chosen = name.startswith(prefixes) and not name.startswith(row.frozen)
+        parameter.requires_grad_(chosen or is_adapter(name))
         if parameter.requires_grad:
             trains.append(name)
     return trains
