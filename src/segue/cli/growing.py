@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """A line on stderr for as long as the block runs, where that is a terminal; taken back at its end.
+    """A line on stderr while the block loads a model, where that is a terminal; taken back at its end.
 
     Args:
         name: Of the model.
@@ -24,6 +25,7 @@ def loading(name: str) -> Iterator[None]:
     console = err()
     if not console.is_terminal:
         yield
+        gc.freeze()
         return
     # No spinner: the thread that turns it would take its time from the imports that are waited for.
     line = printable(f"loading {name} ...")[: console.width - 1]
@@ -32,6 +34,8 @@ def loading(name: str) -> Iterator[None]:
         yield
     finally:
         console.print(" " * len(line), end="\r", markup=False)
+    # What was loaded stays as long as the command: to look through it, and to take it apart, costs a second.
+    gc.freeze()
 
 
 def ask_growing(session: GroundingSession, question: str, **options: Any) -> SessionAnswer:
