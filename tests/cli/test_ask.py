@@ -275,3 +275,13 @@ def test_precision_from_the_command_line(
     assert "Unknown dtype" in capsys.readouterr().err
     assert ask(tiny_model_folder, photos, "Which is larger?", "--quantize", "3bit") == 2
     assert "4bit" in capsys.readouterr().err
+
+
+def test_a_smaller_language_model_from_the_command_line(
+    tiny_model_folder: Path, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="8 and 4 bits need bitsandbytes, which is optional")
+    assert ask(tiny_model_folder, photos, "Which is larger?", "--quantize", "8bit") == 0
+    assert capsys.readouterr().out.startswith("The ")
+    assert ask(tiny_model_folder, photos, "Which is larger?", "--quantize", "4bit") == 2
+    assert "of width" in capsys.readouterr().err

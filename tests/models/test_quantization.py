@@ -73,11 +73,11 @@ def test_other_ways_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("quantize", "kind"), [("8bit", "Linear8bitLt"), ("4bit", "Linear4bit")])
-def test_a_quantised_model_answers(quantize: str, kind: str, tiny_model_folder: Path) -> None:
+def test_a_quantised_model_answers(quantize: str, kind: str) -> None:
     pytest.importorskip("bitsandbytes", reason="8 and 4 bits need bitsandbytes, which is optional")
     from tiny_model import picture
 
-    loaded = segue.load(tiny_model_folder, "cpu", quantize=quantize)
+    loaded = segue.load("segue-scenes", "cpu", quantize=quantize)
     kinds: dict[str, Any] = {name: type(m).__name__ for name, m in loaded.model.named_modules()}
     replaced = {name for name, k in kinds.items() if k == kind}
     assert replaced == set(quantised_names(loaded.model))
@@ -85,3 +85,11 @@ def test_a_quantised_model_answers(quantize: str, kind: str, tiny_model_folder: 
     assert all(p.dtype == torch.float32 for p in loaded.model.sam.parameters())
     answer = loaded.session([picture(30, 40), picture(shade=200)]).ask("Which is larger?", max_new_tokens=20)
     assert answer.markup
+
+
+def test_four_bits_on_a_cpu_need_widths_that_can_be_packed(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "check_quantize", str)
+    with pytest.raises(ModelError, match=r"found:    language_model\.model\.layers.* of width \d+"):
+        segue.load(tiny_model_folder, "cpu", quantize="4bit")

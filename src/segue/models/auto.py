@@ -219,7 +219,7 @@ def _checked(folder: Path) -> Path:
 def _quantized(folder: Path, quantize: str, dtype: torch.dtype, place: torch.device) -> dict[str, Any]:
     """Further options of `from_pretrained` for a quantised model."""
     config = load_config(folder)
-    chosen = quantization_config(AutoModel.from_config, config, quantize, dtype)
+    chosen = quantization_config(AutoModel.from_config, config, quantize, dtype, place.type)
     # The empty name stands for the whole model: it goes to one device, no layer to another.
     return {"quantization_config": chosen, "device_map": {"": place}}
 

@@ -78,7 +78,13 @@ def kept_names(model: nn.Module) -> list[str]:
     return [f"^{re.escape(name)}" for name in (*parts, *loose)]
 
 
-def quantization_config(model_class: Any, config: Any, quantize: str, dtype: torch.dtype) -> Any:
+CPU_BLOCK = 32
+"""Rows that bitsandbytes packs together for 4 bits on a CPU (0.50); a layer's width is a multiple of it."""
+
+
+def quantization_config(
+    model_class: Any, config: Any, quantize: str, dtype: torch.dtype, device: str = "cuda"
+) -> Any:
     """Options of quantising for `from_pretrained`.
 
     Args:
@@ -86,18 +92,22 @@ def quantization_config(model_class: Any, config: Any, quantize: str, dtype: tor
         config: The model's configuration.
         quantize: "8bit" or "4bit".
         dtype: In which 4-bit layers compute.
+        device: The kind on which they do.
 
     Returns:
         A `transformers.BitsAndBytesConfig`.
 
     Raises:
-        ModelError: bitsandbytes is missing. InputError: another way of quantising.
+        ModelError: bitsandbytes is missing, or cannot pack a layer. InputError: another way of quantising.
     """
     from transformers import BitsAndBytesConfig
 
     check_quantize(quantize)
     with torch.device("meta"):
-        kept = kept_names(model_class(config))
+        model = model_class(config)
+    kept = kept_names(model)
+    if quantize == "4bit" and device == "cpu":
+        _check_widths(model)
     if quantize == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
     return BitsAndBytesConfig(
@@ -109,3 +119,17 @@ def quantization_config(model_class: Any, config: Any, quantize: str, dtype: tor
         # Named after 8 bits, and read by transformers for 4 bits too.
         llm_int8_skip_modules=kept,
     )
+
+
+def _check_widths(model: nn.Module) -> None:
+    """Refuse at once what bitsandbytes stumbles over in the first answer."""
+    for name in quantised_names(model):
+        width = model.get_submodule(name).get_parameter("weight").shape[0]
+        if width % CPU_BLOCK:
+            raise ModelError(
+                "This model cannot be loaded in 4 bits on a CPU.",
+                expected=f"layers of a width that {CPU_BLOCK} divides",
+                found=f"{name} of width {width}",
+                where="quantize",
+                fix="use 8bit, or a GPU",
+            )
