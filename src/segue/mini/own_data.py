@@ -149,7 +149,7 @@ class CodePromptLoss:
             batch["resized_hw"],
             totals["code_prompts"] if totals else None,
         )
-        terms = model.mask_terms(logits, wanted)
+        terms = model.mask_terms(logits[None], wanted)
         return model.weigh(terms), {f"code_{name}": float(term.detach()) for name, term in terms.items()}
 
 

@@ -79,6 +79,9 @@ class GroundedModel(PreTrainedModel):
     prompt_state = PromptState()
     """Hidden state that is the mask prompt of a `[SEG]`: a property of the family."""
 
+    seg_activation: type[nn.Module] = nn.ReLU
+    """Between the two layers of the `[SEG]` projection: a property of the family, and without weights."""
+
     expands_placeholders = False
     """Whether the processor writes one `<image>` per image because the number of visual tokens depends on
     its content (OMG-LLaVA): images are encoded first, placeholders repeated after."""
@@ -96,13 +99,13 @@ class GroundedModel(PreTrainedModel):
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__(config)
         self.language_model = self.build_language_model(config)
-        # The class that transformers has for this configuration: SAM, or SAM 2 and 2.1.
-        self.sam = MODEL_MAPPING[type(config.sam_config)](config.sam_config)
+        self.add_segmenter(config)
         width = config.text_config.hidden_size
         self.seg_projection = SegProjection(
             width,
             config.seg_projection_hidden_size or width,
             config.prompt_width,
+            self.seg_activation,
         )
         self.region_alignment = RegionAlignment(config) if config.region_alignment else None
 
@@ -110,6 +113,11 @@ class GroundedModel(PreTrainedModel):
         """The causal language model; families whose words are read by another class build theirs."""
         built: PreTrainedModel = AutoModelForCausalLM.from_config(config.text_config)
         return built
+
+    def add_segmenter(self, config: Any) -> None:
+        """The weights that `segmenter` draws with; families without SAM add theirs."""
+        # The class that transformers has for this configuration: SAM, or SAM 2 and 2.1.
+        self.sam = MODEL_MAPPING[type(config.sam_config)](config.sam_config)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -223,6 +231,18 @@ class GroundedModel(PreTrainedModel):
         dense = self.dense_prompts(phrases, image_index, features)
         return self.segmenter.decode(features, MaskPrompts(seg_prompts, image_index, dense))
 
+    def draw_rounds(
+        self, features: SegmenterFeatures, seg_prompts: Tensor, image_index: Tensor, phrases: list[Tensor]
+    ) -> Tensor:
+        """Mask logits `[R, K, h, w]` that training compares; the last of R rounds are the masks.
+
+        One round by default. Segmenters that refine a mask layer by layer learn from every one of them.
+
+        Args:
+            features, seg_prompts, image_index, phrases: see `draw_masks`.
+        """
+        return self.draw_masks(features, seg_prompts, image_index, phrases)[None]
+
     @property
     def phrase_tokens(self) -> tuple[int, int]:
         """Ids of the token that opens a phrase and of `[SEG]`."""
@@ -268,12 +288,17 @@ class GroundedModel(PreTrainedModel):
         visual = self.encode_images(num_images, **streams)
         if self.expands_placeholders:
             expand_placeholders(text, self.config.image_token_id, visual.mask.sum(1))
-        # The placeholder may lie beyond the vocabulary (LISA, GLaMM): the model can then never write it.
-        placeholders = text.input_ids == self.config.image_token_id
-        embedded = self.get_input_embeddings()(text.input_ids.masked_fill(placeholders, 0))
+        embedded = self.look_up(text.input_ids)
         return splice_visual_tokens(
             embedded, text.input_ids, self.config.image_token_id, visual.tokens, visual.mask
         ), visual
+
+    def look_up(self, input_ids: Tensor) -> Tensor:
+        """Words `[B, L]` to embeddings `[B, L, D]`; at placeholders, which are filled later, anything."""
+        # The placeholder may lie beyond the vocabulary (LISA, GLaMM): the model can then never write it.
+        placeholders = input_ids == self.config.image_token_id
+        found: Tensor = self.get_input_embeddings()(input_ids.masked_fill(placeholders, 0))
+        return found
 
     @property
     def text_model(self) -> nn.Module:
@@ -347,6 +372,9 @@ class GroundedModel(PreTrainedModel):
         """
         counts = num_images.tolist() if isinstance(num_images, Tensor) else list(num_images)
         text = TextInputs(input_ids, attention_mask, labels)
+        if self.encodes_together and segmenter_features is None and pixel_values_sam is not None:
+            seen, segmenter_features = self.encode({"pixel_values_sam": pixel_values_sam})
+            streams |= seen
         embeds, visual = self.embed(text, counts, **streams)
         # From here on `text`, never the arguments: its placeholders may have been expanded.
         hidden, states = self.hidden_states(embeds, text.attention_mask, **self.reading(text, visual))
@@ -363,11 +391,10 @@ class GroundedModel(PreTrainedModel):
             wanted = MaskLabels(mask_labels, seg_image_index, original_hw, resized_hw, totals.get("masks"))
             # Before anything is drawn: a mask in the wrong image would train without an error.
             wanted.check(len(output.seg_prompts), sum(counts))
-            output.mask_logits = self.draw_masks(
-                segmenter_features, output.seg_prompts, seg_image_index, phrases
-            )
+            rounds = self.draw_rounds(segmenter_features, output.seg_prompts, seg_image_index, phrases)
+            output.mask_logits = rounds[-1]
             if mask_labels is not None:
-                terms |= self.mask_terms(output.mask_logits, wanted)
+                terms |= self.mask_terms(rounds, wanted)
         output.loss = self.weigh(terms)
         output.loss_terms = {name: term.detach() for name, term in terms.items()}
         return output
@@ -394,12 +421,21 @@ class GroundedModel(PreTrainedModel):
         phrases = [input_ids[row, p.start + 1 : p.stop + 1] if p else input_ids[row, :0] for row, p in places]
         return prompts, phrases
 
-    def mask_terms(self, mask_logits: Tensor, labels: MaskLabels) -> dict[str, Tensor]:
-        """Dice and pixel terms of `[K, h, w]` logits, see `segue.models.mask_objective`."""
+    def mask_terms(self, rounds: Tensor, labels: MaskLabels) -> dict[str, Tensor]:
+        """Dice and pixel terms of `[R, K, h, w]` logits, see `segue.models.mask_objective`; of the last
+        round.
+
+        Args:
+            rounds: see `draw_rounds`.
+            labels: what the masks should have been.
+        """
+        return mask_terms(self.config, self.segmenter, rounds[-1], labels, self.no_mask_loss(rounds))
+
+    def no_mask_loss(self, rounds: Tensor) -> Tensor:
+        """Loss `[]` 0 of a batch without masks, which depends on all that is trained on the way to one."""
         # Without any `[SEG]` the logits are a fresh empty tensor; the bias keeps the gradient's way open.
         bias = cast(nn.Linear, self.seg_projection[2]).bias
-        zero = mask_logits.sum() * 0.0 + bias.sum() * 0.0
-        return mask_terms(self.config, self.segmenter, mask_logits, labels, zero)
+        return rounds.sum() * 0.0 + bias.sum() * 0.0
 
     def weigh(self, terms: dict[str, Tensor]) -> Tensor:
         """The loss `[]`, alpha text + beta Dice + gamma pixel, of such terms `[]`.

@@ -30,14 +30,16 @@ class PromptState:
 
 
 class SegProjection(nn.Sequential):
-    """f_t-s: the LM's state to a SAM prompt, Linear - ReLU - Linear.
+    """f_t-s: the LM's state to a segmenter's prompt, Linear - ReLU - Linear, or with another activation.
 
-    Source: PRIMA section 3.2; layers as in GLaMM.
+    Source: PRIMA section 3.2; layers as in GLaMM. OMG-LLaVA's code has GELU.
     """
 
-    def __init__(self, width: int, hidden_width: int, prompt_width: int) -> None:
+    def __init__(
+        self, width: int, hidden_width: int, prompt_width: int, activation: type[nn.Module] = nn.ReLU
+    ) -> None:
         # The places 0 and 2 are also the published names: `text_hidden_fcs.0.0`, `text_hidden_fcs.0.2`.
-        super().__init__(nn.Linear(width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, prompt_width))
+        super().__init__(nn.Linear(width, hidden_width), activation(), nn.Linear(hidden_width, prompt_width))
 
 
 class NormHook:

@@ -18,7 +18,6 @@ from segue.models.mini.names import NameTable, name_table, with_branches
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.spelled_findings import FindingSpeller
 from segue.models.mini.talking import TalkingConfig, TalkingModel
-from segue.models.modeling_grounded import GroundedOutput
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures
 
 
@@ -79,13 +78,6 @@ class EmbeddedModel(TalkingModel):
         """Pictures `[N, 3, S, S]` are looked at once, for words and for masks."""
         features = self.segmenter.encode(streams["pixel_values_sam"])
         return {"finding_ids": self.spell(self.segmenter.find(features)).to(self.device)}, features
-
-    def forward(self, *args: Any, pixel_values_sam: Tensor | None = None, **inputs: Any) -> GroundedOutput:
-        """As in other families; pictures `[N, 3, S, S]` are looked at once, for words and for masks."""
-        if pixel_values_sam is not None and inputs.get("segmenter_features") is None:
-            said, inputs["segmenter_features"] = self.encode({"pixel_values_sam": pixel_values_sam})
-            inputs |= said
-        return super().forward(*args, **inputs)
 
     def draw_masks(
         self, features: SegmenterFeatures, seg_prompts: Tensor, image_index: Tensor, phrases: list[Tensor]
