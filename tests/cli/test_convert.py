@@ -219,6 +219,31 @@ def test_what_was_done_is_told(
     assert "The output folder is not empty." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("which", ["glamm", "lisa"])
+def test_a_probe_says_what_the_conversion_does(
+    which: str, repositories: dict[str, tuple[Path, Path, Path]], tmp_path: Path
+) -> None:
+    from safetensors import safe_open
+
+    from segue.models.conversion import open_checkpoint, open_headers, probe
+
+    model, clip, converted = repositories[which]
+    beside = {"clip": open_checkpoint(clip)}
+    found = probe(open_headers(model), beside)
+    assert (found.kind, found.fits, found.elsewhere) == (which, True, {})
+    with safe_open(converted / "model.safetensors", "pt") as written:
+        names = set(written.keys())
+    own = {target for fate in found.fates for target in fate.becomes}
+    tower = {name for name in names if name.startswith("vision_model.")}
+    assert own | tower == names
+    # Without CLIP the published one's size is taken, which this tiny projection does not fit.
+    alone = probe(open_headers(model))
+    assert {fate.name.split(".")[1] for fate in alone.fates if fate.problem} == {"mm_projector"}
+    assert [name.split()[0] for name in alone.elsewhere] == [
+        "openai/clip-vit-large-patch14" + ("-336" if which == "glamm" else "")
+    ]
+
+
 def test_a_missing_tower_and_a_missing_tensor_are_named(
     repositories: dict[str, tuple[Path, Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,7 +44,17 @@ def convert(
         str,
         typer.Argument(help="Folder or file of a public checkpoint, or a hub repository that is here."),
     ],
-    to: Annotated[Path, typer.Option("--to", help="Folder to write; must be new or empty.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder to write, new or empty; with --probe the file of the report."),
+    ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="Convert nothing: say what each tensor would become, from config.json, index and headers.",
+        ),
+    ] = False,
     clip: Annotated[
         str | None,
         typer.Option(
@@ -70,9 +80,22 @@ def convert(
     named, and nothing is written. Tensors are copied one by one: memory does not limit the size. Nothing is
     downloaded, and no pickled code is run.
     """
+    if probe:
+        _probe(source, to, {"clip": clip, "dinov2": dinov2, "convnext": convnext, "sam": sam})
+        return
     from segue.cli.console import err, out
     from segue.models.conversion import convert as run
 
+    if to is None:
+        from segue.errors import InputError
+
+        raise InputError(
+            "There is no folder to write.",
+            expected="--to FOLDER, or --probe",
+            found="neither",
+            where="options",
+            fix="name a new folder, or add --probe to look at names and shapes only",
+        )
     report = run(
         source,
         to,
@@ -87,6 +110,26 @@ def convert(
     out().print(f"{report.kind}: {report.path}", markup=False)
     for line in report.lines:
         err().print(line, markup=False)
+
+
+def _probe(source: str, to: Path | None, given: Mapping[str, str | None]) -> None:
+    """Print what each tensor would become and write the report."""
+    from segue.cli.console import err, out, show_paths
+    from segue.inference.visualize import printable
+    from segue.models.conversion import locate, open_checkpoint, open_headers, told, write_report
+    from segue.models.conversion import probe as run
+
+    beside = {option: open_checkpoint(locate(part)) for option, part in given.items() if part}
+    # The folder below a cache of the hub has a hash for a name; a report says itself whose it is.
+    name = None if source.endswith(".json") else Path(source).name
+    found = run(open_headers(locate(source)), beside, name=name)
+    for line in told(found):
+        # Names and texts of a stranger: no code of a terminal gets through.
+        out().print(printable(line), markup=False)
+    for line in found.summary():
+        err().print(printable(line), markup=False)
+    file = to or Path(f"{Path(found.source).stem or 'checkpoint'}.probe.json")
+    show_paths([write_report(found, file)])
 
 
 def init(

@@ -160,6 +160,18 @@ class PrimaConfig(GroundedConfig):
     projector_layers: int = 1
     """Linear layers of the projection into the LM, with GELU between them. Source: 1 PRIMA; 2 GLaMM."""
 
+    projector_hidden_size: int | None = None
+    """Width between the layers of a projection of two; that of the language model when None (GLaMM's)."""
+
+    relational_key_width: int | None = None
+    """Width to which a linear layer brings the features before SQuARE's attention reads them; None reads
+    them as they are. Source: dimensions are not published; an attention whose queries and keys are equally
+    wide needs such a layer."""
+
+    relational_norm: bool = False
+    """Add SQuARE's queries to what their attention found and norm the sum, as BERT's attention does. Source:
+    not published; False ours, True for checkpoints that have such a norm."""
+
     aux_vision: bool = True
     """Whether there is DINOv2, whose features are fused into CLIP's. Source: PRIMA table 4."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,11 +22,13 @@ class PatchProjection(nn.Sequential):
     Source: LISA's code (one layer), GLaMM's code (two).
     """
 
-    def __init__(self, width: int, text_width: int, layers: int) -> None:
+    def __init__(self, width: int, text_width: int, layers: int, inner: int | None = None) -> None:
         # The places 0 and 2 are also LLaVA's names: `mm_projector.0`, `mm_projector.2`.
-        modules: list[nn.Module] = [nn.Linear(width, text_width)]
-        for _ in range(layers - 1):
-            modules += [nn.GELU(), nn.Linear(text_width, text_width)]
+        inner = inner or text_width
+        widths = [width, *[inner] * (layers - 1), text_width]
+        modules: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
+        for before, after in pairwise(widths[1:]):
+            modules += [nn.GELU(), nn.Linear(before, after)]
         super().__init__(*modules)
 
 

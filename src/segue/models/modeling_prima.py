@@ -43,7 +43,7 @@ class PrimaModel(GroundedModel):
         text_width, layers = config.text_config.hidden_size, config.projector_layers
         self.image_projection: nn.Module = nn.Linear(width, text_width)
         if layers > 1:
-            self.image_projection = PatchProjection(width, text_width, layers)
+            self.image_projection = PatchProjection(width, text_width, layers, config.projector_hidden_size)
         self.add_parts(config)
         # Last: it initialises the parts that exist by then.
         self.post_init()

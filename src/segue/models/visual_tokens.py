@@ -81,17 +81,21 @@ class RelationalQueries(nn.Module):
     def __init__(self, config: PrimaConfig) -> None:
         super().__init__()
         width = config.qformer_config.hidden_size
+        seen = config.vision_config.hidden_size
+        read = config.relational_key_width or seen
         self.queries = nn.Parameter(torch.empty(1, config.num_query_tokens, width))
+        self.key_projection = nn.Linear(seen, read) if config.relational_key_width else None
         self.attention = nn.MultiheadAttention(
-            width,
-            config.qformer_config.num_attention_heads,
-            kdim=config.vision_config.hidden_size,
-            vdim=config.vision_config.hidden_size,
-            batch_first=True,
+            width, config.qformer_config.num_attention_heads, kdim=read, vdim=read, batch_first=True
+        )
+        self.norm = (
+            nn.LayerNorm(width, eps=config.qformer_config.layer_norm_eps) if config.relational_norm else None
         )
 
     def forward(self, features: Tensor, num_images: list[int]) -> Tensor:
         """`[N, L, D]` features of all conversations to `[N, Q, C]`, equal within each conversation."""
+        if self.key_projection is not None:
+            features = self.key_projection(features)
         # Two conversations of 2 and 1 images, 257 features each: rows of 514 and 257, both padded to 514.
         groups = features.split(num_images)
         longest = max(num_images) * features.shape[1]
@@ -103,6 +107,8 @@ class RelationalQueries(nn.Module):
         padding = torch.arange(longest, device=features.device)[None] >= lengths[:, None]
         queries = self.queries.expand(len(groups), -1, -1)
         found = self.attention(queries, keys, keys, key_padding_mask=padding, need_weights=False)[0]
+        if self.norm is not None:
+            found = self.norm(queries + found)
         # Back from one row a conversation to one an image.
         return found[conversation_of_images(num_images)]
 

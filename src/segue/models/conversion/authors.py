@@ -2,7 +2,7 @@
 
 What can be recognised: SAM, the language model, `[SEG]`'s projection, EVA-CLIP-g (LAVIS's or transformers'
 names), the Q-Former (likewise), its queries, the projection into the language model, SQuARE's queries and
-attention. Everything else stays over and is named with its shape.
+attention. Everything else stays over and is named with its shape; `prima_names.py` does the finding.
 """
 
 from __future__ import annotations
@@ -19,20 +19,12 @@ from segue.models.configuration_grounded import PrimaConfig
 from segue.models.conversion.checkpoints import Checkpoint
 from segue.models.conversion.families import GLAMM_TOKENS, IMAGE_WRAP, target_shapes
 from segue.models.conversion.initialise import bert_tokenizer, dinov2_sizes, fresh_tensors
-from segue.models.conversion.plan import Shape, plan
-from segue.models.conversion.rules import Rule, drops, renames, under
+from segue.models.conversion.plan import Shape, Target, plan
+from segue.models.conversion.prima_names import Parts, find_parts, find_prefix, find_qformer
+from segue.models.conversion.rules import Rule, under
 from segue.models.conversion.sizes import count, llama_sizes, sam_sizes, strip_prefix
 from segue.models.conversion.streaming import joined_shapes, write_converted
-from segue.models.conversion.templates import (
-    DINOV2,
-    EVA_HF,
-    EVA_ORIGINAL,
-    LLAMA,
-    QFORMER_HF,
-    QFORMER_ORIGINAL,
-    SAM_ORIGINAL,
-    SEG_PROJECTION,
-)
+from segue.models.conversion.templates import DINOV2, QFORMER_ORIGINAL
 from segue.models.conversion.tokenizers import load_tokenizer
 from segue.models.conversion.writing import ShardWriter
 from segue.models.image_streams import streams_for
@@ -43,14 +35,6 @@ FRESH_WITHOUT_DINO = ("fusion.",)
 """Fusion starts as the identity, so a model that was trained without DINOv2 answers the same with it."""
 
 
-def find_prefix(names: Mapping[str, Any], ending: str, beside: str = "") -> str | None:
-    """The prefix before `ending` in the one name that ends so (and has `beside` next to it)."""
-    found = [name.removesuffix(ending) for name in names if name.endswith(ending)]
-    found = [prefix for prefix in found if not beside or prefix + beside in names]
-    # The shortest: "" wins over a copy of the same module deeper inside another part.
-    return min(found, key=len) if found else None
-
-
 def prima_rules(shapes: Mapping[str, Shape], hidden: int, width: int) -> tuple[Rule, ...]:
     """Rules made for the names at hand.
 
@@ -59,72 +43,7 @@ def prima_rules(shapes: Mapping[str, Shape], hidden: int, width: int) -> tuple[R
         hidden: width of the language model.
         width: width of the Q-Former.
     """
-    rules: list[Rule] = []
-    sam = find_prefix(shapes, "image_encoder.pos_embed")
-    if sam is not None:
-        rules += under(sam, "sam.", SAM_ORIGINAL)
-    eva = find_prefix(shapes, "cls_token", beside="blocks.0.attn.qkv.weight")
-    eva_hf = find_prefix(shapes, "embeddings.class_embedding", beside="encoder.layers.0.self_attn.qkv.weight")
-    if eva is not None:
-        rules += under(eva, "vision_model.", EVA_ORIGINAL)
-    elif eva_hf is not None:
-        rules += under(eva_hf, "vision_model.", EVA_HF)
-    # LAVIS keeps this norm beside the tower; transformers has it inside, as `post_layernorm`.
-    norm = find_prefix(shapes, "ln_vision.weight")
-    if norm is not None:
-        rules += renames((norm + "ln_vision.{leaf}", "vision_model.post_layernorm.{leaf}"))
-    qformer = find_prefix(shapes, "bert.embeddings.position_embeddings.weight")
-    qformer_hf = find_prefix(
-        shapes,
-        "embeddings.position_embeddings.weight",
-        beside="encoder.layer.0.attention.attention.query.weight",
-    )
-    if qformer is not None:
-        rules += under(qformer, "reader.qformer.", QFORMER_ORIGINAL)
-    elif qformer_hf is not None:
-        rules += under(qformer_hf, "reader.qformer.", QFORMER_HF)
-    seg = find_prefix(shapes, "text_hidden_fcs.0.0.weight")
-    if seg is not None:
-        rules += under(seg, "seg_projection.", SEG_PROJECTION)
-    language = find_prefix(shapes, "model.embed_tokens.weight")
-    if language is not None:
-        rules += under(language, "language_model.", LLAMA)
-    rules += drops("reads boxes drawn by the user; captions of regions only", "model.region_encoder.{rest}")
-    placed = [name for name in shapes if any(rule.apply(name) is not None for rule in rules)]
-    # Patterns first, shapes last: at 768 a Q-Former's own matrices look like any other matrix of that width.
-    rules += _by_shape({n: s for n, s in shapes.items() if n not in set(placed)}, hidden, width)
-    return tuple(rules)
-
-
-_ATTENTION = ("q_proj", "k_proj", "v_proj")
-
-
-def _by_shape(rest: Mapping[str, Shape], hidden: int, width: int) -> list[Rule]:
-    """Rules for what patterns did not place: queries and projection, told apart by shape and a word."""
-    rules: list[Rule] = []
-    for name, shape in rest.items():
-        lower = name.lower()
-        relational = any(word in lower for word in ("relation", "square", "rel_"))
-        # `(1, 32, 768)`: the one tensor of three dimensions that a set of learnable queries can be.
-        if len(shape) == 3 and shape[0] == 1 and shape[2] == width:
-            rules += renames((name, "reader.relational.queries" if relational else "reader.query_tokens"))
-        # `(4096, 768)`: a linear layer's weight is (out, in); this one leads from the Q-Former to words.
-        elif shape == (hidden, width):
-            rules += renames((name, "image_projection.weight"))
-            bias = name.removesuffix("weight") + "bias"
-            if rest.get(bias) == (hidden,):
-                rules += renames((bias, "image_projection.bias"))
-        elif relational and len(shape) == 2 and shape[0] == width:
-            for part in _ATTENTION:
-                if f"{part}.weight" in lower or f"{part}_weight" in lower:
-                    rules += renames((name, f"reader.relational.attention.{part}_weight"))
-            if "out_proj.weight" in lower or "o_proj.weight" in lower:
-                rules += renames((name, "reader.relational.attention.out_proj.weight"))
-        elif relational and shape == (width,) and ("out_proj.bias" in lower or "o_proj.bias" in lower):
-            rules += renames((name, "reader.relational.attention.out_proj.bias"))
-        elif relational and shape == (3 * width,) and lower.endswith("in_proj_bias"):
-            rules += renames((name, "reader.relational.attention.in_proj_bias"))
-    return rules
+    return find_parts(shapes, hidden, width).rules
 
 
 def prima_config(checkpoint: Checkpoint, dinov2: Checkpoint | None) -> PrimaConfig:
@@ -136,50 +55,58 @@ def prima_config(checkpoint: Checkpoint, dinov2: Checkpoint | None) -> PrimaConf
     shapes = checkpoint.shapes
     language = _prefix(shapes, "model.embed_tokens.weight", "a LLaMA language model")
     sam = _prefix(shapes, "image_encoder.pos_embed", "SAM's image encoder")
-    rows = shapes[language + "model.embed_tokens.weight"][0]
-    words = next((n for n in shapes if n.endswith("embeddings.position_embeddings.weight")), None)
-    if words is None:
-        raise _lacking("a Q-Former")
-    width = shapes[words][1]
-    queries = next((s[1] for n, s in shapes.items() if n.endswith("query_tokens") and len(s) == 3), 32)
-    text = llama_sizes(checkpoint.config.get("text_config") or checkpoint.config, rows)
-    square = any("relation" in n.lower() or "square" in n.lower() for n in shapes)
-    stem = words.removesuffix("embeddings.position_embeddings.weight")
-    # 30523 is InstructBLIP's: BERT's 30522 pieces and BLIP-2's `[DEC]`.
-    vocabulary = shapes.get(stem + "embeddings.word_embeddings.weight", (30523, width))[0]
+    rows, hidden = shapes[language + "model.embed_tokens.weight"]
+    qformer = _qformer_sizes(shapes)
+    parts = find_parts(shapes, hidden, qformer["hidden_size"])
+    inside = _dinov2_inside(shapes, parts)
     return PrimaConfig(
-        visual_module="square" if square else "fusion",
-        vision_config=_eva_sizes(shapes),
-        aux_vision_config=dinov2_sizes(dinov2.config if dinov2 else {}),
-        qformer_config={
-            "vocab_size": vocabulary,
-            "hidden_size": width,
-            "num_hidden_layers": count(
-                {n[len(stem) :]: s for n, s in shapes.items() if n.startswith(stem)},
-                "encoder.layer.#.attention.output.dense.weight",
-            ),
-            # Shapes do not tell heads. BERT's are 64 wide.
-            "num_attention_heads": max(1, width // 64),
-            "intermediate_size": 4 * width,
-            "max_position_embeddings": shapes[words][0],
-        },
-        text_config=text,
+        visual_module="square" if parts.relational else "fusion",
+        vision_config=_eva_sizes(shapes, parts),
+        aux_vision_config=inside or dinov2_sizes(dinov2.config if dinov2 else {}),
+        qformer_config=qformer,
+        text_config=llama_sizes(checkpoint.config.get("text_config") or checkpoint.config, rows),
         sam_config=sam_sizes(strip_prefix(shapes, sam)),
-        num_query_tokens=queries,
+        num_query_tokens=parts.queries or 32,
+        projector_layers=parts.projector_layers,
+        projector_hidden_size=parts.projector_hidden_size,
+        relational_key_width=parts.relational_key_width,
+        relational_norm=parts.relational_norm,
         image_token_id=rows,
     )
 
 
-def _eva_sizes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    original = find_prefix(shapes, "cls_token", beside="blocks.0.attn.qkv.weight")
-    if original is not None:
-        own = strip_prefix(shapes, original)
+def _qformer_sizes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    found = find_qformer(shapes)
+    if found is None:
+        raise _lacking("a Q-Former")
+    stem, rules = found
+    stem += "bert." if rules is QFORMER_ORIGINAL else ""
+    positions, width = shapes[stem + "embeddings.position_embeddings.weight"]
+    return {
+        # 30523 is InstructBLIP's: BERT's 30522 pieces and BLIP-2's `[DEC]`.
+        "vocab_size": shapes.get(stem + "embeddings.word_embeddings.weight", (30523, width))[0],
+        "hidden_size": width,
+        "num_hidden_layers": count(
+            strip_prefix(shapes, stem), "encoder.layer.#.attention.output.dense.weight"
+        ),
+        # Shapes do not tell heads. BERT's are 64 wide.
+        "num_attention_heads": max(1, width // 64),
+        "intermediate_size": 4 * width,
+        "max_position_embeddings": positions,
+    }
+
+
+def _eva_sizes(shapes: Mapping[str, Shape], parts: Parts) -> dict[str, Any]:
+    if parts.eva is None:
+        raise _lacking("EVA-CLIP")
+    prefix, from_transformers = parts.eva
+    own = strip_prefix(shapes, prefix)
+    if not from_transformers:
         width, patch = own["cls_token"][-1], own["patch_embed.proj.weight"][-1]
         # 257 positions are 16 x 16 patches and the class token: (257 - 1) ** 0.5 * 14 = 224 pixels.
         length, depth = own["pos_embed"][1], count(own, "blocks.#.norm1.weight")
         inner = own["blocks.0.mlp.fc1.weight"][0]
     else:
-        own = strip_prefix(shapes, _prefix(shapes, "embeddings.class_embedding", "EVA-CLIP"))
         width, patch = own["embeddings.class_embedding"][-1], own["embeddings.patch_embedding.weight"][-1]
         length = own["embeddings.position_embedding"][1]
         depth = count(own, "encoder.layers.#.layer_norm1.weight")
@@ -195,6 +122,46 @@ def _eva_sizes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     }
 
 
+def _dinov2_inside(shapes: Mapping[str, Shape], parts: Parts) -> dict[str, Any] | None:
+    """Sizes of a DINOv2 that the checkpoint brings itself."""
+    if parts.dinov2 is None:
+        return None
+    prefix, from_transformers = parts.dinov2
+    own = strip_prefix(shapes, prefix)
+    embeddings = "embeddings." if from_transformers else ""
+    patches = "patch_embeddings.projection.weight" if from_transformers else "patch_embed.proj.weight"
+    positions = "position_embeddings" if from_transformers else "pos_embed"
+    block = "encoder.layer.#.norm1.weight" if from_transformers else "blocks.#.norm1.weight"
+    width, _, _, patch = own[embeddings + patches]
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": count(own, block),
+        # DINOv2's heads are 64 wide at every size.
+        "num_attention_heads": max(1, width // 64),
+        "image_size": round((own[embeddings + positions][1] - 1) ** 0.5) * patch,
+        "patch_size": patch,
+        "num_register_tokens": own.get(embeddings + "register_tokens", (1, 0))[1],
+    }
+
+
+def prima_target(checkpoint: Checkpoint, dinov2: Checkpoint | None) -> Target:
+    """What the authors' checkpoint becomes; without DINOv2, in it or given, a PRIMA that has none.
+
+    Raises:
+        ModelError: a part is missing without which the sizes cannot be known.
+    """
+    config = prima_config(checkpoint, dinov2)
+    width, hidden = int(config.qformer_config.hidden_size), int(config.text_config.hidden_size)
+    parts = find_parts(checkpoint.shapes, hidden, width)
+    notes = list(parts.notes)
+    if parts.dinov2 is None and dinov2 is None:
+        config.aux_vision = False
+        notes.append("no DINOv2: the model reads EVA-CLIP alone; --dinov2 adds it, fused as the identity")
+    rules = (*parts.rules, *under("dinov2:", "aux_vision_model.", DINOV2))
+    fresh = (*FRESH_WITHOUT_DINO, *parts.fresh)
+    return Target(config, target_shapes(PrimaModel, config), rules, fresh, tuple(notes))
+
+
 def convert_prima(
     checkpoint: Checkpoint,
     folder: Path,
@@ -205,7 +172,8 @@ def convert_prima(
     bert: Path | None = None,
 ) -> list[str]:
     """Convert the authors' checkpoint; without DINOv2 in it, DINOv2 comes from its own repository."""
-    config = prima_config(checkpoint, dinov2)
+    target = prima_target(checkpoint, dinov2)
+    config = target.config
     base = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
     rows = int(config.text_config.vocab_size)
     tokenizer = load_tokenizer(base, GLAMM_TOKENS, rows, int(config.text_config.max_position_embeddings))
@@ -213,13 +181,9 @@ def convert_prima(
     config.seg_token_id = int(tokenizer.convert_tokens_to_ids(protocol.SEG_TOKEN))
     config.image_token_id = int(tokenizer.convert_tokens_to_ids(protocol.IMAGE_TOKEN))
     checkpoints = {"": checkpoint} | ({"dinov2:": dinov2} if dinov2 else {})
-    shapes = target_shapes(PrimaModel, config)
-    rules = prima_rules(
-        checkpoint.shapes, int(config.text_config.hidden_size), int(config.qformer_config.hidden_size)
-    )
-    rules += under("dinov2:", "aux_vision_model.", DINOV2)
+    shapes = target.shapes
     planned = plan(
-        joined_shapes(checkpoints), shapes, rules, fresh=FRESH_WITHOUT_DINO, where=str(checkpoint.path)
+        joined_shapes(checkpoints), shapes, target.rules, fresh=target.fresh, where=str(checkpoint.path)
     )
     with ShardWriter(folder, shapes, dtype, shard_bytes) as writer:
         write_converted(checkpoints, planned, shapes, writer, fresh_tensors(config, planned.fresh, seed=0))
@@ -233,7 +197,7 @@ def convert_prima(
         keep_text_outputs=config.keep_text_outputs,
         image_wrap=list(IMAGE_WRAP),
     ).save_pretrained(folder)
-    return planned.summary()
+    return [*planned.summary(), *target.notes]
 
 
 def _prefix(shapes: Mapping[str, Shape], ending: str, what: str) -> str:

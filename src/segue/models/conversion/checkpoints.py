@@ -112,7 +112,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         for stored, (shape, dtype) in entries.items():
             checkpoint.files[file][stored] = stored
             checkpoint.shapes[stored], checkpoint.dtypes[stored] = shape, dtype
-    return _without_prefix(checkpoint)
+    return without_prefix(checkpoint)
 
 
 def _files(path: Path) -> list[Path]:
@@ -125,7 +125,11 @@ def _files(path: Path) -> list[Path]:
     # The index before any pattern: the folder may hold files that it does not name.
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (path / index).is_file():
-            named = set(_json(path / index).get("weight_map", {}).values())
+            listed = _json(path / index).get("weight_map")
+            named = set(map(str, listed.values())) if isinstance(listed, dict) else set()
+            # A shard stands beside its index: no path leads out of the folder.
+            if not named or any(Path(name).name != name for name in named):
+                raise _unreadable(path / index, "a weight_map of names and files in this folder", "none")
             missing = sorted(name for name in named if not (path / name).is_file())
             if missing:
                 raise _unreadable(path, f"every shard that {index} names", f"no {', '.join(missing)}")
@@ -190,7 +194,8 @@ def _load_torch(file: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _without_prefix(checkpoint: Checkpoint) -> Checkpoint:
+def without_prefix(checkpoint: Checkpoint) -> Checkpoint:
+    """Take the prefixes of training frameworks off every name."""
     # PEFT's outermost first. Taken off only where every name has it: one `module.` inside a model is a name.
     for prefix in _PREFIXES:
         if checkpoint.shapes and all(name.startswith(prefix) for name in checkpoint.shapes):

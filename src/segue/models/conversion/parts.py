@@ -14,7 +14,7 @@ from transformers.models.instructblip import InstructBlipQFormerModel
 from segue.errors import ModelError
 from segue.models.conversion.checkpoints import Checkpoint
 from segue.models.conversion.families import target_shapes
-from segue.models.conversion.plan import Shape, plan
+from segue.models.conversion.plan import Shape, Target, plan
 from segue.models.conversion.rules import drops, renames
 from segue.models.conversion.sizes import part_sizes
 from segue.models.conversion.streaming import write_converted
@@ -48,10 +48,11 @@ def instructblip_sizes(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     return vision, qformer, int(config.get("num_query_tokens") or 32)
 
 
-def keep_vision(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, shard_bytes: int) -> list[str]:
-    """Write what `segue init` needs of an InstructBLIP repository: 2 GB in place of 31.
+def instructblip_target(checkpoint: Checkpoint) -> Target:
+    """What is kept of an InstructBLIP repository, under its own names.
 
-    The names stay InstructBLIP's own; the Q-Former's tokenizer and config.json are copied.
+    Raises:
+        ModelError: the config.json is not InstructBLIP's.
     """
     vision, qformer, queries = instructblip_sizes(checkpoint.config)
     reader = InstructBlipQFormerConfig(**qformer)
@@ -61,7 +62,17 @@ def keep_vision(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, shard_
     }
     shapes |= {f"qformer.{n}": s for n, s in target_shapes(InstructBlipQFormerModel, reader).items()}
     shapes["query_tokens"] = (1, queries, reader.hidden_size)
-    planned = plan(checkpoint.shapes, shapes, _KEPT, where=str(checkpoint.path))
+    return Target(checkpoint.config, shapes, _KEPT)
+
+
+def keep_vision(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, shard_bytes: int) -> list[str]:
+    """Write what `segue init` needs of an InstructBLIP repository: 2 GB in place of 31.
+
+    The names stay InstructBLIP's own; the Q-Former's tokenizer and config.json are copied.
+    """
+    target = instructblip_target(checkpoint)
+    shapes = target.shapes
+    planned = plan(checkpoint.shapes, shapes, target.rules, where=str(checkpoint.path))
     with ShardWriter(folder, shapes, dtype, shard_bytes) as writer:
         write_converted({"": checkpoint}, planned, shapes, writer)
     (folder / "config.json").write_text(json.dumps(checkpoint.config, indent=2) + "\n", encoding="utf-8")

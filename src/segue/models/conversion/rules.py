@@ -31,6 +31,9 @@ class Rule:
             and have none for keys.
         rows: so many rows of the tensor are the first ones of its target, for a vocabulary that grows;
             what the target has beyond them starts as their average, what the tensor has is left out.
+        split: the targets are equal parts of the tensor along dimension 0, in their order: torch's fused
+            queries, keys and values where our module has three.
+        unsqueeze: the target has one dimension of 1 more in front: an `nn.Embedding` of queries.
     """
 
     source: str
@@ -38,6 +41,8 @@ class Rule:
     reason: str = ""
     third: int | None = None
     rows: int | None = None
+    split: bool = False
+    unsqueeze: bool = False
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:

@@ -38,9 +38,11 @@ def converted(
         for name, tensor in checkpoint.tensors():
             move = moves[label + name]
             if move.third is None:
-                for target in move.targets:
-                    # SAM's position frequencies go to two places.
-                    yield target, tensor if move.rows is None else _fitted(tensor, move.rows, shapes[target])
+                # SAM's position frequencies go to two places; a fused matrix gives each place a part of it.
+                parts = tensor.chunk(len(move.targets)) if move.split else [tensor] * len(move.targets)
+                for target, part in zip(move.targets, parts, strict=True):
+                    whole = part[None] if move.unsqueeze else part
+                    yield target, whole if move.rows is None else _fitted(part, move.rows, shapes[target])
                 continue
             (target,) = move.targets
             # Zeros stay where nothing comes: EVA's keys have no bias.

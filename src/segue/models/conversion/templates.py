@@ -233,7 +233,11 @@ LLAVA_HF: tuple[Rule, ...] = (
 )
 """LLaVA-1.5 under the names that transformers gives it, to `MirasModel`."""
 
-EVA_HF: tuple[Rule, ...] = renames(("{rest}", "{rest}"))
+EVA_HF: tuple[Rule, ...] = renames(
+    ("embeddings.{rest}", "embeddings.{rest}"),
+    ("encoder.{rest}", "encoder.{rest}"),
+    ("post_layernorm.{leaf}", "post_layernorm.{leaf}"),
+)
 """`InstructBlipVisionModel`'s names to themselves."""
 
 EVA_ORIGINAL: tuple[Rule, ...] = (
@@ -257,21 +261,24 @@ QFORMER_HF: tuple[Rule, ...] = (
 )
 """`InstructBlipQFormerModel`'s names to themselves."""
 
-QFORMER_ORIGINAL: tuple[Rule, ...] = (
-    *drops("computed from the configuration", "bert.embeddings.position_ids"),
-    *drops("the head of a pretraining task", "cls.{rest}"),
+_QFORMER_LAVIS: tuple[Rule, ...] = (
+    *drops("computed from the configuration", "embeddings.position_ids"),
     *renames(
-        ("bert.embeddings.LayerNorm.{leaf}", "embeddings.layernorm.{leaf}"),
-        ("bert.embeddings.{rest}", "embeddings.{rest}"),
-        ("bert.encoder.layer.{n}.attention.self.{rest}", "encoder.layer.{n}.attention.attention.{rest}"),
-        (
-            "bert.encoder.layer.{n}.crossattention.self.{rest}",
-            "encoder.layer.{n}.crossattention.attention.{rest}",
-        ),
-        ("bert.encoder.layer.{n}.{rest}", "encoder.layer.{n}.{rest}"),
+        ("embeddings.LayerNorm.{leaf}", "embeddings.layernorm.{leaf}"),
+        ("embeddings.{rest}", "embeddings.{rest}"),
+        ("encoder.layer.{n}.attention.self.{rest}", "encoder.layer.{n}.attention.attention.{rest}"),
+        ("encoder.layer.{n}.crossattention.self.{rest}", "encoder.layer.{n}.crossattention.attention.{rest}"),
+        ("encoder.layer.{n}.{rest}", "encoder.layer.{n}.{rest}"),
     ),
 )
+QFORMER_ORIGINAL: tuple[Rule, ...] = (
+    *under("bert.", "", _QFORMER_LAVIS),
+    *drops("the head of a pretraining task", "cls.{rest}"),
+)
 """The Q-Former as LAVIS names it."""
+
+QFORMER_BERT: tuple[Rule, ...] = _QFORMER_LAVIS
+"""The same where the model was taken out of LAVIS's wrapper, without `bert.`."""
 
 INSTRUCTBLIP_LANGUAGE: tuple[Rule, ...] = drops(
     "InstructBLIP's own language model", "language_model.{rest}", "language_projection.{leaf}"
@@ -296,6 +303,28 @@ DINOV2: tuple[Rule, ...] = (
     ),
 )
 """DINOv2 with registers: the names of its files to those that transformers 5 gives the same modules."""
+
+DINOV2_ORIGINAL: tuple[Rule, ...] = (
+    *renames(
+        ("cls_token", "embeddings.cls_token"),
+        ("pos_embed", "embeddings.position_embeddings"),
+        ("register_tokens", "embeddings.register_tokens"),
+        # (1, 1024) in both; it takes the place of masked patches while DINOv2 is trained.
+        ("mask_token", "embeddings.mask_token"),
+        ("patch_embed.proj.{leaf}", "embeddings.patch_embeddings.projection.{leaf}"),
+        ("blocks.{n}.norm{k}.{leaf}", "encoder.layer.{n}.norm{k}.{leaf}"),
+        ("blocks.{n}.attn.proj.{leaf}", "encoder.layer.{n}.attention.o_proj.{leaf}"),
+        ("blocks.{n}.ls{k}.gamma", "encoder.layer.{n}.layer_scale{k}.lambda1"),
+        ("blocks.{n}.mlp.fc{k}.{leaf}", "encoder.layer.{n}.mlp.fc{k}.{leaf}"),
+        ("norm.{leaf}", "layernorm.{leaf}"),
+    ),
+    Rule(
+        "blocks.{n}.attn.qkv.{leaf}",
+        tuple(f"encoder.layer.{{n}}.attention.{part}_proj.{{leaf}}" for part in "qkv"),
+        split=True,
+    ),
+)
+"""DINOv2 as its authors name it, to the names that transformers 5 gives the same modules."""
 
 PRIMA_FROM_PARTS: tuple[Rule, ...] = (
     *under("glamm:model.grounding_encoder.", "sam.", SAM_ORIGINAL),
