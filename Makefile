@@ -12,6 +12,8 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 LOG := build/setup.log
+# Files stay whole: what a file prepares once is prepared once.
+PARALLEL := -n 2 --dist loadfile
 STEP := @.ci/step $(LOG)
 
 DEMO_PHOTOS := runs/demo/photos
@@ -58,11 +60,11 @@ demo: $(RUNTIME)  ## ask the embedded model a question about two photographs
 	@echo "Open $(DEMO_OUT)/answer.html in a browser: each phrase has the colour of its mask."
 
 test: setup browser  ## the tests that a change must pass (minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: setup browser  ## all tests, the slow ones too, with the optional packages that some of them need
 	$(STEP) "the optional packages" $(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant,data,scale]"
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "" $(PARALLEL)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 # Before anything imports torch or transformers: both read these once.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Side by side (`make test`) each process has a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
