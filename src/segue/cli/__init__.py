@@ -23,6 +23,7 @@ from segue.cli import (
     data,
     evaluate,
     export,
+    match,
     models,
     rate,
     serve,
@@ -61,6 +62,7 @@ app.command("init")(convert.init)
 app.command("eval")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("info")(models.info)
+app.command("match")(match.match)
 app.command("models")(models.list_models)
 app.add_typer(data.app, name="data")
 app.command("rate")(rate.rate)

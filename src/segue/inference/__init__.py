@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segue.inference.answer import SessionAnswer as SessionAnswer
     from segue.inference.loaded_model import LoadedModel as LoadedModel
+    from segue.inference.regions import Region as Region
     from segue.inference.session import GroundingSession as GroundingSession
     from segue.inference.streaming import Done as Done
     from segue.inference.streaming import MaskReady as MaskReady
@@ -25,6 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _MODULES = {
     "GroundingSession": "segue.inference.session",
     "LoadedModel": "segue.inference.loaded_model",
+    "Region": "segue.inference.regions",
     "SessionAnswer": "segue.inference.answer",
     "TextDelta": "segue.inference.streaming",
     "PhraseOpened": "segue.inference.streaming",

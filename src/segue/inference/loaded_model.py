@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
@@ -13,6 +13,10 @@ from segue.inference.encoder_cache import EncoderCache
 from segue.inference.image_encoder import ImageEncoder
 from segue.inference.session import GroundingSession
 from segue.models.auto import ModelBundle
+
+if TYPE_CHECKING:
+    from segue.inference.matching import MatchAnswer
+    from segue.inference.regions import Region
 
 
 @dataclass
@@ -43,6 +47,34 @@ class LoadedModel(ModelBundle):
     def ask(self, text: str, images: Sequence[ImageSource] | ImageSource, **options: Any) -> SessionAnswer:
         """Ask a single question; `options` are those of `GroundingSession.ask`."""
         return self.session(images).ask(text, **options)
+
+    def match(
+        self,
+        images: Sequence[ImageSource] | ImageSource,
+        region: Region,
+        *,
+        names: Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> MatchAnswer:
+        """Find what is marked in one image in all the others, by looks alone; see docs/matching.md.
+
+        No words and no training are needed: it works with weights that never saw a region.
+
+        Args:
+            images: 1 to 9 sources.
+            region: A mask, box or point in one of them.
+            names: What to call the images.
+            threshold: Score from which the thing counts as there; the model's own by default.
+
+        Returns:
+            An answer like any other (masks, overlays, exports), with a score for every other image.
+
+        Raises:
+            InputError: A region outside of its image; ImageError for an image that cannot be used.
+        """
+        from segue.inference.matching import match
+
+        return match(self, images, region, names=names, threshold=threshold)
 
     def ask_many(
         self,

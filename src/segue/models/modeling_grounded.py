@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput
 from segue.errors import AlignmentError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.conversation_cache import ConversationCache
+from segue.models.dense_features import DenseMap, default_maps
 from segue.models.generation import GroundedGeneration, PartialAnswer, generate
 from segue.models.losses import text_loss
 from segue.models.mask_objective import MaskLabels, mask_terms
@@ -204,6 +205,18 @@ class GroundedModel(PreTrainedModel):
         shown = dict(streams)
         features = self.segmenter.encode(shown.pop("pixel_values_sam"))
         return self.encode_features(**shown), features
+
+    match_threshold = 0.5
+    """Score from which a marked thing counts as found in another picture, see `segue.models.match_heat`."""
+
+    def dense_maps(self, visual: dict[str, Tensor], drawable: SegmenterFeatures) -> list[DenseMap]:
+        """Features of one picture at every place, by which like is found; see `default_maps`.
+
+        Args:
+            visual: `[1, ...]` of `encode_features`.
+            drawable: `[1, ...]` of the segmenter.
+        """
+        return default_maps(visual, drawable)
 
     def dense_prompts(
         self, phrases: list[Tensor], image_index: Tensor, features: SegmenterFeatures

@@ -18,8 +18,10 @@ from transformers import PreTrainedModel, Qwen3VLForConditionalGeneration
 
 from segue.errors import AlignmentError
 from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
+from segue.models.dense_features import DenseMap
 from segue.models.gradients import gradients_of
 from segue.models.modeling_grounded import GroundedModel
+from segue.models.segmenter import SegmenterFeatures
 from segue.models.splice import TextInputs
 from segue.models.visual_tokens import VisualTokens
 
@@ -76,6 +78,13 @@ class Qwen3VLGroundedModel(GroundedModel):
             seen = visual(streams["pixel_values"], grid_thw=grid)
         levels = torch.stack([seen.pooler_output, *seen.deepstack_features], dim=1)
         return {"vision_features": levels, "image_grid_thw": grid}
+
+    def dense_maps(self, visual: dict[str, Tensor], drawable: SegmenterFeatures) -> list[DenseMap]:
+        """The tokens of one picture on its own grid, which covers all of it."""
+        _, height, width = visual["image_grid_thw"][0].tolist()
+        merge = self.config.vision_config.spatial_merge_size
+        tokens = visual["vision_features"][:, 0]
+        return [DenseMap(tokens.T.reshape(-1, height // merge, width // merge), "pixel_values")]
 
     def encode_images(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -78,6 +78,40 @@ class Segmenter(Protocol):
 
     def decode(self, features: SegmenterFeatures, prompts: MaskPrompts) -> Tensor:
         """Logits `[K, h, w]` over the square, in the order of the prompts; h, w as the segmenter likes."""
+        ...
+
+
+@runtime_checkable
+class HeatSegmenter(Segmenter, Protocol):
+    """A segmenter that also draws without a language model: where a map is hot, at a point, in a box.
+
+    Attributes:
+        heat_grid: Cells along the square at which it takes heat.
+    """
+
+    heat_grid: int
+
+    def draw_heat(self, features: SegmenterFeatures, heat: Tensor, image_index: Tensor) -> Tensor:
+        """Logits `[K, h, w]` over the square of what is hot.
+
+        Args:
+            features: of `encode`.
+            heat: `[K, heat_grid, heat_grid]`, 1 at the hottest place, below 0 what speaks against.
+            image_index: `[K]`.
+        """
+        ...
+
+
+@runtime_checkable
+class ClickSegmenter(Segmenter, Protocol):
+    """A segmenter that was trained to draw what a point or a box means."""
+
+    def draw_point(self, features: SegmenterFeatures, point: Tensor) -> Tensor:
+        """Logits `[1, h, w]` of the thing at a point `[2]`, x and y in pixels of the square; one image."""
+        ...
+
+    def draw_box(self, features: SegmenterFeatures, box: Tensor) -> Tensor:
+        """Logits `[1, h, w]` of the thing in a box `[4]`, left, top, right, bottom; one image."""
         ...
 
 

@@ -8,6 +8,10 @@ from transformers import SamModel
 from segue.models.gradients import gradients_of
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures, decode_by_image
 
+HEAT_LOGIT = 8.0
+"""Logit of the hottest place in a map that is given as a mask prompt; SAM was trained on logits of its own
+first drawing, most of which lie within this. Source: ours."""
+
 EMBEDDINGS = "image_embeddings"
 """The only feature that SAM keeps of an image, `[N, C, S/16, S/16]`."""
 
@@ -28,6 +32,8 @@ class SamSegmenter:
         self.name = f"SAM ({vision.num_hidden_layers} layers, {vision.image_size} px)"
         self.input_size: int = vision.image_size
         self.prompt_width: int = sam.config.mask_decoder_config.hidden_size
+        # SAM's mask prompt is four times as fine as its embedding.
+        self.heat_grid: int = 4 * (vision.image_size // vision.patch_size)
 
     def encode(self, pixels: Tensor) -> SegmenterFeatures:
         """`[N, 3, S, S]` to embeddings `[N, C, S/16, S/16]`; without gradient while the encoder is frozen."""
@@ -63,6 +69,41 @@ class SamSegmenter:
             return self._draw(chosen[EMBEDDINGS], sparse[:, :, None], dense)
 
         return decode_by_image(features, prompts, draw)
+
+    def draw_heat(self, features: SegmenterFeatures, heat: Tensor, image_index: Tensor) -> Tensor:
+        """Draw where `[K, g, g]` maps are hot: the map is the mask prompt, its peak the point."""
+        embeddings = features[EMBEDDINGS]
+        peaks = heat.flatten(1).argmax(1)
+        places = torch.stack([peaks % heat.shape[-1], peaks // heat.shape[-1]], dim=-1)
+        points = (places.float() + 0.5) * (self.input_size / heat.shape[-1])
+        logits = HEAT_LOGIT * (2 * heat.clamp(0, 1) - 1)
+        dense = self._embed_maps(logits, (embeddings.shape[-2], embeddings.shape[-1]))
+        return self._draw(embeddings[image_index], self._sparse(points=points), dense.to(embeddings.dtype))
+
+    def draw_point(self, features: SegmenterFeatures, point: Tensor) -> Tensor:
+        """Draw the thing at a point, as SAM was trained to."""
+        return self._draw_clicked(features, self._sparse(points=point[None]))
+
+    def draw_box(self, features: SegmenterFeatures, box: Tensor) -> Tensor:
+        """Draw the thing in a box, as SAM was trained to."""
+        return self._draw_clicked(features, self._sparse(boxes=box[None]))
+
+    def _draw_clicked(self, features: SegmenterFeatures, sparse: Tensor) -> Tensor:
+        embeddings = features[EMBEDDINGS]
+        no_mask = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).to(embeddings.dtype)
+        return self._draw(embeddings, sparse, no_mask.expand_as(embeddings))
+
+    def _sparse(self, points: Tensor | None = None, boxes: Tensor | None = None) -> Tensor:
+        """SAM's own tokens `[K, 1, T, C]` of points `[K, 2]` or boxes `[K, 4]`, in pixels of the square."""
+        place = self.sam.prompt_encoder.no_mask_embed.weight
+        shown = None if points is None else points[:, None, None].to(place)
+        labels = None if shown is None else torch.ones(shown.shape[:3], dtype=torch.int, device=place.device)
+        framed = None if boxes is None else boxes[:, None].to(place)
+        sparse, _ = self.sam.prompt_encoder(
+            input_points=shown, input_labels=labels, input_boxes=framed, input_masks=None
+        )
+        found: Tensor = sparse
+        return found
 
     def _draw(self, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
         """Images and dense prompts `[n, C, h, w]`, sparse ones `[n, k, 1, C]` to `[n * k, 4h, 4w]`."""

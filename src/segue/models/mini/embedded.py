@@ -13,12 +13,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from segue.models.dense_features import SEGMENTER_STREAM, DenseMap
 from segue.models.mini.findings import Finding
 from segue.models.mini.names import NameTable, name_table, with_branches
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.spelled_findings import FindingSpeller
 from segue.models.mini.talking import TalkingConfig, TalkingModel
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures
+
+CELLS_WEIGHT = 0.7
+"""Of the readout's cells in matching; the trunk's stride 32 has the rest. Source: `docs/matching.md`."""
 
 
 class EmbeddedConfig(TalkingConfig):
@@ -51,6 +55,7 @@ class EmbeddedModel(TalkingModel):
 
     config_class = EmbeddedConfig
     encodes_together = True
+    match_threshold = 0.45
     images_read_together = False
     encoder_parts = ("seeing",)
 
@@ -78,6 +83,14 @@ class EmbeddedModel(TalkingModel):
         """Pictures `[N, 3, S, S]` are looked at once, for words and for masks."""
         features = self.segmenter.encode(streams["pixel_values_sam"])
         return {"finding_ids": self.spell(self.segmenter.find(features)).to(self.device)}, features
+
+    def dense_maps(self, visual: dict[str, Tensor], drawable: SegmenterFeatures) -> list[DenseMap]:
+        """The readout's cells, which know everyday kinds and parts, and the trunk's for all others."""
+        maps = [DenseMap(drawable["cells"][0], SEGMENTER_STREAM, CELLS_WEIGHT)]
+        # Features that an earlier release kept on the disk lack the trunk's.
+        if "stride32" in drawable:
+            maps.append(DenseMap(drawable["stride32"][0], SEGMENTER_STREAM, 1 - CELLS_WEIGHT))
+        return maps
 
     def draw_masks(
         self, features: SegmenterFeatures, seg_prompts: Tensor, image_index: Tensor, phrases: list[Tensor]

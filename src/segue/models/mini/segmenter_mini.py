@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from segue.errors import InputError
 from segue.models.mini.eyes import Eyes, Sight
+from segue.models.mini.find import group_of
 from segue.models.mini.findings import Finding
-from segue.models.mini.heat import fold_kinds, fold_matrix
+from segue.models.mini.heat import LOUDEST_OTHER, fold_kinds, fold_matrix
 from segue.models.mini.heat_decoder import PROMPT_WIDTH
 from segue.models.mini.names import NameTable
 from segue.models.mini.picture import SIDE
+from segue.models.mini.point_prompt import point_prompt
 from segue.models.mini.readout import Readings, cell_places
 from segue.models.mini.trunk import PIXEL_MEAN, PIXEL_STD, Trunk, load_trunk
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures
@@ -42,6 +44,7 @@ class MiniSegmenter(nn.Module):
     input_size = SIDE
     centred = False
     prompt_width = PROMPT_WIDTH
+    heat_grid = SIDE // 8
 
     def __init__(self, table: NameTable) -> None:
         super().__init__()
@@ -70,6 +73,8 @@ class MiniSegmenter(nn.Module):
         sight = self.eyes.judge(readings, folded, places)
         colours = F.avg_pool2d(pixels, COLOUR_STRIDE) * (PIXEL_STD / 127.5) + (PIXEL_MEAN / 127.5 - 1)
         return vars(readings) | {
+            # Read by no decoder: things of kinds that were never trained are found again by it.
+            "stride32": seen.stride32,
             "embeddings": self.eyes.image_embeddings(readings.cells, colours),
             "folded": folded,
             "places": places,
@@ -108,6 +113,41 @@ class MiniSegmenter(nn.Module):
         )
         beside = F.interpolate((places.amax(1, keepdim=True) >= 1).float(), size=logits.shape[-2:])
         return logits.masked_fill(beside[rows, 0] > 0, torch.finfo(logits.dtype).min)
+
+    def draw_heat(self, features: SegmenterFeatures, heat: Tensor, image_index: Tensor) -> Tensor:
+        """Draw where `[K, g, g]` maps are hot, without a name and without a place: all that is hot."""
+        dense = torch.stack([heat.clamp(0, 1), (-heat).clamp(0, LOUDEST_OTHER)], dim=1)
+        sparse = features["cells"].new_zeros(len(heat), PROMPT_WIDTH)
+        return self.decode(features, MaskPrompts(sparse, image_index, dense.to(sparse)))
+
+    def draw_point(self, features: SegmenterFeatures, point: Tensor) -> Tensor:
+        """Draw the thing at a point `[2]`, x and y in pixels of the square: the likeliest name's there."""
+        x, y = (int(value) * self.heat_grid // SIDE for value in point.tolist())
+        return self._draw_within(features, (y, y + 1, x, x + 1))
+
+    def draw_box(self, features: SegmenterFeatures, box: Tensor) -> Tensor:
+        """Draw the thing in a box `[4]` of the square: the name's that is likeliest all over it."""
+        left, top, right, bottom = (value * self.heat_grid / SIDE for value in box.tolist())
+        x, y = int(left), int(top)
+        window = (y, max(y + 1, round(bottom)), x, max(x + 1, round(right)))
+        inside = int((features["places"][0].amax(0) < 1).sum())
+        return self._draw_within(features, window, (right - left) * (bottom - top) / max(1, inside))
+
+    def _draw_within(
+        self, features: SegmenterFeatures, window: tuple[int, int, int, int], area: float | None = None
+    ) -> Tensor:
+        """Logits `[1, h, w]` of what fills cells top, bottom, left, right; its area read there if unknown."""
+        maps = self.eyes.maps(sight_of(features), 0)
+        cells = (slice(None), slice(*window[:2]), slice(*window[2:]))
+        likely = maps.heat[cells].mean((1, 2)) * maps.presence
+        name = list(self.eyes.table.names)[int(likely.argmax())]
+        centre = maps.places[cells].mean((1, 2))
+        if area is None:
+            area = float(maps.log_areas[group_of(name, self.eyes.table)][cells[1:]].exp().mean())
+        sparse = point_prompt(centre[None], centre.new_tensor([area]), PROMPT_WIDTH)
+        here = torch.zeros(1, dtype=torch.long)
+        dense = self.heat_prompts(features, [name], here)
+        return self.decode(features, MaskPrompts(sparse, here, dense), [name])
 
     def heat_prompts(self, features: SegmenterFeatures, names: list[str], image_index: Tensor) -> Tensor:
         """Dense prompts `[K, 2, g, g]` of names, each in the picture that it is asked for in.
