@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from transformers import SamModel
 
@@ -77,7 +78,7 @@ class SamSegmenter:
         places = torch.stack([peaks % heat.shape[-1], peaks // heat.shape[-1]], dim=-1)
         points = (places.float() + 0.5) * (self.input_size / heat.shape[-1])
         logits = HEAT_LOGIT * (2 * heat.clamp(0, 1) - 1)
-        dense = self._embed_maps(logits, (embeddings.shape[-2], embeddings.shape[-1]))
+        dense = embed_maps(self.sam.prompt_encoder, logits, (embeddings.shape[-2], embeddings.shape[-1]))
         return self._draw(embeddings[image_index], self._sparse(points=points), dense.to(embeddings.dtype))
 
     def draw_point(self, features: SegmenterFeatures, point: Tensor) -> Tensor:
