@@ -246,7 +246,7 @@ def measure(
     return figures([ask(model, triple) for triple in triples])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Print the figures of a model as JSON."""
     from segue.loading import load
 
@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--triples", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ask", action="store_true", help="in words, for weights that take regions")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     images = list(read_coco(options.annotations, options.images))
     triples = draw_triples(images, options.triples, seed=options.seed)
     ways = {True: ask_in_words, False: ask_by_match}
