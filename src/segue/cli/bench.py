@@ -28,6 +28,12 @@ class CountingOptions:
             "--flops", help="Count operations on shapes, at the published size.", rich_help_panel=COUNTED
         ),
     ] = False
+    segmenters: Annotated[
+        bool,
+        typer.Option(
+            "--segmenters", help="Count the published segmenters side by side.", rich_help_panel=COUNTED
+        ),
+    ] = False
     images: Annotated[int, typer.Option(help="Images of the question.", rich_help_panel=COUNTED)] = 3
     text_tokens: Annotated[
         int, typer.Option(help="Tokens of the prompt's text.", rich_help_panel=COUNTED)
@@ -105,11 +111,12 @@ def bench(
     from segue.cli.options import make_way
     from segue.errors import InputError
 
-    if (model is None) == (train is None) or (counting.flops and model is None):
+    wishes = [model is not None, train is not None, counting.segmenters]
+    if sum(wishes) != 1 or (counting.flops and model is None):
         raise InputError(
             "It is not clear what to measure.",
-            expected="--model NAME, --flops --model PRESETS, or --train RECIPE",
-            found="both" if model is not None and train is not None else "neither",
+            expected="--model NAME, --flops --model PRESETS, --segmenters, or --train RECIPE",
+            found=f"{sum(wishes)} of them" if any(wishes) else "none",
             where="options",
             fix="see `segue bench --help`",
         )
@@ -120,6 +127,8 @@ def bench(
 
         content = bench_training(train, set_)
         _show_training(content)
+    elif counting.segmenters:
+        content = _count_segmenters(counting.workload())
     elif counting.flops:
         content = _count(model or "", counting, conversation)
     else:
@@ -152,6 +161,26 @@ def _count(model: str, counting: CountingOptions, conversation: str | None) -> d
         content["talks"] = [count_talk_of(name, talk.turns, per_turn) for name in names]
         _show_talks(content["talks"])
     return content
+
+
+def _count_segmenters(workload: Workload) -> dict[str, Any]:
+    """Encoder and decoder of each at the workload's number of masks an image."""
+    from rich.table import Table
+
+    from segue.cli.console import out
+    from segue.evaluation.segmenters import count_segmenters
+
+    masks = -(-workload.masks // workload.images)
+    found = count_segmenters(masks)
+    out().print(f"TFLOP, 2 for each multiply-add; {masks} masks an image in one call")
+    table = Table("segmenter", "parameters (M)", "an image", "its masks", "kept of an image (MB)")
+    for cost in found:
+        table.add_row(
+            cost.name, f"{cost.parameters / 1e6:.1f}", f"{cost.encode_flops / 1e12:.3f}",
+            f"{cost.draw_flops / 1e12:.4f}", f"{cost.kept_bytes / 1e6:.1f}",
+        )  # fmt: skip
+    out().print(table, soft_wrap=False)
+    return {"format": "segue-segmenters/1", "masks": masks, "segmenters": [cost.to_json() for cost in found]}
 
 
 def _measure(
