@@ -1,9 +1,20 @@
 #!/usr/bin/env bash
-# Measures segue-mini as its model card reports it: pairs of photographs of which one shows a thing, or neither, asked freely.
-# Photographs with human masks lie in DATA/everyday (COCO, `val.json`). About five minutes on two cores.
-# Usage: recipes/evaluate_mini.sh [MODEL]
+# Measures segue-mini as its model card reports it: pairs of photographs, neighbours, one of two things, controls,
+# unknown pictures and times (photographs.json); the seeing half by kind (kinds.json); dialogues, with their own pictures
+# and with others (dialogues/, exchanged/); what persons wear (wearing.json); twelve photographs (photographs.md).
+# Photographs with human masks lie in DATA/everyday, clothing and objects (COCO, `val.json`). Half an hour on two cores;
+# what OUT holds already of dialogues is kept. Usage: recipes/evaluate_mini.sh [MODEL] [OUT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-model="${1:-segue-mini}" data="${SEGUE_SHARED:-../shared}/data" python="${PYTHON:-.venv/bin/python}"
+model="${1:-segue-mini}" out="${2:-runs/mini/evaluation}" data="${SEGUE_SHARED:-../shared}/data"
+segue="${SEGUE:-.venv/bin/segue}" python="${PYTHON:-.venv/bin/python}"
 export OMP_WAIT_POLICY=PASSIVE
-"$python" -m segue.mini.evaluation.photo_pairs "$model" --data "$data" --pairs 100
+mkdir -p "$out"
+"$python" -m segue.mini.evaluation.photo_report "$model" --data "$data" --out "$out/photographs.json"
+"$python" -m segue.mini.look.measure "$model" --data "$data" --out "$out/kinds.json"
+dialogues() { "$segue" eval --model "$model" --data "$data/everyday/val.json" --images "$data/everyday" --count 60 --no-progress "$@"; }
+dialogues --out "$out/dialogues"
+dialogues --out "$out/exchanged" --shuffle-images
+"$python" -m segue.mini.evaluation.which_photo --model "$model" --count 50 --coco "$data/clothing/val.json" \
+    --images "$data/clothing" | tee "$out/wearing.json"
+"$python" -m segue.mini.evaluation.ordinary_photographs "$model" --data "$data" --out "$out/photographs.md"

@@ -11,6 +11,7 @@ from segue import protocol
 from segue.data.own.things import Thing
 from segue.mini.talk.conversation import compose, frequent_names
 from segue.mini.talk.kinds import Kind, Kinds, known_kinds
+from segue.mini.talk.lists import ListMaker
 from segue.mini.talk.questions import WEIGHTS, Questions
 from segue.mini.talk.statements import CLAIMED, HEDGED, Answer, Statements, Wanted
 from segue.mini.talk.wording import wordings
@@ -151,3 +152,19 @@ def test_held_out_wordings_are_used_and_never_trained() -> None:
         for k in range(20)
     ]
     assert any(q.startswith(("Which items", "Give an overview", "Summarise", "What would I")) for q in asked)
+
+
+def test_what_is_easily_taken_for_a_name() -> None:
+    kinds = known_kinds()
+    assert {"horse head", "person head"} <= kinds.near("cow head")
+    assert not {"cow head", "person hand", "cow"} & kinds.near("cow head")
+    assert {"cat", "dog head"} <= kinds.near("dog")
+    assert kinds.near("grobolin") == set()
+
+
+def test_heads_of_different_animals_come_together() -> None:
+    both = 0
+    for seed in range(300):
+        images = ListMaker(known_kinds(), np.random.default_rng(seed)).images(2)
+        both += len({f.name for image in images for f in image if f.name.endswith(" head")}) > 1
+    assert both >= 15

@@ -17,6 +17,7 @@ from segue.mini.talk.evaluate import Talker
 from segue.mini.talk.kinds import known_kinds
 from segue.models.mini.embedded import EmbeddedModel
 from segue.models.mini.findings import MOST_FINDINGS, Finding
+from segue.models.mini.point_prompt import point_prompt
 from segue.models.mini.seeing import SeeingConfig, SeeingModel
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -55,7 +56,7 @@ def test_what_is_found_is_what_is_read(halves: Any, whole: Any, seen: Any) -> No
     turns = [("user", "Which image shows a dog?")]
     ids = torch.tensor([processor.encode_turns(turns, 2, True)["input_ids"]])
     said = model.generate_grounded(ids, [2], max_new_tokens=12, **streams).token_ids
-    assert processor.decode_markup(said)[:20] == Talker(*halves[:2])(found, turns)[0][:20]
+    assert processor.decode_markup(said)[:12] == Talker(*halves[:2])(found, turns)[0][:12]
 
 
 def test_masks_are_drawn_for_phrases(whole: Any, seen: Any) -> None:
@@ -67,6 +68,18 @@ def test_masks_are_drawn_for_phrases(whole: Any, seen: Any) -> None:
     assert len(logits) == 3
     other = model.draw_masks(features, prompts.flip(0), torch.tensor([0, 1, 1]), phrases)
     assert not torch.allclose(logits, other)
+
+
+def test_prompts_move_onto_the_nearest_finding_of_their_name(whole: Any) -> None:
+    model, width = whole[0], whole[0].segmenter.prompt_width
+    dogs = [Finding("dog", 0.9, (0.5, x), 0.1) for x in (0.2, 0.8)]
+    exact = point_prompt(torch.tensor([[0.5, 0.2], [0.5, 0.8]]), torch.tensor([0.1, 0.1]), width)
+    said = point_prompt(torch.tensor([[0.45, 0.7]] * 2), torch.tensor([0.2, 0.2]), width).requires_grad_()
+    moved = model.placed(said, ["dog", "cat"], [[*dogs, Finding("cat", 0.2, (0.5, 0.7), 0.1)], dogs])
+    assert torch.allclose(moved[0], exact[1], atol=1e-6)
+    assert torch.allclose(moved[1], said[1], atol=1e-6), "no finding of its name, no other place"
+    moved.sum().backward()
+    assert torch.equal(said.grad, torch.ones_like(said)), "the language model still learns from masks"
 
 
 def test_pictures_alone_are_enough_for_a_forward_pass(whole: Any, seen: Any) -> None:

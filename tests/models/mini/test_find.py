@@ -4,8 +4,9 @@ import pytest
 import torch
 from tests.models.mini.test_heat import TABLE
 
-from segue.models.mini.find import FAINTEST, Maps, find, joined_heat, things
+from segue.models.mini.find import BEYOND_DOUBT, FAINTEST, Maps, find, joined_heat, things
 from segue.models.mini.findings import MOST_FINDINGS
+from segue.models.mini.names import table_of
 from segue.models.mini.readout import cell_places
 
 GRID = 20
@@ -59,6 +60,31 @@ def test_a_rival_at_the_same_place_is_believed_less():
     assert {f.name: f.presence for f in find(apart, TABLE)}["cat"] == pytest.approx(0.5)
     kin = maps_of({"bird": here, "owl": here}, here, {"bird": 0.9, "owl": 0.5})
     assert {f.name: f.presence for f in find(kin, TABLE)}["owl"] == pytest.approx(0.5)
+
+
+def test_parts_of_one_thing_leave_each_other_alone():
+    table = table_of(
+        {
+            "names": [
+                {"name": name, "whole": whole, "part": name.split()[1], "trained": True}
+                for name, whole in (("dog head", "dog"), ("dog leg", "dog"), ("cat head", "cat"))
+            ],
+            "purposes": {},
+        }
+    )
+    here = blob(0.5, 0.3)
+    heat = (here / here.max()).expand(3, -1, -1)
+    areas, places = torch.full((2, GRID, GRID), 0.04), cell_places(torch.tensor([[200, 200]]), GRID, 200)[0]
+    maps = Maps(heat, torch.tensor([0.9, 0.6, 0.6]), here.expand(2, -1, -1), areas.log(), places)
+    found = {f.name: f.presence for f in find(maps, table)}
+    assert found["dog leg"] > 0.5
+    assert found["cat head"] < 0.3
+
+
+def test_nothing_speaks_against_what_is_beyond_doubt():
+    here = blob(0.5, 0.3)
+    sure = maps_of({"dog": here, "cat": here}, here, {"dog": 0.99, "cat": BEYOND_DOUBT + 0.01})
+    assert {f.name: f.presence for f in find(sure, TABLE)}["cat"] == pytest.approx(BEYOND_DOUBT + 0.01)
 
 
 def test_what_is_absent_or_beside_the_picture_is_not_found():

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.data.language import english
+from segue.inference.answer import SessionAnswer
 from segue.inference.loaded_model import LoadedModel
 from segue.loading import load
-from segue.masks import decode, iou
+from segue.masks import decode, iou, resize_mask, union
 from segue.mini.look.photographs import Photograph, known_names, read_photographs
 from segue.mini.talk.kinds import known_kinds
 from segue.models.mini.names import NameTable, name_table
@@ -84,6 +85,18 @@ def draw_pairs(
     return pairs
 
 
+def question(wording: str, name: str) -> str:
+    """A wording with `{x}` and `{a_x}` filled in: "Where is the dog's head?"."""
+    phrase = known_kinds().thing(name).phrase()
+    return wording.format(x=phrase, a_x=f"{english.article(phrase)} {phrase}")
+
+
+def drawn_in(answer: SessionAnswer, place: int, hw: tuple[int, int]) -> Mask:
+    """All masks of an answer in one image, together; stretched where that image has another size."""
+    masks = [g.mask for g in answer.groundings if g.image_index == place]
+    return resize_mask(union(masks), hw) if masks else np.zeros(hw, bool)
+
+
 def measure(
     model: LoadedModel, pairs: Sequence[Pair], wordings: Sequence[str] = WORDINGS
 ) -> dict[str, float]:
@@ -92,25 +105,26 @@ def measure(
     ious: dict[str, list[float]] = defaultdict(list)
     silent = []
     for number, pair in enumerate(pairs):
-        phrase = known_kinds().thing(pair.name).phrase()
-        said = wordings[number % len(wordings)].format(x=phrase, a_x=f"{english.article(phrase)} {phrase}")
+        said = question(wordings[number % len(wordings)], pair.name)
         answer = model.session([p.path for p in pair.photographs]).ask(said)
         marked = {g.image_index for g in answer.groundings}
         silent.append(float(not marked))
         if pair.place is None or pair.mask is None:
             continue
         right[pair.name].append(float(marked == {pair.place}))
-        masks = [g.mask for g in answer.groundings if g.image_index == pair.place]
-        drawn = np.logical_or.reduce(masks) if masks else np.zeros_like(pair.mask)
+        drawn = drawn_in(answer, pair.place, pair.mask.shape)
         ious[pair.name].append(float(iou(drawn, pair.mask)))
-    every = {"right_image": right, "mean_iou": ious}
-    figures = {
-        name: round(float(np.mean([v for values in found.values() for v in values])), 4)
-        for name, found in every.items()
-        if found
-    }
+    every = {"right_image": _joined(right), "mean_iou": _joined(ious)}
+    every["mean_iou_right_image"] = [
+        v for v, hit in zip(every["mean_iou"], every["right_image"], strict=True) if hit
+    ]
+    figures = {name: round(float(np.mean(found)), 4) for name, found in every.items() if found}
     figures |= {f"right_image {name}": round(float(np.mean(v)), 4) for name, v in sorted(right.items())}
     return {"pairs": float(len(pairs)), "refused": round(float(np.mean(silent)), 4)} | figures
+
+
+def _joined(by_name: dict[str, list[float]]) -> list[float]:
+    return [value for values in by_name.values() for value in values]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,7 @@
-"""`python -m segue.mini.look.measure FOLDER`: what the seeing half reaches, each name told first."""
+"""`python -m segue.mini.look.measure MODEL`: what the seeing half reaches, each name told first.
+
+MODEL is a folder that stage look made, or a whole model such as segue-mini.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ import numpy as np
 import torch
 
 from segue.files import write_atomic
+from segue.loading import load
 from segue.mini.look.calibration import both_scores, known_presence
 from segue.mini.look.evaluation import Looker, auc, measure
 from segue.mini.look.objective import Shelf
+from segue.mini.look.photographs import known_names
 from segue.mini.look.stage import FEATURES, shelf_of
 from segue.models.mini.eyes import Eyes
-from segue.models.mini.seeing import SeeingModel
+from segue.models.mini.seeing import SeeingConfig, SeeingModel
 
 THERE = 0.5
 """Presence from which a name counts as found."""
@@ -60,6 +65,35 @@ def presence_figures(eyes: Eyes, shelf: Shelf) -> dict[str, Any]:
     }
 
 
+@torch.inference_mode()
+def finding_figures(looker: Looker) -> dict[str, float]:
+    """What findings say after names at one place have crowded each other.
+
+    Returns:
+        `found`: shares of the names that photographs show and that are told as there; `wrongly_found`: of
+        trained names that they are known to lack.
+    """
+    table = looker.eyes.table
+    shown, lacked = [], []
+    for row, photograph in enumerate(looker.photographs):
+        sight, _ = looker.see(row)
+        told = {f.name for f in looker.eyes.find(sight)[0] if f.presence >= THERE}
+        there = photograph.shown()
+        shown += [name in told for name in there]
+        known = known_names(photograph, table)
+        lacked += [name in told for name in known - there if table.names[name].trained]
+    return {"found": _mean(shown), "wrongly_found": _mean(lacked)}
+
+
+def eyes_of(model: str) -> Eyes:
+    """Those of a folder that stage look made, or of a whole model."""
+    config = Path(model) / "config.json"
+    if config.exists() and json.loads(config.read_text())["model_type"] == SeeingConfig.model_type:
+        return SeeingModel.from_pretrained(model).eval().seeing.eyes
+    eyes: Eyes = load(model).model.segmenter.eyes
+    return eyes.float().eval()
+
+
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
@@ -67,23 +101,32 @@ def _mean(values: Sequence[float]) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure a model on one part of the photographs, print the means, write everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="folder that stage look made")
+    parser.add_argument("model", help="folder that stage look made, or a whole model")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of everyday/")
     parser.add_argument("--split", default="val")
+    parser.add_argument(
+        "--every", type=int, default=1, help="every so many-th photograph; 12 of train were held back"
+    )
     parser.add_argument("--features", type=Path, default=Path(FEATURES))
     parser.add_argument("--limit", type=int, help="photographs whose masks are drawn")
     parser.add_argument("--out", type=Path, help="JSON file")
     given = parser.parse_args(arguments)
-    eyes = SeeingModel.from_pretrained(given.model).eval().seeing.eyes
-    shelf = shelf_of(given.data, "everyday", given.split, given.features)
+    eyes = eyes_of(given.model)
+    shelf = shelf_of(given.data, "everyday", given.split, given.features, given.every)
     rows = range(min(len(shelf.photographs), given.limit or len(shelf.photographs)))
-    figures = measure(Looker(eyes, shelf.photographs, shelf.features), rows)
+    looker = Looker(eyes, shelf.photographs, shelf.features)
+    figures = measure(looker, rows)
     presence = presence_figures(eyes, shelf)
     named = {n: {"mean_iou": iou, "targets": count} for n, (iou, count) in figures.by_name().items()}
-    report = {"masks": figures.summary(), "presence": presence, "by_name": named}
+    findings = finding_figures(looker)
+    report = {"masks": figures.summary(), "findings": findings, "presence": presence, "by_name": named}
     if given.out:
         write_atomic(given.out, json.dumps(report, indent=1))
-    print(json.dumps({"masks": report["masks"], "presence": {**presence, "by_name": "see --out"}}, indent=1))
+    print(
+        json.dumps(
+            {**report, "presence": {**presence, "by_name": "see --out"}, "by_name": "see --out"}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -113,9 +113,9 @@ def open_shelves(recipe: Recipe, table: NameTable, features: Path) -> list[Shelf
     return shelves
 
 
-def shelf_of(root: Path, source: Source, split: str, features: Path) -> Shelf:
-    """One source by itself, for checks."""
-    photographs = read_photographs(root, source, split, name_table())
+def shelf_of(root: Path, source: Source, split: str, features: Path, every: int = 1) -> Shelf:
+    """One source by itself, or every so many-th photograph of it, for checks."""
+    photographs = read_photographs(root, source, split, name_table())[::every]
     paths: Sequence[Path] = [photograph.path for photograph in photographs]
     return Shelf(photographs, store_features(load_trunk(), paths, features), 1.0)
 

@@ -108,16 +108,9 @@ class Asker:
         return self.pick(listed) if listed else None
 
     def _absent_name(self, scope: Sequence[int]) -> str:
-        """Any name, or one of the kind of something that is there: a dog where there is a cat."""
-        near = sorted(
-            {
-                other
-                for k in scope
-                for f in self.say.claimed[k]
-                for broad in (self.kinds.kinds[f.name].broader if f.name in self.kinds.kinds else ())
-                for other in self.kinds.broader.get(broad, ())
-            }
-        )
+        """Any name, or one near to something that is there: a dog where there is a cat."""
+        found = [f for k in scope for f in self.say.claimed[k]]
+        near = sorted({other for f in found for other in self.kinds.near(f.name)})
         return self.pick(near if near and self.chance(0.5) else self.kinds.names)
 
     def _ask(

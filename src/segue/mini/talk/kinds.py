@@ -68,6 +68,19 @@ class Kinds:
                 found[kind.thing.owner].append(name)
         return {owner: tuple(names) for owner, names in found.items()}
 
+    def near(self, name: str) -> set[str]:
+        """Names that are easily taken for a name: others of its broader kinds, its parts, parts called alike.
+
+        Of "cow head" that is "horse head"; of "dog" it is "cat", and "dog head" too.
+        """
+        if name not in self.kinds:
+            return set()
+        kind = self.kinds[name]
+        alike = {other for broad in kind.broader for other in self.broader.get(broad, ())}
+        owned = {part for parts in self.parts.values() for part in parts}
+        same = {part for part in owned if kind.thing.owner and self.kinds[part].thing.name == kind.thing.name}
+        return (alike | same | set(self.parts.get(name, ()))) - {name}
+
     def thing(self, name: str) -> Thing:
         """How it is spoken of; of a name that is not in the table, as an object."""
         return self.kinds[name].thing if name in self.kinds else Thing(name)

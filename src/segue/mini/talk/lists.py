@@ -34,6 +34,10 @@ PLAIN = 0.35
 PART_SHARE = 0.5
 """Chance of each part of an owner that is there."""
 
+OWNERS = 0.15
+"""Share of conversations about things that have parts: a horse's head beside a cow's is rare without it,
+and "the cow's head" was found in both images."""
+
 NOVEL = 0.08
 """Share of conversations with a made-up name: a name is read off the list, not known by heart."""
 
@@ -68,13 +72,15 @@ class ListMaker:
     def __init__(self, kinds: Kinds, rng: np.random.Generator, frequent: tuple[str, ...] = ()) -> None:
         self.kinds, self.rng = kinds, rng
         self.objects = [name for name in kinds.names if not kinds.thing(name).owner]
+        self.owners = list(kinds.parts)
         self.frequent = [name for name in frequent if name in kinds.kinds]
         self.coloured = rng.random() < COLOURED
         self.novel = self._novel() if rng.random() < NOVEL else None
 
     def images(self, count: int) -> list[list[Finding]]:
         """As they are spelled: at most `MOST_FINDINGS` each, from left to right."""
-        pool = [self.name() for _ in range(int(self.rng.integers(2, 7)))]
+        owners = bool(self.owners) and self.rng.random() < OWNERS
+        pool = [self._owner() if owners else self.name() for _ in range(int(self.rng.integers(2, 7)))]
         if self.novel:
             pool[0] = self.novel
         return [listed(self._image(pool)) for _ in range(count)]
@@ -84,6 +90,9 @@ class ListMaker:
         if self.frequent and self.rng.random() < 0.25:
             return self.frequent[int(self.rng.integers(len(self.frequent)))]
         return self.objects[int(self.rng.integers(len(self.objects)))]
+
+    def _owner(self) -> str:
+        return self.owners[int(self.rng.integers(len(self.owners)))]
 
     def _image(self, pool: list[str]) -> list[Finding]:
         rng, found = self.rng, []

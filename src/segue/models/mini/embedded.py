@@ -9,13 +9,16 @@ Legend: N images, K masks, F findings an image, W words a finding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from segue.models.dense_features import SEGMENTER_STREAM, DenseMap
 from segue.models.mini.findings import Finding
 from segue.models.mini.names import NameTable, name_table, with_branches
+from segue.models.mini.point_prompt import nearest_thing, point_prompt
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.spelled_findings import FindingSpeller
 from segue.models.mini.talking import TalkingConfig, TalkingModel
@@ -101,7 +104,28 @@ class EmbeddedModel(TalkingModel):
             self.name_of(p.tolist(), found[k]) for p, k in zip(phrases, image_index.tolist(), strict=True)
         ]
         dense = self.segmenter.heat_prompts(features, names, image_index)
-        return self.segmenter.decode(features, MaskPrompts(seg_prompts, image_index, dense), names)
+        sparse = self.placed(seg_prompts, names, [found[k] for k in image_index.tolist()])
+        return self.segmenter.decode(features, MaskPrompts(sparse, image_index, dense), names)
+
+    def placed(self, prompts: Tensor, names: Sequence[str], found: Sequence[Sequence[Finding]]) -> Tensor:
+        """Prompts `[K, C]`, each moved onto the nearest finding of its name.
+
+        Which of several things is meant is the language model's to say, where exactly it lies was seen. The
+        gradient is that of the prompts as they came; a name without findings keeps its prompt.
+
+        Args:
+            names: of the K phrases.
+            found: findings of each phrase's image.
+        """
+        moved = prompts.detach().clone()
+        for row, (name, findings) in enumerate(zip(names, found, strict=True)):
+            own = [f for f in findings if f.name == name]
+            if own:
+                centres = torch.tensor([f.centre_yx for f in own], device=prompts.device)
+                areas = torch.tensor([f.area for f in own], device=prompts.device)
+                points = point_prompt(centres, areas, prompts.shape[1]).to(prompts)
+                moved[row] = points[nearest_thing(moved[row : row + 1], points)[0]]
+        return prompts + (moved - prompts.detach())
 
     def name_of(self, phrase: list[int], findings: list[Finding]) -> str:
         """The name that a phrase means; of an unknown phrase that of the finding that shares most with it."""
