@@ -12,6 +12,11 @@ look=$!
 "$segue" train recipes/mini_talk.yaml --out runs/mini/talk_on --resume --set "model.init=[{folder: runs/mini/talk/final}]" \
     --set data.seed=22 --set options.simple_until=0 --set options.simple_fade=1 --set optimiser.muon_rate=0.008 \
     --set optimiser.learning_rate=1.1e-3 --set optimiser.warmup_steps=30 --set optimiser.max_steps=1500
+# Last, mostly plain questions about things that have parts: "the cow's head" beside a horse's.
+"$segue" train recipes/mini_talk.yaml --out runs/mini/talk_parts --resume \
+    --set "model.init=[{folder: runs/mini/talk_on/final}]" --set data.seed=24 --set options.owners=0.35 \
+    --set options.simple_until=0 --set options.simple_fade=700 --set optimiser.muon_rate=0.005 \
+    --set optimiser.learning_rate=7e-4 --set optimiser.warmup_steps=10 --set optimiser.max_steps=350
 wait "$look"
-"$python" -m segue.mini.assemble --talk runs/mini/talk_on/final --look runs/mini/look/final --out runs/mini/whole
+"$python" -m segue.mini.assemble --talk runs/mini/talk_parts/final --look runs/mini/look/final --out runs/mini/whole
 "$python" -m segue.training.export runs/mini/whole --out runs/mini/segue-mini

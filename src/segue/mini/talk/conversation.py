@@ -9,7 +9,7 @@ import numpy as np
 
 from segue.mini.talk.asker import Exchange
 from segue.mini.talk.kinds import Kinds
-from segue.mini.talk.lists import ListMaker
+from segue.mini.talk.lists import OWNERS, ListMaker
 from segue.mini.talk.questions import WEIGHTS, Questions
 from segue.mini.talk.statements import MOST_NAMES, SURE, Answer, Wanted
 from segue.mini.talk.wording import wordings
@@ -53,6 +53,7 @@ def compose(
     images: list[list[Finding]] | None = None,
     turns: int | None = None,
     simple: bool = False,
+    owners: float = OWNERS,
 ) -> Conversation:
     """Draw lists and ask about them.
 
@@ -64,12 +65,13 @@ def compose(
         images: lists to ask about in place of drawn ones.
         turns: 1 to 3 by default.
         simple: two plain questions about one or two images.
+        owners: see `ListMaker`.
 
     Source: paper silent; ours.
     """
     if images is None:
         count = 1 + int(rng.choice(len(IMAGE_SHARES), p=IMAGE_SHARES))
-        images = ListMaker(kinds, rng, frequent).images(min(count, 2) if simple else count)
+        images = ListMaker(kinds, rng, frequent, owners).images(min(count, 2) if simple else count)
     questions = Questions(images, kinds, rng, held_out=held_out, free=not simple)
     asked = FollowUps(questions, SIMPLE_WEIGHTS if simple else WEIGHTS)
     number = turns or (2 if simple else 1 + int(rng.choice(len(TURN_SHARES), p=TURN_SHARES)))

@@ -67,10 +67,17 @@ class ListMaker:
         kinds: the names.
         rng: source of every choice.
         frequent: names that are drawn more often than others.
+        owners: share of conversations about things that have parts.
     """
 
-    def __init__(self, kinds: Kinds, rng: np.random.Generator, frequent: tuple[str, ...] = ()) -> None:
-        self.kinds, self.rng = kinds, rng
+    def __init__(
+        self,
+        kinds: Kinds,
+        rng: np.random.Generator,
+        frequent: tuple[str, ...] = (),
+        owners: float = OWNERS,
+    ) -> None:
+        self.kinds, self.rng, self.owners_share = kinds, rng, owners
         self.objects = [name for name in kinds.names if not kinds.thing(name).owner]
         self.owners = list(kinds.parts)
         self.frequent = [name for name in frequent if name in kinds.kinds]
@@ -79,7 +86,7 @@ class ListMaker:
 
     def images(self, count: int) -> list[list[Finding]]:
         """As they are spelled: at most `MOST_FINDINGS` each, from left to right."""
-        owners = bool(self.owners) and self.rng.random() < OWNERS
+        owners = bool(self.owners) and self.rng.random() < self.owners_share
         pool = [self._owner() if owners else self.name() for _ in range(int(self.rng.integers(2, 7)))]
         if self.novel:
             pool[0] = self.novel

@@ -14,6 +14,7 @@ from segue.errors import AlignmentError
 from segue.mini.pointing import AttentionInputs, PointedStates, pointing_loss
 from segue.mini.talk.conversation import Conversation, compose, frequent_names
 from segue.mini.talk.kinds import Kinds, known_kinds
+from segue.mini.talk.lists import OWNERS
 from segue.models.losses import IGNORE_INDEX, target_weight
 from segue.models.mini.findings import MOST_FINDINGS, Finding, listed
 from segue.models.mini.point_prompt import point_prompt
@@ -39,6 +40,7 @@ class TalkObjective:
             mix learns to speak long before it looks anything up.
         simple_fade: steps over which their share then falls to nothing.
         pointing: weight of -log attention from the states that name a finding, or are about to, to its token.
+        owners: share of conversations about things that have parts.
         frequent: names that are drawn more often; those that photographs show most by default.
         lists: draws the lists of a conversation; None (also where it says so) draws them over all names.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
@@ -63,13 +65,14 @@ class TalkObjective:
         pointing: float = 0.0,
         pointing_heads: Sequence[tuple[int, int]] = ((2, 0), (3, 0)),
         seed: int = 0,
+        owners: float = OWNERS,
         frequent: tuple[str, ...] | None = None,
         lists: Callable[[np.random.Generator], list[list[Finding]] | None] | None = None,
     ) -> None:
         self.processor, self.kinds = processor, kinds or known_kinds()
         self.batch_size, self.points, self.free_noise, self.seed = batch_size, points, free_noise, seed
         self.simple = (simple_until, simple_fade)
-        self.pointing = pointing
+        self.pointing, self.owners = pointing, owners
         self.seen = [AttentionInputs(model, *head) for head in pointing_heads] if pointing else []
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.free = (model.config.num_free_tokens, model.config.text_config.hidden_size)
@@ -111,7 +114,9 @@ class TalkObjective:
         for _ in range(BUCKET * self.batch_size):
             simple = bool(rng.random() < share)
             images = self.lists(rng) if self.lists else None
-            drawn = compose(self.kinds, rng, frequent=self.frequent, simple=simple, images=images)
+            drawn = compose(
+                self.kinds, rng, frequent=self.frequent, simple=simple, images=images, owners=self.owners
+            )
             items.append(self.encoded(drawn, int(rng.integers(3))))
         items.sort(key=lambda item: len(item["encoded"]["input_ids"]))
         batches = [items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size)]
