@@ -40,7 +40,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
-	$(STEP) "the development tools (230 MB)" $(PIP_INSTALL) --no-build-isolation -e ".[dev]"
+	$(STEP) "the development tools (320 MB)" $(PIP_INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@
 	@echo "Ready: $(BIN)/segue --help, or 'source $(BIN)/activate' and then just segue."
 

@@ -67,15 +67,15 @@ class Served:
         port: Of 127.0.0.1.
     """
 
-    def __init__(self, model: LoadedModel, settings: Settings) -> None:
+    def __init__(self, app: Any, settings: Settings) -> None:
         import uvicorn
 
         from segue.apps.server.run import server
 
         bound = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = bound.getsockname()[1]
-        self._server: uvicorn.Server = server(model, settings, "127.0.0.1", 0)
-        self.app = self._server.config.app
+        self._server: uvicorn.Server = server(app, settings, "127.0.0.1", 0)
+        self.app = app
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [bound]}, daemon=True)
         self._thread.start()
         while not self._server.started:
@@ -122,12 +122,14 @@ class Served:
 @pytest.fixture
 def serve(loaded_tiny_models: Callable[[str], LoadedModel]) -> Iterator[Callable[..., Served]]:
     """Starts servers with settings of their own."""
+    from segue.apps.server.app import create_app
     from segue.apps.server.settings import Settings
 
     running: list[Served] = []
 
     def start(model: Any = None, **settings: Any) -> Served:
-        running.append(Served(model or loaded_tiny_models("prima_mini"), Settings(**settings)))
+        chosen = Settings(**settings)
+        running.append(Served(create_app(model or loaded_tiny_models("prima_mini"), chosen), chosen))
         return running[-1]
 
     yield start
@@ -138,8 +140,9 @@ def serve(loaded_tiny_models: Callable[[str], LoadedModel]) -> Iterator[Callable
 @pytest.fixture(scope="session")
 def served(loaded_tiny_models: Callable[[str], LoadedModel]) -> Iterator[Served]:
     """One server with the usual settings for all tests that change nothing about it."""
+    from segue.apps.server.app import create_app
     from segue.apps.server.settings import Settings
 
-    server = Served(loaded_tiny_models("prima_mini"), Settings())
+    server = Served(create_app(loaded_tiny_models("prima_mini"), Settings()), Settings())
     yield server
     server.stop()

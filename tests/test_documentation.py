@@ -3,11 +3,15 @@
 CONTRIBUTING.md tells the marks. With `-m slow`, README.md is followed from nothing, `make demo` first.
 """
 
+import contextlib
+import ctypes
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +32,7 @@ from documents import (
 
 FILES = markdown_files()
 BLOCKS = [block for name in FILES for block in blocks_of(name)]
+_PR_SET_PDEATHSIG = 1
 # Whatever a fresh clone holds that commands of the documents may read.
 SHOWN = ("README.md", "Makefile", "constraints.txt", "docs", "examples", "recipes", "src")
 
@@ -53,6 +58,17 @@ def run_bash(block: Block, folder: Path, timeout: int) -> None:
     assert done.returncode == 0, f"{block.place}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 
+class EndsWithUs(subprocess.Popen[str]):
+    """A process that a block starts; it ends with the tests, also where they are killed (on Linux)."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        def tie() -> None:
+            with contextlib.suppress(OSError, AttributeError):  # no Linux: the block itself has to end it
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+        super().__init__(*given, **{"preexec_fn": tie, **named})
+
+
 # ---------------------------------------------------------------------------------------- what is run
 @pytest.mark.parametrize("name", sorted({b.file for b in BLOCKS if b.mark == "run"}))
 def test_runnable_blocks_run(name: str, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +77,7 @@ def test_runnable_blocks_run(name: str, clone: Path, monkeypatch: pytest.MonkeyP
         if block.mark == "run" and block.language == "bash":
             run_bash(block, clone, timeout=300)
         elif block.mark == "run":
+            monkeypatch.setattr(subprocess, "Popen", EndsWithUs)
             exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
 
 

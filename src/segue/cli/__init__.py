@@ -23,6 +23,7 @@ from segue.cli import (
     data,
     evaluate,
     export,
+    label_studio,
     match,
     models,
     rate,
@@ -62,6 +63,7 @@ app.command("init")(convert.init)
 app.command("eval")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("info")(models.info)
+app.command("label-studio")(label_studio.label_studio)
 app.command("match")(match.match)
 app.command("models")(models.list_models)
 app.add_typer(data.app, name="data")

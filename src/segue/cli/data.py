@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from segue.cli import data_sources, data_stats, m4seg, prist
+from segue.cli import data_sources, data_stats, label_studio, m4seg, prist
 from segue.cli.console import show_paths, tell
 from segue.cli.options import known_folder, known_split, make_way
 
@@ -19,6 +19,7 @@ app.add_typer(prist.app, name="prist")
 app.command()(data_sources.check)
 app.command()(data_stats.stats)
 app.command()(data_stats.preview)
+app.command("label-studio")(label_studio.convert)
 app.command()(m4seg.m4seg)
 app.command()(m4seg.m4seg_export)
 app.command()(m4seg.m4seg_import)

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
+    from segue.apps.server.settings import Settings
     from segue.chat_model import Budget, OpenAIChatModel
     from segue.datasets.generation import GenerationSettings
     from segue.inference.loaded_model import LoadedModel
@@ -95,6 +97,57 @@ class LoadingOptions:
         """What changes answers, where it was given."""
         given = {"dtype": self.dtype, "quantize": self.quantize}
         return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass
+class ServerOptions:
+    """Where a server listens, and what it takes."""
+
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int | None, typer.Option(help="0 for any that is free.", min=0, max=65535, show_default=False)
+    ] = None
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of bearer tokens: TOKEN name=NAME per_minute=N at_once=N a line."),
+    ] = None
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Host whose pictures are fetched; may be repeated.", metavar="HOST"),
+    ] = None
+    internal_hosts: Annotated[
+        bool, typer.Option("--internal-hosts", help="Allowed hosts may have internal addresses.")
+    ] = False
+    queue: Annotated[int, typer.Option(help="Requests under way; further ones get 429.", min=1)] = 64
+    batch_size: Annotated[int, typer.Option(help="Questions in one batch.", min=1)] = 8
+    max_body_mb: Annotated[int, typer.Option(help="Largest body of a request, in MiB.", min=1)] = 64
+    max_pixels: Annotated[int, typer.Option(help="Largest picture, in pixels.", min=1)] = 50_000_000
+    timeout: Annotated[float, typer.Option(help="Seconds for a whole answer.", min=1)] = 300
+    grace: Annotated[float, typer.Option(help="Seconds for requests under way after SIGTERM.", min=1)] = 60
+
+    def settings(self, cors_origins: Sequence[str] = ()) -> Settings:
+        """The server's settings.
+
+        Raises:
+            InputError: The file of tokens cannot be used.
+        """
+        from segue.apps.server.access import read_tokens
+        from segue.apps.server.settings import MEBIBYTE, Settings
+
+        return Settings(
+            tokens={} if self.tokens is None else read_tokens(self.tokens),
+            allowed_hosts=tuple(self.allow_host or ()),
+            internal_hosts=self.internal_hosts,
+            cors_origins=tuple(cors_origins),
+            queue=self.queue,
+            batch_size=self.batch_size,
+            most_body=self.max_body_mb * MEBIBYTE,
+            most_pixels=self.max_pixels,
+            timeout=self.timeout,
+            grace=self.grace,
+        )
 
 
 @dataclass

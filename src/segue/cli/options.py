@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from segue.records.conversation import Split
+
+SERVER_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+"""What the servers import."""
+
+
+def known_packages(names: Sequence[str], command: str, extra: str) -> None:
+    """Make sure that a command's optional packages are there, before it does anything.
+
+    Raises:
+        InputError: One is missing; names the extra that installs it.
+    """
+    from segue.errors import InputError
+
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            "The packages that this command needs are not installed.",
+            expected=", ".join(names),
+            found=f"no {', '.join(missing)}",
+            where=command,
+            fix=f"install the extra: pip install 'segue[{extra}]'",
+        )
 
 
 def known_split(name: str) -> Split:

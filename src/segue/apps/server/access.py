@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import time
@@ -18,7 +19,7 @@ from segue.errors import InputError
 _OPEN = ("/healthz", "/docs", "/openapi.json")
 _ROUTES = (
     "/v1/chat/completions", "/v1/images/segmentations", "/v1/models", "/healthz", "/metrics", "/docs",
-    "/openapi.json",
+    "/openapi.json", "/predict", "/setup", "/webhook", "/health",
 )  # fmt: skip
 
 
@@ -65,6 +66,9 @@ class Gate:
             return self._anyone
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         scheme, _, token = header.strip().partition(" ")
+        if scheme.lower() == "basic":
+            # Programs that only know names and passwords: the token is the password.
+            scheme, token = "bearer", _password(token)
         if scheme.lower() == "bearer":
             given = _digest(token.strip())
             # All are compared, whichever fits.
@@ -129,6 +133,14 @@ def _too_many(limit: str, seconds: int) -> ApiError:
         expected=f"at most {limit}", fix=f"send it again in {seconds} seconds",
         headers={"Retry-After": str(seconds)},
     )  # fmt: skip
+
+
+def _password(encoded: str) -> str:
+    """The password of `Basic` credentials; "" where they cannot be read."""
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _digest(token: str) -> bytes:

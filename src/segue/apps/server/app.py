@@ -72,7 +72,7 @@ def create_app(model: LoadedModel, settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     _add_routes(app, service)
-    _add_errors(app)
+    add_errors(app)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     return app
 
@@ -126,7 +126,9 @@ def _model_entry(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _add_errors(app: FastAPI) -> None:
+def add_errors(app: FastAPI) -> None:
+    """Let an application answer every error in OpenAI's form, with ours inside."""
+
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         names = ", ".join(sorted({getattr(route, "path", "") for route in app.routes} - {""}))

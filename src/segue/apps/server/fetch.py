@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from segue.apps.server.errors import ApiError, refusal
@@ -15,7 +16,7 @@ from segue.apps.server.settings import Settings
 _PORTS = {"http": 80, "https": 443}
 
 
-def fetch(address: str, settings: Settings, where: str) -> bytes:
+def fetch(address: str, settings: Settings, where: str, headers: Mapping[str, str] | None = None) -> bytes:
     """Get the bytes behind an address.
 
     The name is looked up once and the connection goes to the address that was checked, so that a name which
@@ -25,6 +26,7 @@ def fetch(address: str, settings: Settings, where: str) -> bytes:
         address: http or https.
         settings: `allowed_hosts`, `internal_hosts`, `most_image`, `fetch_timeout`.
         where: Field of the request.
+        headers: Further ones of the request.
 
     Raises:
         ApiError: The host is not allowed, or did not give a picture's bytes.
@@ -37,7 +39,8 @@ def fetch(address: str, settings: Settings, where: str) -> bytes:
         connection = _Connection(host, port, number, settings.fetch_timeout, parts.scheme == "https")
         try:
             # `http.client` puts the target into the request as it is.
-            connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "segue"})
+            usual = {"Accept": "image/*", "User-Agent": "segue"}
+            connection.request("GET", target, headers={**usual, **(headers or {})})
             return _body(connection.getresponse(), connection, ends, settings, where)
         finally:
             connection.close()

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from segue.apps.server.app import create_app
 from segue.apps.server.errors import dumps, refusal
 from segue.apps.server.settings import Settings
-
-if TYPE_CHECKING:
-    from segue.inference.loaded_model import LoadedModel
 
 
 class GuardedProtocol(H11Protocol):
@@ -73,11 +70,11 @@ class GuardedProtocol(H11Protocol):
             self._late = None
 
 
-def server(model: LoadedModel, settings: Settings, host: str, port: int) -> uvicorn.Server:
+def server(app: ASGIApp, settings: Settings, host: str, port: int) -> uvicorn.Server:
     """A server that is ready to run.
 
     Args:
-        model: From `segue.load`.
+        app: From `create_app`.
         settings: Limits.
         host: Address to listen at.
         port: 0 for any that is free.
@@ -85,7 +82,7 @@ def server(model: LoadedModel, settings: Settings, host: str, port: int) -> uvic
     protocol = type("Protocol", (GuardedProtocol,), {"settings": settings})
     return uvicorn.Server(
         uvicorn.Config(
-            create_app(model, settings),
+            app,
             host=host,
             port=port,
             http=protocol,
@@ -99,11 +96,11 @@ def server(model: LoadedModel, settings: Settings, host: str, port: int) -> uvic
     )
 
 
-def serve(model: LoadedModel, settings: Settings, host: str, port: int, listening: Any = None) -> None:
+def serve(app: ASGIApp, settings: Settings, host: str, port: int, listening: Any = None) -> None:
     """Serve until SIGTERM or Ctrl-C; requests under way are answered before it returns.
 
     Args:
-        model, settings, host, port: See `server`.
+        app, settings, host, port: See `server`.
         listening: Called with the port when the socket is bound.
     """
     found = socket.create_server((host, port), backlog=1024, family=_family(host))
@@ -113,7 +110,7 @@ def serve(model: LoadedModel, settings: Settings, host: str, port: int, listenin
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *ignored: None)
     with found:
-        server(model, settings, host, port).run(sockets=[found])
+        server(app, settings, host, port).run(sockets=[found])
 
 
 def _family(host: str) -> socket.AddressFamily:
