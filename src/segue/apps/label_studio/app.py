@@ -34,7 +34,7 @@ from segue.apps.server.settings import Settings
 if TYPE_CHECKING:
     from segue.inference.loaded_model import LoadedModel
 
-_log = logging.getLogger("uvicorn.error")
+_log = logging.getLogger(__name__)
 _LEFT = 499
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -18,11 +19,14 @@ from segue.apps.server.past_answers import PastAnswer
 from segue.apps.server.pictures import Picture
 from segue.apps.server.sampling import Sampling
 from segue.apps.server.settings import Settings
+from segue.errors import SegueError
 
 if TYPE_CHECKING:
     from segue.inference.loaded_model import LoadedModel
     from segue.inference.session import GroundingSession
     from segue.inference.streaming import Event
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -154,6 +158,7 @@ class Engine:
                 else:
                     self._answer_together(jobs)
             except Exception as error:
+                _note(error)
                 for job in jobs:
                     job.tell(error)
             share = (time.monotonic() - started) / len(jobs)
@@ -227,10 +232,17 @@ class Engine:
         )
         for (job, session), outcome in zip(taken, outcomes, strict=True):
             if isinstance(outcome, Exception):
+                _note(outcome)
                 job.tell(outcome)
             else:
                 self._conversations.give_back(session, job.pictures)
                 job.tell(Done(outcome))
+
+
+def _note(error: Exception) -> None:
+    """Write down what is no user's mistake: clients are told only that it happened."""
+    if not isinstance(error, (SegueError, ApiError)):
+        _log.error("a question failed", exc_info=error)
 
 
 def _is_done(event: Event) -> bool:
