@@ -44,7 +44,7 @@ class LabelStudio:
         if self.url and not (parts.scheme in ("http", "https") and parts.hostname):
             raise InputError(
                 "The address of Label Studio cannot be used.",
-                expected="http://HOST:PORT",
+                expected="http://localhost:8080",
                 found=self.url,
                 where="--url",
                 fix="give the address that a browser shows, without a page",
