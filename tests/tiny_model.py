@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ANSWER = "The <p> red mug </p> [SEG] (IMAGE1) is larger than the <p> lamp </p> [SEG] (IMAGE2)."
 TEXT = "The red mug is larger than the lamp."
-FAMILIES = ("prima_mini", "segue")
+FAMILIES = ("prima_mini", "segue", "omg_llava")
 """Families that the taught model can be of."""
 QUESTIONS = ("Which is larger?", "What is there?", "And the other one?")
 
@@ -37,12 +37,14 @@ def picture(height: int = 40, width: int = 60, shade: int = 120) -> Image.Image:
 def fresh_model(family: str) -> tuple[Any, Any]:
     """A model of a family with random weights, and its processor."""
     from segue.mini.tokenizer import train_tokenizer
-    from segue.models.build import build_segue
+    from segue.models.build import build_omg_llava, build_segue
     from segue.models.mini.build import build_from_tokenizer
 
     texts = [TEXT, *QUESTIONS, "provide an overview of the pictures. provides USER: ASSISTANT: The"]
     tokenizer = train_tokenizer(texts * 2, 400)
-    return build_segue(tokenizer) if family == "segue" else build_from_tokenizer("tiny", tokenizer)
+    if family == "prima_mini":
+        return build_from_tokenizer("tiny", tokenizer)
+    return {"segue": build_segue, "omg_llava": build_omg_llava}[family](tokenizer)
 
 
 def build_tiny_model(folder: Path, steps: int = 120, family: str = "prima_mini") -> Path:
@@ -58,6 +60,9 @@ def build_tiny_model(folder: Path, steps: int = 120, family: str = "prima_mini")
             for number in (1, 2, 3):
                 shown = (images * 2)[:number]
                 batches.append(dict(processor(images=shown, turns=turns, add_generation_prompt=False)))
+                if model.encodes_together:
+                    with torch.no_grad():
+                        batches[-1] |= model.encode({"pixel_values_sam": batches[-1]["pixel_values_sam"]})[0]
     left_out = ("pixel_values_sam", "original_hw", "resized_hw")
     optimizer = torch.optim.Adam(model.language_model.parameters(), lr=2e-2)
     for step in range(steps):

@@ -86,7 +86,8 @@ def test_cached_features_give_the_masks_of_the_plain_call(tiny_model: LoadedMode
     inputs = tiny_model.processor(images=images, turns=[("user", "Which is larger?")])
     sam, hw, inside = (inputs.pop(name) for name in ("pixel_values_sam", "original_hw", "resized_hw"))
     del inputs["labels"]
-    generation = tiny_model.model.generate_grounded(**inputs)
+    shared = {"pixel_values_sam": sam} if tiny_model.model.encodes_together else {}
+    generation = tiny_model.model.generate_grounded(**inputs, **shared)
     with torch.no_grad():
         segmenter = tiny_model.model.segmenter
         asked = MaskPrompts(generation.seg_prompts, torch.tensor([0, 1]))

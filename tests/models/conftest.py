@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segue.models.build import build_prima, build_segue
+from segue.models.build import build_omg_llava, build_prima, build_segue
 from segue.models.modeling_prima import PrimaModel
 from segue.models.processing_grounded import PrimaProcessor
 
@@ -142,6 +142,20 @@ def shaken_segue(
 
     def build(**overrides: Any) -> tuple[Any, Any]:
         model, processor = build_segue(tiny_tokenizer, **overrides)
+        return shake(model), processor
+
+    found: Callable[..., tuple[Any, Any]] = kept(build)
+    return found
+
+
+@pytest.fixture(scope="session")
+def shaken_omg_llava(
+    tiny_tokenizer: Any, shake: Callable[..., Any], kept: Callable[..., Any]
+) -> Callable[..., tuple[Any, Any]]:
+    """A shaken `tiny-omg-llava` and its processor, shared between tests: do not change its weights."""
+
+    def build(**overrides: Any) -> tuple[Any, Any]:
+        model, processor = build_omg_llava(tiny_tokenizer, **overrides)
         return shake(model), processor
 
     found: Callable[..., tuple[Any, Any]] = kept(build)

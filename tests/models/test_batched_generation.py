@@ -28,25 +28,29 @@ def prompts_of(processor: Any, talks: dict[str, Any]) -> tuple[dict[str, Any], l
         item: dict[str, Any] = processor.encode_turns([("user", QUESTIONS[name])], len(images), True)
         item |= processor.encode_pixels(images)
         items.append(item | {"num_images": len(images)})
+    # The segmenter's pixels are left out, unless words need them too.
+    left_out = ("labels", *(["pixel_values_sam"] if len(processor.streams) > 1 else []))
     kept = [
-        {k: v for k, v in processor.collate(chosen).items() if k not in ("labels", "pixel_values_sam")}
+        {k: v for k, v in processor.collate(chosen).items() if k not in left_out}
         for chosen in (items, *([item] for item in items))
     ]
     return kept[0], kept[1:]
 
 
-@pytest.mark.parametrize("module", ["fusion", "square", "qwen3_vl"])
+@pytest.mark.parametrize("module", ["fusion", "square", "qwen3_vl", "omg_llava"])
 @pytest.mark.parametrize("position", ["before", "at"])
 @torch.no_grad()
 def test_states_ids_and_prompts_are_those_of_each_alone(
     shaken: Shaken,
     shaken_segue: Shaken,
+    shaken_omg_llava: Shaken,
     talks: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     module: str,
     position: Any,
 ) -> None:
-    model, processor = shaken_segue() if module == "qwen3_vl" else shaken(visual_module=module)
+    others = {"qwen3_vl": shaken_segue, "omg_llava": shaken_omg_llava}
+    model, processor = others[module]() if module in others else shaken(visual_module=module)
     monkeypatch.setattr(type(model), "prompt_state", PromptState(position, "after"))
     together, alone = prompts_of(processor, talks)
     # What a shaken model babbles has few [SEG]: the id it likes most counts as one.

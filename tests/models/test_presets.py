@@ -11,6 +11,7 @@ from segue.mini.tokenizer import SPECIAL_TOKENS
 from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.modeling_prima import PrimaModel
+from segue.models.omg_llava.configuration_omg_llava import OmgLlavaConfig
 from segue.models.presets import PRESETS, Preset, preset, streams_for
 from segue.models.requirements import requirements
 
@@ -118,6 +119,13 @@ def test_the_embedded_model_sees_one_stream() -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"segue-mini"}))
 def test_streams_fit_the_encoders(name: str) -> None:
     config, streams = preset(name).config(), preset(name).streams
+    if isinstance(config, OmgLlavaConfig):
+        # One stream for words and masks, in whole cells of visual tokens.
+        perception, stream = config.perception_config, streams["pixel_values_sam"]
+        assert (set(streams), stream["fit"]) == ({"pixel_values_sam"}, "square")
+        assert stream["size"] == perception.backbone_config.image_size
+        assert stream["size"] == perception.cells_per_side * 32 * perception.shuffle
+        return
     if isinstance(config, Qwen3VLGroundedConfig):
         # Pictures of any size: what must agree are the patches.
         assert streams["pixel_values"]["patch_size"] == config.vision_config.patch_size

@@ -10,6 +10,7 @@ import typer
 
 PARTS = {
     "vision_model": "vision encoder (CLIP)",
+    "perception": "OMG-Seg: ConvNeXt, pixel decoder, queries that find objects",
     "aux_vision_model": "second vision encoder (DINOv2, or ConvNeXt in MIRAS)",
     "fusion": "cross-attention between the two encoders",
     "reader": "instruction-aware Q-Former",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from transformers import AutoConfig
+
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
 from segue.models.configuration_lisa import GlammConfig, LisaConfig
 from segue.models.configuration_miras import MirasConfig
@@ -14,6 +16,9 @@ from segue.models.modeling_grounded import GroundedModel, GroundedOutput
 from segue.models.modeling_lisa import LisaModel
 from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
+from segue.models.omg_llava.configuration_omg_llava import OmgLlavaConfig, PerceptionConfig
+from segue.models.omg_llava.modeling_omg_llava import OmgLlavaModel
+from segue.models.omg_llava.processing_omg_llava import OmgLlavaProcessor
 from segue.models.processing_grounded import (
     GlammProcessor,
     GroundedProcessor,
@@ -29,6 +34,9 @@ register(PrimaConfig, PrimaModel, PrimaProcessor)
 register(LisaConfig, LisaModel, LisaProcessor)
 register(GlammConfig, GlammModel, GlammProcessor)
 register(MirasConfig, MirasModel, MirasProcessor)
+# A part of a configuration, which transformers finds by its name.
+AutoConfig.register(PerceptionConfig.model_type, PerceptionConfig)
+register(OmgLlavaConfig, OmgLlavaModel, OmgLlavaProcessor)
 register(Qwen3VLGroundedConfig, Qwen3VLGroundedModel, Qwen3VLGroundedProcessor)
 
 # The embedded model registers itself and its presets; the papers' models work in a copy that lacks it.
@@ -53,6 +61,9 @@ __all__ = [
     "MirasConfig",
     "MirasModel",
     "MirasProcessor",
+    "OmgLlavaConfig",
+    "OmgLlavaModel",
+    "OmgLlavaProcessor",
     "PrimaConfig",
     "PrimaModel",
     "PrimaProcessor",

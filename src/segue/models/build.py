@@ -15,6 +15,16 @@ from segue.models.image_streams import miras_streams_for, streams_for
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_miras import MirasModel
 from segue.models.modeling_prima import PrimaModel
+from segue.models.omg_llava.configuration_omg_llava import OmgLlavaConfig
+from segue.models.omg_llava.modeling_omg_llava import OmgLlavaModel
+from segue.models.omg_llava.processing_omg_llava import (
+    INTERNLM2_TEMPLATE,
+    MARK,
+    REGION,
+    OmgLlavaProcessor,
+    most_tokens,
+    omg_streams_for,
+)
 from segue.models.presets import preset
 from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
 from segue.models.processing_qwen3_vl import (
@@ -151,6 +161,42 @@ def build_segue(
         num_query_tokens=1,
         template=dict(QWEN_TEMPLATE),
         image_wrap=list(QWEN_IMAGE_WRAP),
+    )
+
+
+def build_omg_llava(
+    tokenizer: Any, *, name: str = "tiny-omg-llava", seed: int = 0, **overrides: Any
+) -> tuple[OmgLlavaModel, OmgLlavaProcessor]:
+    """A small OMG-LLaVA around a tokenizer of `segue.mini.tokenizer`, which is not changed.
+
+    Args:
+        tokenizer: the model's is a copy that also knows the tokens of its prompts.
+        name: a preset of the family.
+        seed: of the random weights.
+        **overrides: configuration fields.
+
+    Returns:
+        Model (in eval mode) and processor.
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    # `<mark>` last: it has no row, for it is always replaced.
+    tokens = ("<|im_start|>", "<|im_end|>", REGION, MARK)
+    tokenizer.add_tokens([AddedToken(t, normalized=False, special=True) for t in tokens], True)
+    tokenizer.eos_token = "<|im_end|>"
+    config = preset(name).config(**overrides)
+    assert isinstance(config, OmgLlavaConfig)
+    config.text_config.vocab_size = len(tokenizer) - 1
+    config.text_config.eos_token_id = tokenizer.eos_token_id
+    ids = tokenizer.convert_tokens_to_ids([SEG_TOKEN, PHRASE_START, IMAGE_TOKEN, REGION, MARK])
+    config.seg_token_id, config.phrase_token_id, config.image_token_id = ids[:3]
+    config.region_token_id, config.mark_token_id = ids[3:]
+    torch.manual_seed(seed)
+    model = OmgLlavaModel(config).eval()
+    return model, OmgLlavaProcessor(
+        tokenizer,
+        image_streams=omg_streams_for(config),
+        num_query_tokens=most_tokens(config),
+        template=dict(INTERNLM2_TEMPLATE),
     )
 
 

@@ -27,8 +27,9 @@ class ImageStream:
     Attributes:
         size: side of the square, in pixels.
         fit: `stretch` to the square; `pad` fits the longest side and pads bottom and right with zeros after
-            normalising (SAM); `letterbox` does the same on both sides (LLaVA-1.5); `crop` fits the shortest
-            side and cuts the centre (CLIP).
+            normalising (SAM); `letterbox` does the same on both sides (LLaVA-1.5); `square` pads both sides
+            with the mean colour before resizing (OMG-LLaVA); `crop` fits the shortest side and cuts the
+            centre (CLIP).
         mean, std: per channel, on the 0..1 scale.
     """
 
@@ -40,7 +41,7 @@ class ImageStream:
     @property
     def centred(self) -> bool:
         """Whether a picture lies in the middle of the square."""
-        return self.fit == "letterbox"
+        return self.fit in ("letterbox", "square")
 
     def resized_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
         """Height and width of a `hw` photograph inside the square."""
@@ -55,6 +56,8 @@ class ImageStream:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """RGB image to `[3, size, size]` float32."""
+        if self.fit == "square":
+            image = padded_square(image, self.mean)
         height, width = self.resized_hw((image.height, image.width))
         # As their own preprocessing does: SAM's is bilinear, CLIP's and DINOv2's are bicubic.
         filter_ = Image.Resampling.BILINEAR if self.fit == "pad" else Image.Resampling.BICUBIC
@@ -74,6 +77,19 @@ class ImageStream:
         top, left = ((self.size - side) // 2 if self.centred else 0 for side in (height, width))
         square[:, top : top + height, left : left + width] = tensor
         return square
+
+
+def padded_square(image: Image.Image, mean: tuple[float, ...]) -> Image.Image:
+    """An RGB image in the middle of a square of its mean colour, whole numbers rounded down.
+
+    Source: OMG-LLaVA's code (`expand2square`).
+    """
+    side = max(image.width, image.height)
+    if image.width == image.height:
+        return image
+    square = Image.new("RGB", (side, side), tuple(int(value * 255) for value in mean))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
 
 
 def moved(streams: dict[str, Tensor], device: torch.device | str, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -10,6 +10,13 @@ from typing import Any
 from segue.errors import InputError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.image_streams import clip_streams_for, miras_streams_for, streams_for
+from segue.models.omg_llava.presets_omg_llava import (
+    OMG_LLAVA_COMPONENTS,
+    OMG_LLAVA_LICENCES,
+    omg_llava_7b_config,
+    tiny_omg_llava_config,
+)
+from segue.models.omg_llava.processing_omg_llava import omg_streams_for
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
 from segue.models.presets_prima import PRIMA_VARIANTS, components_of, prima_7b_config, tiny_prima_config
@@ -88,6 +95,14 @@ PRESETS: dict[str, Preset] = {
         miras_streams_for(miras_7b_config()),
         MIRAS_COMPONENTS,
     ),
+    "omg-llava-7b": Preset(
+        "omg-llava-7b",
+        "OMG-LLaVA: OMG-Seg on ConvNeXt-L at 1024, InternLM2-7B; 257 tokens an image and one an object",
+        omg_llava_7b_config,
+        omg_streams_for(omg_llava_7b_config()),
+        OMG_LLAVA_COMPONENTS,
+        OMG_LLAVA_LICENCES,
+    ),
     "tiny-prima": Preset(
         "tiny-prima",
         "random weights of PRIMA for tests and dry runs",
@@ -99,6 +114,12 @@ PRESETS: dict[str, Preset] = {
         "random weights of MIRAS for tests and dry runs",
         tiny_miras_config,
         miras_streams_for(tiny_miras_config()),
+    ),
+    "tiny-omg-llava": Preset(
+        "tiny-omg-llava",
+        "random weights of OMG-LLaVA for tests and dry runs",
+        tiny_omg_llava_config,
+        omg_streams_for(tiny_omg_llava_config()),
     ),
     **{name: _segue(name) for name in QWEN_PRESETS},
     "tiny-segue": Preset(

@@ -312,6 +312,17 @@ class GroundedProcessor(ProcessorMixin):
                 swallowed = added[token].rstrip
         return text.strip()
 
+    def enlarge(self, mask_logits: Tensor, inside: tuple[int, int], outside: tuple[int, int]) -> Tensor:
+        """Logits `[K, h, w]` over the segmenter's square to `[K, H, W]` of a photograph.
+
+        Args:
+            mask_logits: of K masks in one photograph.
+            inside: its height and width within the square.
+            outside: its height and width.
+        """
+        stream = self.sam_stream
+        return resize_logits(mask_logits, inside, outside, stream.size, centred=stream.centred)
+
     def post_process_masks(
         self, mask_logits: Tensor, image_index: list[int], original_hw: Tensor, resized_hw: Tensor
     ) -> list[tuple[np.ndarray, float]]:
@@ -339,9 +350,7 @@ class GroundedProcessor(ProcessorMixin):
         results = []
         for logits, index in zip(mask_logits, image_index, strict=True):
             inside, outside = tuple(resized_hw[index].tolist()), tuple(original_hw[index].tolist())
-            full = resize_logits(
-                logits[None], inside, outside, self.sam_stream.size, centred=self.sam_stream.centred
-            )[0]
+            full = self.enlarge(logits[None], inside, outside)[0]
             # A logit of 0 is a probability of one half.
             mask = full > 0
             score = float(full[mask].sigmoid().mean()) if bool(mask.any()) else 0.0

@@ -140,11 +140,11 @@ def decode_by_image(
     Args:
         features: of N images, `[N, ...]` each.
         prompts: K of them, one or more.
-        draw: from features of n images, `[n, ...]` each, and sparse prompts `[n, k, C]` to logits `[n * k, h,
-            w]`.
+        draw: from features of n images, `[n, ...]` each, and sparse prompts `[n, k, C]` to logits `[..., n *
+            k, h, w]`.
 
     Returns:
-        `[K, h, w]` in the order of the prompts.
+        `[..., K, h, w]` in the order of the prompts.
     """
     pieces: list[Tensor] = []
     order: list[Tensor] = []
@@ -158,4 +158,4 @@ def decode_by_image(
         pieces.append(draw(chosen, prompts.sparse[members].reshape(len(images), count, -1)))
         order.append(members)
     # argsort of an order is its inverse: drawn were masks 2, 0, 1; 0, 1, 2 are pieces 1, 2, 0.
-    return torch.cat(pieces)[torch.cat(order).argsort()]
+    return torch.cat(pieces, dim=-3).index_select(-3, torch.cat(order).argsort())

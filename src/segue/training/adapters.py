@@ -94,6 +94,10 @@ FAMILIES: dict[str, FinetuneFamily] = {
         lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         token_rows=(SEG_TOKEN, PHRASE_START, PHRASE_END),
     ),
+    "omg_llava": FinetuneFamily(
+        ("image_projection", "seg_projection", "mask_decoder", *_TABLES),
+        lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    ),
     "miras-frozen": FinetuneFamily(
         ("fusion", "image_projection", "seg_projection", "sam.mask_decoder"),
         lora=(),

@@ -11,19 +11,23 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
 from segue.models.conversion.fused import thirds
 from segue.models.conversion.rules import under
 from segue.models.conversion.templates_omg_llava import CLASS_TEXTS, HEAD_SHARED, PROJECTORS
+from segue.models.image_streams import ImageStream, padded_square
 from segue.models.omg_llava.configuration_omg_llava import OmgLlavaConfig
 from segue.models.omg_llava.modeling_omg_llava import OmgLlavaModel
 from segue.models.omg_llava.perception import MASK_FEATURES, MEMORIES, Perception
-from segue.models.omg_llava.point_loss import point_losses
+from segue.models.omg_llava.point_loss import point_losses, square_masks
 from segue.models.omg_llava.prior import cells_of, prior, shares
+from segue.models.omg_llava.processing_omg_llava import INTERNLM2_TEMPLATE, OMG_MEAN, OmgLlavaProcessor
 from segue.models.omg_llava.segmenter_omg import QueryDecoderSegmenter
 from segue.models.omg_llava.visual_prompts import VisualPrompts, innermost, prompt_queries, starting_queries
 from segue.models.presets_parts import TINY_LLAMA
@@ -185,3 +189,38 @@ def test_where_visual_prompts_begin(model: OmgLlavaModel) -> None:
     near(position, wanted["point_query_pos"], QUERIES)
     centres = [list(innermost(mask)) for mask in wanted["regions"]]
     assert centres == wanted["region_centres_xy"].tolist()
+
+
+@pytest.mark.parametrize("shape", ["wide", "tall"])
+def test_squares_of_pictures_and_masks(shape: str) -> None:
+    wanted = recorded("square")
+    picture = Image.fromarray(wanted[f"{shape}.rgb"].numpy())
+    square = padded_square(picture, tuple(OMG_MEAN))
+    assert np.array_equal(np.asarray(square), wanted[f"{shape}.square_rgb"].numpy())
+    side = square.width
+    # At the size that it has, so that nothing is resized.
+    masks = square_masks(wanted[f"{shape}.masks"], side)
+    assert torch.equal(masks, wanted[f"{shape}.square_masks"].float())
+    stream = ImageStream(side, "square", tuple(OMG_MEAN), (1.0, 1.0, 1.0))
+    shown = stream(picture) + torch.tensor(OMG_MEAN).reshape(3, 1, 1)
+    assert torch.equal((shown * 255).round().permute(1, 2, 0).byte(), wanted[f"{shape}.square_rgb"])
+    # A mask of the square comes back as that of the photograph.
+    processor = OmgLlavaProcessor.__new__(OmgLlavaProcessor)
+    hw = (picture.height, picture.width)
+    found = processor.enlarge(masks * 2 - 1, stream.resized_hw(hw), hw) > 0
+    assert torch.equal(found, wanted[f"{shape}.masks"].bool())
+
+
+def test_chat_text_and_what_is_supervised() -> None:
+    wanted = json.loads((FOLDER / "conversation.json").read_text())
+    turns = []
+    before, after = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+    for turn in wanted["conversation"]:
+        question = turn["input"].removeprefix(before).removesuffix(after).removeprefix("<image>\n")
+        turns += [("user", question), ("assistant", turn["output"].removesuffix("<|im_end|>"))]
+    processor = OmgLlavaProcessor.__new__(OmgLlavaProcessor)
+    processor.template, processor.image_wrap = dict(INTERNLM2_TEMPLATE), ["", ""]
+    text, answers = processor.render_chat(turns, 1, 1, False)
+    # The first token is put by hand, and what follows the last answer is read by nobody.
+    assert f"<s>{text}\n" == wanted["text"]
+    assert [text[start:end] for start, end in answers] == wanted["supervised"]

@@ -84,9 +84,6 @@ class OmgLlavaConfig(GroundedConfig):
     num_points: int = 12544
     """Points at which a mask is compared, 112 x 112. Source: Mask2Former's and OMG-LLaVA's code."""
 
-    max_training_images: int | None = 1
-    """Trained on one picture. Source: OMG-LLaVA's code, which asserts exactly one."""
-
     @property
     def prompt_width(self) -> int:
         """A prompt is a query and its position side by side."""

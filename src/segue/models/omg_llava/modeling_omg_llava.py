@@ -18,7 +18,7 @@ from segue.models.gradients import gradients_of
 from segue.models.mask_objective import MaskLabels
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.omg_llava.configuration_omg_llava import OmgLlavaConfig
-from segue.models.omg_llava.perception import Perception
+from segue.models.omg_llava.perception import LAST_STAGE, Perception
 from segue.models.omg_llava.point_loss import point_losses, square_masks, uncertain_points
 from segue.models.omg_llava.prior import ObjectProjection, cells_of, prior, shares
 from segue.models.omg_llava.segmenter_omg import QueryDecoderSegmenter
@@ -43,7 +43,8 @@ class OmgLlavaModel(GroundedModel):
     expands_placeholders = True
     encodes_together = True
     images_read_together = False
-    encoder_parts = ("perception",)
+    # The trunk is a part of the perception; it stands first as the one that is called as a module.
+    encoder_parts = ("perception.backbone", "perception")
 
     def __init__(self, config: OmgLlavaConfig) -> None:
         super().__init__(config)
@@ -76,14 +77,13 @@ class OmgLlavaModel(GroundedModel):
         """
         perception, config = self.perception, self.config.perception_config
         with gradients_of(perception):
-            stages = perception.stages(streams["pixel_values_sam"].to(perception.dtype))
-            maps = perception.maps(stages)
+            maps = self.segmenter.encode(streams["pixel_values_sam"])
             objects = perception.objects(maps)
             positions = perception.transformer_module.queries_embedder.weight
             queries = torch.cat([objects.queries, positions.expand_as(objects.queries)], dim=-1)
             size = config.backbone_config.image_size
             mixed, winners = prior(shares(objects, size, config.cells_per_side), queries)
-            cells = torch.cat([cells_of(stages[-1], config.shuffle), mixed], dim=-1)
+            cells = torch.cat([cells_of(maps.pop(LAST_STAGE), config.shuffle), mixed], dim=-1)
         features = {"cell_features": cells, "query_features": queries, "winner_features": winners.any(-1)}
         return features, maps
 

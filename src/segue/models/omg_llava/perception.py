@@ -29,6 +29,10 @@ MEMORIES = ("memory_0", "memory_1", "memory_2")
 """Kept of a picture: what queries look at, strides 32, 16 and 8, `[N, C, h, w]` each."""
 
 
+LAST_STAGE = "last_stage"
+"""The trunk's last map, stride 32, `[N, C, H, W]`: what words need beside the objects."""
+
+
 @dataclass(frozen=True)
 class Objects:
     """What the queries found in pictures.
@@ -89,11 +93,10 @@ class Perception(Mask2FormerPreTrainedModel):
         return list(states[-len(self.config.backbone_config.depths) :])
 
     def maps(self, stages: list[Tensor]) -> dict[str, Tensor]:
-        """What the mask decoder needs of pictures, see `MASK_FEATURES` and `MEMORIES`."""
+        """What masks and words need of pictures, see `MASK_FEATURES`, `MEMORIES` and `LAST_STAGE`."""
         decoded = self.pixel_decoder(stages, output_attentions=False, output_hidden_states=False)
-        return {MASK_FEATURES: decoded.mask_features} | dict(
-            zip(MEMORIES, decoded.multi_scale_features, strict=True)
-        )
+        memories = dict(zip(MEMORIES, decoded.multi_scale_features, strict=True))
+        return {MASK_FEATURES: decoded.mask_features, LAST_STAGE: stages[-1]} | memories
 
     def objects(self, maps: dict[str, Tensor]) -> Objects:
         """Ask the learned queries, a picture at a time: ten predictions of 300 masks take 790 MB."""

@@ -58,6 +58,8 @@ def omg_llava_7b_config(**overrides: Any) -> OmgLlavaConfig:
         "region_token_id": INTERNLM2_TOKENS + 3,
         "mark_token_id": INTERNLM2_TOKENS + 4,
         "image_token_id": INTERNLM2_TOKENS + 5,
+        # Its code asserts exactly one.
+        "max_training_images": 1,
     }
     return OmgLlavaConfig(**(fields | overrides))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segue.models.gradients import gradients_of
 from segue.models.omg_llava.perception import MASK_FEATURES, MEMORIES, Perception
-from segue.models.segmenter import MaskPrompts, SegmenterFeatures
+from segue.models.segmenter import MaskPrompts, SegmenterFeatures, decode_by_image
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class QueryDecoderSegmenter:
         self.name = f"OMG-Seg's query decoder ({config.decoder_layers - 1} layers, {self.input_size} px)"
 
     def encode(self, pixels: Tensor) -> SegmenterFeatures:
-        """`[N, 3, S, S]` to mask features and three memories; without gradient while they are frozen."""
+        """`[N, 3, S, S]` to `Perception.maps`; without gradient while it is frozen."""
         with gradients_of(self.perception):
             return self.perception.maps(self.perception.stages(pixels.to(self.perception.dtype)))
 
@@ -159,13 +159,12 @@ class QueryDecoderSegmenter:
         rounds = len(self.decoder.layers) + 1
         if len(prompts) == 0:
             return mask_features.new_zeros((rounds, 0, *mask_features.shape[-2:]))
-        pieces: list[Tensor] = []
-        order: list[Tensor] = []
-        for index in prompts.image_index.unique().tolist():
-            members = torch.nonzero(prompts.image_index == index)[:, 0]
-            queries = prompts.sparse[members].to(mask_features.dtype)
-            _, masks = decode_alone(self.decoder, looking(self.perception, features, index), queries)
-            pieces.append(torch.stack(masks))
-            order.append(members)
-        # argsort of an order is its inverse, as in `SamSegmenter`.
-        return torch.cat(pieces, dim=1)[:, torch.cat(order).argsort()]
+
+        def draw(chosen: SegmenterFeatures, sparse: Tensor) -> Tensor:
+            drawn = []
+            for number, queries in enumerate(sparse.to(mask_features.dtype)):
+                _, masks = decode_alone(self.decoder, looking(self.perception, chosen, number), queries)
+                drawn.append(torch.stack(masks))
+            return torch.cat(drawn, dim=1)
+
+        return decode_by_image(features, prompts, draw)
