@@ -150,8 +150,8 @@ def test_a_marked_thing_is_one_token(shaken_omg_llava: Shaken, talks: dict[str, 
     model, processor = shaken_omg_llava()
     images = talks["three"].images()
     pixels = processor.encode_pixels(images)["pixel_values_sam"]
-    seen: dict[str, Any]
-    seen, drawn = model.encode({"pixel_values_sam": pixels})
+    encoded: Any = model.encode({"pixel_values_sam": pixels})
+    seen, drawn = encoded
     points = VisualPrompts(torch.tensor([2]), points=torch.tensor([[60.0, 70.0]]))
     boxes = VisualPrompts(torch.tensor([0]), boxes=torch.tensor([[10.0, 40.0, 60.0, 80.0]]))
     marked = torch.cat([model.prompt_tokens(drawn, points), model.prompt_tokens(drawn, boxes)])
