@@ -166,8 +166,8 @@ def test_an_authors_like_checkpoint_is_routed_and_the_rest_is_named(rename: bool
     rules += under("dinov2:", "aux_vision_model.", DINOV2)
     done = plan(shapes | dino, target, rules, fresh=("fusion.",))
     assert all(name.startswith("fusion.") for name in done.fresh)
-    biases = [m for m in done.moves if m.third is not None]
-    assert [m.third for m in biases] == [0, 2]
+    biases = [m for m in done.moves if m.part is not None]
+    assert [m.part for m in biases] == [0, 2]
     with pytest.raises(ConversionError) as caught:
         plan(shapes | dino | {"model.novelty.weight": (3, 5)}, target, rules, fresh=("fusion.",))
     assert "left over  model.novelty.weight [3, 5]" in str(caught.value)

@@ -24,6 +24,7 @@ from official import (
     region_encoder_shapes,
     sam_shapes,
 )
+from official_sa2va import sa2va_shapes
 from segue.cli import main
 from segue.errors import ModelError
 from segue.models.conversion import Checkpoint, Headers, open_headers, probe, target_shapes, write_report
@@ -94,6 +95,10 @@ def full_size(kind: str) -> tuple[dict[str, Shape], dict[str, Any]]:
             linear("model.mm_projector.0", 4096, 1024)
         )
         return shapes | dict(linear("model.mm_projector.2", 4096, 4096)), llama_config(LLAMA_7B)
+    if kind == "sa2va":
+        config: Any = preset("sa2va-4b").config()
+        parts = {name: getattr(config, name).to_dict() for name in ("text_config", "vision_config")}
+        return sa2va_shapes(parts["text_config"], parts["vision_config"]), parts
     glamm = official_shapes("glamm", LLAMA_7B, SAM_HUGE, CLIP_LARGE["hidden_size"]) | region_encoder_shapes()
     return glamm, llama_config(LLAMA_7B)
 
@@ -109,6 +114,7 @@ ELSEWHERE = {
     "glamm": {"openai/clip-vit-large-patch14-336 (--clip)"},
     "lisa": {"openai/clip-vit-large-patch14 (--clip)"},
     "miras": {"openai/clip-vit-large-patch14-336 (--clip)"},
+    "sa2va": set(),
     "llava": {
         "openai/clip-vit-large-patch14-336 (--clip)",
         "laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup (--convnext)",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from segue.models.build import build_miras, build_omg_llava, build_prima, build_segue
+from segue.models.build import build_miras, build_omg_llava, build_prima, build_sa2va, build_segue
 from segue.training.adapters import FAMILIES, add_lora, prepare_for_training, special_token_ids
 
 
@@ -30,7 +30,7 @@ def twenty_steps(model: Any, batch: dict[str, Any], rate: float = 2e-2) -> list[
     # Four masks in noise take more steps than one: of those the pixels' term falls first.
     [("one", {"text": 0.25, "dice": 0.25, "pixel": 0.25}), ("three", {"text": 0.4, "pixel": 0.4})],
 )
-@pytest.mark.parametrize("build", [build_prima, build_miras, build_segue, build_omg_llava])
+@pytest.mark.parametrize("build", [build_prima, build_miras, build_segue, build_sa2va, build_omg_llava])
 def test_twenty_steps_learn_one_conversation(
     build: Callable[..., tuple[Any, Any]],
     tiny_tokenizer: Any,

@@ -10,7 +10,7 @@ import torch
 
 from segue.errors import InputError
 from segue.mini.tokenizer import train_tokenizer
-from segue.models.build import build_miras, build_omg_llava, build_prima, build_segue
+from segue.models.build import build_miras, build_omg_llava, build_prima, build_sa2va, build_segue
 from segue.models.mini.build import build_from_tokenizer
 from segue.models.mini.modeling_mini import MiniModel
 from segue.models.modeling_grounded import GroundedModel
@@ -51,10 +51,11 @@ EXPECTED = {
     # All of the decoder but the two convolutions that what is kept of an image has gone through.
     "omg_llava": {"image_projection", "seg_projection", "mask_decoder"} | TABLES,
     "segue": {"seg_projection"} | {f"sam.mask_decoder.{part}" for part in SAM2_DECODER},
+    "sa2va": {"seg_projection"} | {f"sam.mask_decoder.{part}" for part in SAM2_DECODER},
 }
 """Parts that train beside the adapters, by hand from PRIMA section 3.2, MIRAS's paper, and their codes."""
 LORA = {"prima": "qk", "prima-tokens": "qk", "prima-square": "qk", "lisa": "qv", "glamm": "qv", "miras": "qv"}
-LORA["segue"] = LORA["omg_llava"] = "qkvo"
+LORA |= {"segue": "qkvo", "sa2va": "qkvo", "omg_llava": "qkvo"}
 
 
 def model_of(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) -> GroundedModel:
@@ -62,8 +63,8 @@ def model_of(family: str, tiny_tokenizer: Any, tiny_lisa: Callable[..., Any]) ->
     if family in ("lisa", "glamm"):
         model: GroundedModel = tiny_lisa()[0]
         return model
-    if family == "segue":
-        return build_segue(tiny_tokenizer)[0]
+    if family in ("segue", "sa2va"):
+        return {"segue": build_segue, "sa2va": build_sa2va}[family](tiny_tokenizer)[0]
     if family == "omg_llava":
         untied = preset("tiny-omg-llava").config().text_config.to_dict() | {"tie_word_embeddings": False}
         return build_omg_llava(tiny_tokenizer, text_config=untied)[0]

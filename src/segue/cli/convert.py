@@ -74,7 +74,7 @@ def convert(
     ] = None,
     dtype: Dtype = None,
 ) -> None:
-    """Convert GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, SAM (original or HF), or InstructBLIP's seeing half.
+    """Convert GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, Sa2VA (on Qwen3-VL), SAM, or InstructBLIP's seeing half.
 
     Every tensor is accounted for before the first is read: what is left over, missing or of another size is
     named, and nothing is written. Tensors are copied one by one: memory does not limit the size. Nothing is
@@ -160,6 +160,13 @@ def init(
     qwen: Annotated[
         str | None, typer.Option(help="Segue: Qwen/Qwen3-VL-4B-Instruct, or its 2B or 8B.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Segue, in place of its parts: a Sa2VA that `segue convert` wrote, with its weights.",
+        ),
+    ] = None,
     clip: Annotated[
         str | None,
         typer.Option(help="MIRAS: openai/clip-vit-large-patch14-336, where LLaVA's folder leaves it out."),
@@ -173,14 +180,22 @@ def init(
         "glamm": glamm, "instructblip": instructblip, "dinov2": dinov2, "llava": llava, "convnext": convnext,
         "sam": sam, "qwen": qwen,
     }  # fmt: skip
-    parts = _parts_of(name, given)
+    parts = [] if start and _COMPOSED.get(name) is _SEGUE else _parts_of(name, given)
     from segue.cli.console import err, out
     from segue.models.conversion import convert as run
-    from segue.models.conversion import initialise_prima, initialise_segue, locate, open_checkpoint
+    from segue.models.conversion import (
+        initialise_prima,
+        initialise_segue,
+        locate,
+        open_checkpoint,
+        start_from_sa2va,
+    )
 
     options: dict[str, Any] = {"seed": seed, "dtype": _dtype(dtype)}
     if name == "miras-7b":
         lines = list(run(parts[0], out_dir, clip=clip, convnext=convnext, sam=sam, **options).lines)
+    elif start and not parts:
+        lines = start_from_sa2va(locate(start), out_dir)
     elif _COMPOSED[name] is _SEGUE:
         language, segmenter = (open_checkpoint(locate(part)) for part in parts)
         lines = initialise_segue(language, segmenter, out_dir, name=name, **options)

@@ -133,6 +133,9 @@ def info(
     table.add_section()
     table.add_row("all", "", "", f"{content['parameters']:,}", style="bold")
     out().print(table, soft_wrap=False)
+    if content["published"]:
+        out().print(Text(f"its published files hold {content['published']:,} numbers; what they have beyond"))
+        out().print(Text("the parameters above is a segmenter's memory of videos, and left out"))
     out().print(Text(f"masks are drawn by {content['segmenter']}"))
     for stream in content["streams"]:
         out().print(Text(f"image stream {stream['name']}: {stream['size']} px, {stream['fit']}"))
@@ -174,6 +177,7 @@ def describe(model: str) -> dict[str, Any]:
             {"part": p, "what": PARTS.get(p, ""), "checkpoint": checkpoints.get(p), "parameters": counts[p]}
             for p in order
         ],
+        "published": preset.published if preset else 0,
         "segmenter": built.segmenter.name,
         "streams": _streams(folder, preset.streams if preset else {}),
         "files": [

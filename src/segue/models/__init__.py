@@ -9,7 +9,7 @@ from transformers import AutoConfig
 from segue.models.configuration_grounded import GroundedConfig, PrimaConfig
 from segue.models.configuration_lisa import GlammConfig, LisaConfig
 from segue.models.configuration_miras import MirasConfig
-from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
+from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig, Sa2vaConfig
 from segue.models.generation import GroundedGeneration
 from segue.models.modeling_glamm import GlammModel
 from segue.models.modeling_grounded import GroundedModel, GroundedOutput
@@ -26,8 +26,8 @@ from segue.models.processing_grounded import (
     MirasProcessor,
     PrimaProcessor,
 )
-from segue.models.processing_qwen3_vl import Qwen3VLGroundedProcessor
-from segue.models.qwen3_vl import Qwen3VLGroundedModel
+from segue.models.processing_qwen3_vl import Qwen3VLGroundedProcessor, Sa2vaProcessor
+from segue.models.qwen3_vl import Qwen3VLGroundedModel, Sa2vaModel
 from segue.models.registry import register
 
 register(PrimaConfig, PrimaModel, PrimaProcessor)
@@ -38,6 +38,7 @@ register(MirasConfig, MirasModel, MirasProcessor)
 AutoConfig.register(PerceptionConfig.model_type, PerceptionConfig)
 register(OmgLlavaConfig, OmgLlavaModel, OmgLlavaProcessor)
 register(Qwen3VLGroundedConfig, Qwen3VLGroundedModel, Qwen3VLGroundedProcessor)
+register(Sa2vaConfig, Sa2vaModel, Sa2vaProcessor)
 
 # The embedded model registers itself and its presets; the papers' models work in a copy that lacks it.
 try:
@@ -70,4 +71,7 @@ __all__ = [
     "Qwen3VLGroundedConfig",
     "Qwen3VLGroundedModel",
     "Qwen3VLGroundedProcessor",
+    "Sa2vaConfig",
+    "Sa2vaModel",
+    "Sa2vaProcessor",
 ]

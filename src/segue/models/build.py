@@ -10,7 +10,6 @@ from tokenizers import AddedToken
 
 from segue.models.configuration_grounded import PrimaConfig
 from segue.models.configuration_miras import MirasConfig
-from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
 from segue.models.image_streams import miras_streams_for, streams_for
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.modeling_miras import MirasModel
@@ -28,12 +27,12 @@ from segue.models.omg_llava.processing_omg_llava import (
 from segue.models.presets import preset
 from segue.models.processing_grounded import SHORT_TEMPLATE, MirasProcessor, PrimaProcessor
 from segue.models.processing_qwen3_vl import (
-    QWEN_IMAGE_WRAP,
-    QWEN_TEMPLATE,
     QWEN_TOKENS,
     Qwen3VLGroundedProcessor,
+    Sa2vaProcessor,
+    qwen_processor,
 )
-from segue.models.qwen3_vl import Qwen3VLGroundedModel
+from segue.models.qwen3_vl import Qwen3VLGroundedModel, Sa2vaModel
 from segue.protocol import IMAGE_TOKEN, OBJ_TOKEN, PHRASE_START, SEG_TOKEN
 
 AnyPrima = TypeVar("AnyPrima", bound=PrimaModel)
@@ -140,28 +139,40 @@ def build_segue(
     Returns:
         Model (in eval mode) and processor.
     """
+    return _build_qwen(Qwen3VLGroundedModel, Qwen3VLGroundedProcessor, tokenizer, name, seed, overrides)
+
+
+def build_sa2va(
+    tokenizer: Any, *, name: str = "tiny-sa2va", seed: int = 0, **overrides: Any
+) -> tuple[Qwen3VLGroundedModel, Qwen3VLGroundedProcessor]:
+    """A small Sa2VA on Qwen3-VL; see `build_segue`."""
+    return _build_qwen(Sa2vaModel, Sa2vaProcessor, tokenizer, name, seed, overrides)
+
+
+def _build_qwen(
+    model_class: type[Qwen3VLGroundedModel],
+    processor_class: type[Qwen3VLGroundedProcessor],
+    tokenizer: Any,
+    name: str,
+    seed: int,
+    overrides: dict[str, Any],
+) -> tuple[Qwen3VLGroundedModel, Qwen3VLGroundedProcessor]:
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.add_tokens([AddedToken(t, normalized=False, special=True) for t in QWEN_TOKENS], True)
     # As in Qwen3-VL's tokenizer: no sentence begins with a token of its own, a turn ends with `<|im_end|>`.
     tokenizer.bos_token, tokenizer.eos_token = None, "<|im_end|>"
     chosen = preset(name)
     config = chosen.config(**overrides)
-    assert isinstance(config, Qwen3VLGroundedConfig)
+    assert isinstance(config, model_class.config_class)
     config.text_config.vocab_size = len(tokenizer)
     config.text_config.eos_token_id = tokenizer.eos_token_id
     ids = tokenizer.convert_tokens_to_ids([SEG_TOKEN, PHRASE_START, *QWEN_TOKENS[2:]])
     config.seg_token_id, config.phrase_token_id = ids[:2]
     config.vision_start_token_id, config.vision_end_token_id, config.image_token_id = ids[2:]
     torch.manual_seed(seed)
-    model = Qwen3VLGroundedModel(config).eval()
+    model = model_class(config).eval()
     start_prompt_positions(model)
-    return model, Qwen3VLGroundedProcessor(
-        tokenizer,
-        image_streams=chosen.streams,
-        num_query_tokens=1,
-        template=dict(QWEN_TEMPLATE),
-        image_wrap=list(QWEN_IMAGE_WRAP),
-    )
+    return model, qwen_processor(processor_class, tokenizer, chosen.streams)
 
 
 def build_omg_llava(

@@ -37,6 +37,20 @@ class Qwen3VLGroundedConfig(GroundedConfig):
     vision_end_token_id: int = 151653
     """Id of `<|vision_end|>`, after them. Source: Qwen3-VL's tokenizer."""
 
+    prompt_position: str = "before"
+    """`before`: a mask prompt is the state that predicts `[SEG]`; `at`: the state at `[SEG]`, after it was
+    fed. It is what the projection was trained with. Source: `before` PRIMA; `at` Sa2VA."""
+
+    prompt_norm: str = "after"
+    """`after` the language model's last norm, or `before` it; likewise. Source: `after` PRIMA; `before` Sa2VA
+    on Qwen3-VL (its code reads what transformers 4.57 called the last hidden state)."""
+
+    padding_points: int = 0
+    """Tokens "not a point" before each prompt in SAM 2's decoder, see `Sam2Segmenter`. Source: 2 Sa2VA."""
+
+    best_of_three: bool = False
+    """Of SAM 2's three masks take the one that promises most, see `Sam2Segmenter`. Source: True Sa2VA."""
+
     @property
     def vlm_config(self) -> Qwen3VLConfig:
         """Configuration of the whole vision-language model, as Qwen publishes it; a copy."""
@@ -53,3 +67,24 @@ class Qwen3VLGroundedConfig(GroundedConfig):
         )
         made._attn_implementation = self.text_config._attn_implementation
         return made
+
+
+class Sa2vaConfig(Qwen3VLGroundedConfig):
+    """Sa2VA on Qwen3-VL as published: other prompts and another choice of the mask than `segue`'s.
+
+    Source: Sa2VA's code.
+    """
+
+    model_type = "sa2va"
+
+    prompt_position: str = "at"
+    """As published; see the parent's."""
+
+    prompt_norm: str = "before"
+    """As published; see the parent's."""
+
+    padding_points: int = 2
+    """As published; see the parent's."""
+
+    best_of_three: bool = True
+    """As published; see the parent's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ from segue.models.splice import (
 )
 from segue.models.visual_tokens import VisualTokens
 
-SEGMENTERS: dict[type[PreTrainedModel], Callable[[Any], Segmenter]] = {
+SEGMENTERS: dict[type[PreTrainedModel], Callable[..., Segmenter]] = {
     SamModel: SamSegmenter,
     Sam2Model: Sam2Segmenter,
 }
@@ -89,6 +89,9 @@ class GroundedModel(PreTrainedModel):
 
     encodes_together = False
     """Whether both halves look with one trunk, so that `encode` alone (both at once) may be asked."""
+
+    segmenter_options: Mapping[str, Any] = {}
+    """Options of the segmenter that a family draws with otherwise than by default."""
 
     images_read_together = True
     """Whether an image's visual tokens may depend on the other images, as SQuARE's do; families whose do not
@@ -192,7 +195,7 @@ class GroundedModel(PreTrainedModel):
     @property
     def segmenter(self) -> Segmenter:
         """What draws with `sam`: SAM, or SAM 2. Families that draw with something else return their own."""
-        return SEGMENTERS[type(self.sam)](self.sam)
+        return SEGMENTERS[type(self.sam)](self.sam, **self.segmenter_options)
 
     def encode(self, streams: dict[str, Tensor]) -> tuple[dict[str, Tensor], SegmenterFeatures]:
         """All that is kept of images: what `encode_images` takes, and what the segmenter takes.

@@ -20,8 +20,17 @@ from segue.models.omg_llava.processing_omg_llava import omg_streams_for
 from segue.models.presets_lisa import glamm_7b_config, lisa_7b_config, lisa_13b_config
 from segue.models.presets_miras import MIRAS_COMPONENTS, miras_7b_config, tiny_miras_config
 from segue.models.presets_prima import PRIMA_VARIANTS, components_of, prima_7b_config, tiny_prima_config
-from segue.models.presets_qwen import QWEN_PRESETS, TINY_AREA, qwen_parts, segue_config, tiny_segue_config
-from segue.models.processing_qwen3_vl import qwen_streams_for
+from segue.models.presets_qwen import (
+    QWEN_PRESETS,
+    SA2VA_PRESETS,
+    TINY_AREA,
+    qwen_parts,
+    sa2va_config,
+    segue_config,
+    tiny_sa2va_config,
+    tiny_segue_config,
+)
+from segue.models.processing_qwen3_vl import qwen_streams_for, sa2va_streams_for
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Preset:
         components: part to public checkpoint that it starts from (hub names).
         streams: processor image streams, see `segue.models.processing_grounded.ImageStream`.
         licences: part to licence of the public weights.
+        published: numbers in the published files, where it is one checkpoint; 0 where it is none.
     """
 
     name: str
@@ -43,6 +53,7 @@ class Preset:
     streams: dict[str, dict[str, Any]]
     components: dict[str, str] = field(default_factory=dict)
     licences: dict[str, str] = field(default_factory=dict)
+    published: int = 0
 
 
 def _lisa_components(checkpoint: str, clip: str) -> dict[str, str]:
@@ -63,6 +74,14 @@ def _segue(name: str) -> Preset:
     config = partial(segue_config, name)
     summary = f"{QWEN_PRESETS[name][1]}, PRIMA's protocol; 256 to 1024 tokens an image"
     return Preset(name, summary, config, qwen_streams_for(config()), qwen_parts(name))
+
+
+def _sa2va(name: str) -> Preset:
+    size, hub, numbers = SA2VA_PRESETS[name]
+    config = partial(sa2va_config, name)
+    summary = f"Sa2VA as published: Qwen3-VL-{size.upper()}, SAM 2 Hiera-L; 392 to 1568 tokens an image"
+    parts = {"language_model, seg_projection, sam": hub}
+    return Preset(name, summary, config, sa2va_streams_for(config()), parts, published=numbers)
 
 
 PRESETS: dict[str, Preset] = {
@@ -127,6 +146,13 @@ PRESETS: dict[str, Preset] = {
         "random weights of a model on Qwen3-VL for tests and dry runs",
         tiny_segue_config,
         qwen_streams_for(tiny_segue_config(), **TINY_AREA),
+    ),
+    **{name: _sa2va(name) for name in SA2VA_PRESETS},
+    "tiny-sa2va": Preset(
+        "tiny-sa2va",
+        "random weights of Sa2VA on Qwen3-VL for tests and dry runs",
+        tiny_sa2va_config,
+        sa2va_streams_for(tiny_sa2va_config(), **TINY_AREA),
     ),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
+from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig, Sa2vaConfig
 
 _VISION = {
     "depth": 24,
@@ -121,6 +121,34 @@ def segue_config(name: str, **overrides: Any) -> Qwen3VLGroundedConfig:
     return Qwen3VLGroundedConfig(**(fields | overrides))
 
 
+SA2VA_PRESETS: dict[str, tuple[str, str, int]] = {
+    "sa2va-2b": ("2b", "ByteDance/Sa2VA-Qwen3-VL-2B", 2_666_775_090),
+    "sa2va-4b": ("4b", "ByteDance/Sa2VA-Qwen3-VL-4B", 5_057_072_690),
+}
+"""Presets: size of Qwen3-VL, the published checkpoint, and the numbers in its files."""
+
+_SA2VA_ROWS = 151674
+"""Rows of both tables: Qwen's tokens and five more, without Qwen's padding. Source: the files' sizes."""
+
+
+def sa2va_config(name: str, **overrides: Any) -> Sa2vaConfig:
+    """A preset of `SA2VA_PRESETS` at full size: the head is not the embedding table, SAM 2.0 Hiera-L.
+
+    Source: Sa2VA's code and configuration.
+    """
+    vision, text = SIZES[SA2VA_PRESETS[name][0]]
+    fields: dict[str, Any] = {
+        "vision_config": vision,
+        "text_config": text | {"vocab_size": _SA2VA_ROWS, "tie_word_embeddings": False},
+        "sam_config": SAM2_LARGE,
+        "seg_token_id": _FIRST_FREE_ID,
+        "phrase_token_id": _FIRST_FREE_ID + 1,
+        "pixel_loss": "bce",
+        "mask_loss_resolution": "decoder",
+    }
+    return Sa2vaConfig(**(fields | overrides))
+
+
 TINY_QWEN_VISION: dict[str, Any] = {
     "depth": 3,
     "hidden_size": 16,
@@ -193,14 +221,22 @@ TINY_AREA = {"min_pixels": 16**2, "max_pixels": 32**2}
 """Area of a picture in the tiny model: 4 to 16 tokens of 8 x 8 pixels."""
 
 
+_TINY: dict[str, Any] = {
+    "vision_config": TINY_QWEN_VISION,
+    "text_config": TINY_QWEN_TEXT,
+    "sam_config": TINY_SAM2,
+    "seg_token_id": 4,
+    "phrase_token_id": 5,
+    "mask_loss_resolution": "decoder",
+}
+
+
 def tiny_segue_config(**overrides: Any) -> Qwen3VLGroundedConfig:
     """Random-weight size: every part present, milliseconds a step. Source: ours."""
-    fields: dict[str, Any] = {
-        "vision_config": TINY_QWEN_VISION,
-        "text_config": TINY_QWEN_TEXT,
-        "sam_config": TINY_SAM2,
-        "seg_token_id": 4,
-        "phrase_token_id": 5,
-        "mask_loss_resolution": "decoder",
-    }
-    return Qwen3VLGroundedConfig(**(fields | overrides))
+    return Qwen3VLGroundedConfig(**(_TINY | overrides))
+
+
+def tiny_sa2va_config(**overrides: Any) -> Sa2vaConfig:
+    """The same of Sa2VA, its head not tied. Source: ours."""
+    text = TINY_QWEN_TEXT | {"tie_word_embeddings": False}
+    return Sa2vaConfig(**(_TINY | {"text_config": text, "pixel_loss": "bce"} | overrides))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 from torch import Tensor
@@ -99,6 +99,34 @@ class Qwen3VLGroundedProcessor(GroundedProcessor):
         return super().render_chat(plain, num_images, tokens_per_image, add_generation_prompt)
 
 
+class Sa2vaProcessor(Qwen3VLGroundedProcessor):
+    """Sa2VA's prompts: the picture, a line break, the question; see `segue.protocol.sa2va`."""
+
+    dialect = "sa2va"
+
+
+AnyProcessor = TypeVar("AnyProcessor", bound=Qwen3VLGroundedProcessor)
+
+
+def qwen_processor(
+    kind: type[AnyProcessor], tokenizer: Any, streams: dict[str, dict[str, Any]]
+) -> AnyProcessor:
+    """A processor that writes Qwen3-VL's chat text.
+
+    Args:
+        kind: Its class.
+        tokenizer: Knows `QWEN_TOKENS`.
+        streams: See `qwen_streams_for`.
+    """
+    return kind(
+        tokenizer,
+        image_streams=streams,
+        num_query_tokens=1,
+        template=dict(QWEN_TEMPLATE),
+        image_wrap=list(QWEN_IMAGE_WRAP),
+    )
+
+
 def qwen_streams_for(
     config: Qwen3VLGroundedConfig, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS
 ) -> dict[str, dict[str, Any]]:
@@ -125,3 +153,20 @@ def qwen_streams_for(
             "std": IMAGENET_STD,
         },
     }
+
+
+SA2VA_MIN_PIXELS, SA2VA_MAX_PIXELS = 512 * 28**2, 2048 * 28**2
+"""Limits of Sa2VA's pictures: written for patches of 28 pixels, though Qwen3-VL's have 32, so that a picture
+has 392 to 1568 tokens. Source: Sa2VA's code."""
+
+_ROUNDED = {"mean": (0.484375, 0.455078125, 0.40625), "std": (0.228515625, 0.2236328125, 0.224609375)}
+"""ImageNet's numbers as bfloat16 holds them: what Sa2VA's inference divides by. Source: Sa2VA's code."""
+
+
+def sa2va_streams_for(
+    config: Qwen3VLGroundedConfig, min_pixels: int = SA2VA_MIN_PIXELS, max_pixels: int = SA2VA_MAX_PIXELS
+) -> dict[str, dict[str, Any]]:
+    """Image streams as Sa2VA's inference has them; see `qwen_streams_for`."""
+    streams = qwen_streams_for(config, min_pixels, max_pixels)
+    streams["pixel_values_sam"] |= {name: list(value) for name, value in _ROUNDED.items()}
+    return streams

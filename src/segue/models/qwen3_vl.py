@@ -14,13 +14,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedModel, Qwen3VLForConditionalGeneration, Sam2Model
 
 from segue.errors import AlignmentError
-from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig
+from segue.models.configuration_qwen3_vl import Qwen3VLGroundedConfig, Sa2vaConfig
 from segue.models.dense_features import DenseMap
 from segue.models.gradients import gradients_of
 from segue.models.modeling_grounded import GroundedModel
+from segue.models.seg_prompts import PromptState
 from segue.models.segmenter import SegmenterFeatures
 from segue.models.splice import TextInputs
 from segue.models.visual_tokens import VisualTokens
@@ -49,6 +50,12 @@ class Qwen3VLGroundedModel(GroundedModel):
 
     def __init__(self, config: Qwen3VLGroundedConfig) -> None:
         super().__init__(config)
+        self.prompt_state = PromptState(cast(Any, config.prompt_position), cast(Any, config.prompt_norm))
+        if isinstance(self.sam, Sam2Model):
+            self.segmenter_options = {
+                "padding_points": config.padding_points,
+                "best_of_three": config.best_of_three,
+            }
         self.add_parts(config)
         # Last: it initialises the parts that exist by then.
         self.post_init()
@@ -145,3 +152,12 @@ class Qwen3VLGroundedModel(GroundedModel):
             "visual_pos_masks": places,
             "deepstack_visual_embeds": list(deep.unbind(1)),
         }
+
+
+class Sa2vaModel(Qwen3VLGroundedModel):
+    """Sa2VA on Qwen3-VL: the same forward pass; its configuration says where prompts are read.
+
+    Source: Sa2VA (design and code).
+    """
+
+    config_class = Sa2vaConfig

@@ -26,6 +26,8 @@ LICENCES: dict[str, str] = {
     "facebook/sam-vit-base": "Apache-2.0",
     "facebook/sam-vit-large": "Apache-2.0",
     "facebook/sam-vit-huge": "Apache-2.0",
+    "ByteDance/Sa2VA-Qwen3-VL-2B": "Apache-2.0",
+    "ByteDance/Sa2VA-Qwen3-VL-4B": "Apache-2.0",
     "facebook/sam2.1-hiera-base-plus": "Apache-2.0",
     "facebook/sam2.1-hiera-large": "Apache-2.0",
     "Qwen/Qwen3-VL-2B-Instruct": "Apache-2.0",

@@ -26,6 +26,7 @@ from segue.protocol.answers import (
 from segue.protocol.glamm import GlammDialect, LisaDialect
 from segue.protocol.miras import MirasDialect
 from segue.protocol.prima import PrimaDialect
+from segue.protocol.sa2va import Sa2vaDialect
 from segue.protocol.tags import (
     IMAGE_TOKEN,
     OBJ_TOKEN,
@@ -65,7 +66,7 @@ __all__ = [
     "render",
 ]
 
-_ALL: tuple[Dialect, ...] = (PrimaDialect(), GlammDialect(), LisaDialect(), MirasDialect())
+_ALL: tuple[Dialect, ...] = (PrimaDialect(), GlammDialect(), LisaDialect(), MirasDialect(), Sa2vaDialect())
 DIALECTS: dict[str, Dialect] = {d.name: d for d in _ALL}
 """Every known way of writing a grounded answer, by name. A model family adds its own object here."""
 

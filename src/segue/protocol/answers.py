@@ -163,6 +163,11 @@ class Dialect(Protocol):
         """Tag that opens a phrase."""
         ...
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a conversation about several images asks each of them for itself, and joins the answers."""
+        ...
+
     def names_images(self, num_images: int) -> bool:
         """Whether every `[SEG]` is followed by the identifier of an image where so many are shown."""
         ...

@@ -66,6 +66,7 @@ class PrimaDialect:
 
     name = "prima"
     phrase_opening = PHRASE_START
+    one_by_one = False
 
     def names_images(self, num_images: int) -> bool:
         """Always: PRIMA names the image even if there is only one."""

@@ -61,6 +61,13 @@ class FinetuneFamily:
 _TABLES = ("language_model.model.embed_tokens", "language_model.lm_head")
 """Embeddings and head in full, as in GLaMM's code: rows of new tokens cannot be learned otherwise."""
 
+_SEGUE = FinetuneFamily(
+    ("seg_projection", "sam.mask_decoder"),
+    frozen=("sam.mask_decoder.conv_s",),
+    lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    token_rows=(SEG_TOKEN, PHRASE_START, PHRASE_END),
+)
+
 FAMILIES: dict[str, FinetuneFamily] = {
     "prima": FinetuneFamily(
         (
@@ -88,16 +95,12 @@ FAMILIES: dict[str, FinetuneFamily] = {
     "miras": FinetuneFamily(
         ("fusion", "seg_projection", "sam.mask_decoder", *_TABLES), lora=("q_proj", "v_proj")
     ),
-    "segue": FinetuneFamily(
-        ("seg_projection", "sam.mask_decoder"),
-        frozen=("sam.mask_decoder.conv_s",),
-        lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        token_rows=(SEG_TOKEN, PHRASE_START, PHRASE_END),
-    ),
     "omg_llava": FinetuneFamily(
         ("image_projection", "seg_projection", "mask_decoder", *_TABLES),
         lora=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ),
+    "segue": _SEGUE,
+    "sa2va": _SEGUE,
     "miras-frozen": FinetuneFamily(
         ("fusion", "image_projection", "seg_projection", "sam.mask_decoder"),
         lora=(),
@@ -114,7 +117,7 @@ queries are frozen; relational attention, projections and SAM's decoder train).
 (LoRA on queries and values; CLIP, the projection of its features, and SAM's encoders are frozen). `miras`:
 its code (LoRA, tables, `[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at
 random. `miras-frozen`: its paper (decoder and projections train; encoders and language model are frozen, save
-for the rows of the tokens that LLaVA does not have). `segue`: ours; LoRA on every layer of the
+for the rows of the tokens that LLaVA does not have). `segue`, `sa2va`: ours; LoRA on every layer of the
 language model as in Sa2VA, and of its tables the rows of the new tokens alone, where Sa2VA trains both whole;
 25 thousand weights of two convolutions stay frozen, so that what is kept of an image stays right.
 """

@@ -14,6 +14,7 @@ from segue.models.conversion.plan import ConversionError, Move, Plan, plan
 from segue.models.conversion.probe import Probe, probe
 from segue.models.conversion.probe_report import told, write_report
 from segue.models.conversion.qwen3_vl import composed_segue_config, initialise_segue, plan_segue
+from segue.models.conversion.sa2va import convert_sa2va, start_from_sa2va
 
 __all__ = [
     "FAMILIES",
@@ -28,6 +29,7 @@ __all__ = [
     "composed_config",
     "composed_segue_config",
     "convert",
+    "convert_sa2va",
     "identify",
     "initialise_prima",
     "initialise_segue",
@@ -39,6 +41,7 @@ __all__ = [
     "plan_composition",
     "plan_segue",
     "probe",
+    "start_from_sa2va",
     "target_shapes",
     "told",
     "write_report",

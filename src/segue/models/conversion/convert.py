@@ -11,7 +11,7 @@ import torch
 from transformers import SamConfig, SamImageProcessorPil, SamModel
 
 from segue.errors import InputError, ModelError
-from segue.models.conversion import authors, miras, parts
+from segue.models.conversion import authors, miras, parts, sa2va
 from segue.models.conversion.checkpoints import Checkpoint, open_checkpoint
 from segue.models.conversion.families import FAMILIES, Family, identify, lisa_parts, target_shapes
 from segue.models.conversion.outputs import whole_folder
@@ -87,6 +87,8 @@ def convert(
             lines = miras.convert_miras(
                 checkpoint, folder, kept, shard_bytes, template=chat, seed=seed, **beside
             )
+        elif kind == "sa2va":
+            lines = sa2va.convert_sa2va(checkpoint, folder, kept, shard_bytes)
         elif kind in ("sam", "sam-hf"):
             lines = _convert_sam(kind, checkpoint, folder, kept, shard_bytes)
         elif kind == "instructblip":

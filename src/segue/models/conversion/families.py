@@ -19,6 +19,7 @@ from segue.models.conversion.plan import Shape
 from segue.models.conversion.rules import Rule
 from segue.models.conversion.sizes import llama_sizes, part_sizes, sam_sizes, strip_prefix
 from segue.models.conversion.templates import GLAMM, LISA
+from segue.models.conversion.templates_sam2 import SAM2_PREFIX
 from segue.models.conversion.tokenizers import load_tokenizer
 from segue.models.image_streams import clip_streams_for
 from segue.models.modeling_glamm import GlammModel
@@ -84,7 +85,8 @@ _LLAVA_PROJECTORS = ("mm_projector", "multi_modal_projector")
 
 
 def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
-    """The kind of a checkpoint: `glamm`, `lisa`, `prima`, `miras`, `llava`, `instructblip`, `sam`, `sam-hf`.
+    """The kind of a checkpoint: `glamm`, `lisa`, `prima`, `miras`, `llava`, `sa2va`, `instructblip`, `sam` or
+    `sam-hf` (of transformers).
 
     Args:
         names: of its tensors.
@@ -93,6 +95,8 @@ def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any]
     Raises:
         ModelError: none of them.
     """
+    if any(name.startswith(SAM2_PREFIX) for name in names):
+        return "sa2va"
     # A dot before the name too, so that `mask_decoder.` at its very start is found by the same word.
     segments = any(".mask_decoder." in f".{name}" for name in names)
     asks = any("query_tokens" in name for name in names)
@@ -114,7 +118,7 @@ def identify(names: Sequence[str] | Mapping[str, Any], config: Mapping[str, Any]
         return "sam-hf"
     raise ModelError(
         "This checkpoint is of no kind that can be converted.",
-        expected="GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, InstructBLIP, or SAM (original or of transformers)",
+        expected="GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, Sa2VA, InstructBLIP, or SAM (original or HF)",
         found=", ".join(sorted(names)[:5]) or "no tensors",
         where="names of the tensors",
         fix="give the folder of one of these repositories as it was downloaded",

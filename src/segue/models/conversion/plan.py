@@ -35,13 +35,15 @@ class Move:
         source: its name.
         targets: the parameters that take it; none where it is not wanted.
         reason: why it is not wanted.
-        third, rows, split, unsqueeze: see `Rule`.
+        part, parts, gaps, rows, split, unsqueeze: see `Rule`.
     """
 
     source: str
     targets: tuple[str, ...]
     reason: str = ""
-    third: int | None = None
+    part: int | None = None
+    parts: int = 3
+    gaps: bool = True
     rows: int | None = None
     split: bool = False
     unsqueeze: bool = False
@@ -53,9 +55,9 @@ class Move:
             target: shape of the parameter.
             found: shape of the tensor, which decides for a table whose rows may differ.
         """
-        if self.third is not None:
+        if self.part is not None:
             # EVA's `q_bias` of 1408 numbers fills a third of `qkv.bias`, 4224.
-            return (target[0] // 3, *target[1:])
+            return (target[0] // self.parts, *target[1:])
         if self.split:
             return (target[0] * len(self.targets), *target[1:])
         if self.unsqueeze and target[:1] == (1,):
@@ -189,9 +191,12 @@ def lay_out(
             if wanted != shape:
                 problems.append(Problem("wrong size", name, f"{list(shape)} for {t} {list(wanted)}"))
     for t, givers in filled.items():
-        # Two givers are right only as different thirds of one target.
-        if len(givers) > 1 and len({g.third for g in givers} - {None}) < len(givers):
+        # Two givers are right only as different parts of one target.
+        if len(givers) > 1 and len({g.part for g in givers} - {None}) < len(givers):
             problems.append(Problem("twice", t, f"from {' and '.join(g.source for g in givers)}"))
+        wanted_parts = 1 if givers[0].part is None or givers[0].gaps else givers[0].parts
+        if len(givers) < wanted_parts:
+            problems.append(Problem("missing", t, f"but for {len(givers)} of its {wanted_parts} parts"))
     started = tuple(t for t in target if t not in filled and t.startswith(fresh)) if fresh else ()
     for t in target:
         if t not in filled and t not in started:
@@ -203,7 +208,17 @@ def _route(name: str, rules: tuple[Rule, ...]) -> Move | None:
     for rule in rules:
         targets = rule.apply(name)
         if targets is not None:
-            return Move(name, targets, rule.reason, rule.third, rule.rows, rule.split, rule.unsqueeze)
+            return Move(
+                name,
+                targets,
+                rule.reason,
+                rule.part,
+                rule.parts,
+                rule.gaps,
+                rule.rows,
+                rule.split,
+                rule.unsqueeze,
+            )
     return None
 
 

@@ -238,10 +238,10 @@ def _relational(
         name = group[f"{role}.weight"]
         together = read == width
         places = (target + ("in_proj_weight" if together else f"{role}_proj_weight"),)
-        rules.append(Rule(name, places, third=third if together else None))
+        rules.append(Rule(name, places, part=third if together else None))
     rules += [Rule(group["in.weight"], (target + "in_proj_weight",))] if "in.weight" in group else []
     biases = [
-        Rule(group[f"{role}.bias"], (target + "in_proj_bias",), third=third)
+        Rule(group[f"{role}.bias"], (target + "in_proj_bias",), part=third)
         for third, role in enumerate("qkv")
         if f"{role}.bias" in group
     ]

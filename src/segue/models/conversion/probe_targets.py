@@ -17,6 +17,7 @@ from segue.models.conversion.checkpoints import Checkpoint
 from segue.models.conversion.families import FAMILIES, lisa_config, target_shapes
 from segue.models.conversion.parts import instructblip_target
 from segue.models.conversion.plan import Shape, Target
+from segue.models.conversion.sa2va import sa2va_target
 from segue.models.conversion.sizes import sam_sizes
 from segue.models.conversion.templates import SAM_HF, SAM_ORIGINAL
 from segue.models.modeling_miras import MirasModel
@@ -132,4 +133,5 @@ _OUTLOOKS: dict[str, Callable[[Checkpoint, Beside], Outlook]] = {
     "sam-hf": _sam_hf,
     "instructblip": lambda checkpoint, beside: Outlook(instructblip_target(checkpoint)),
     "prima": _prima,
+    "sa2va": lambda checkpoint, beside: Outlook(sa2va_target(checkpoint)),
 }

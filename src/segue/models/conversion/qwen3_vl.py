@@ -23,10 +23,9 @@ from segue.models.conversion.writing import SHARD_BYTES, ShardWriter
 from segue.models.presets import preset
 from segue.models.presets_qwen import NEW_TOKENS
 from segue.models.processing_qwen3_vl import (
-    QWEN_IMAGE_WRAP,
-    QWEN_TEMPLATE,
     QWEN_TOKENS,
     Qwen3VLGroundedProcessor,
+    qwen_processor,
     qwen_streams_for,
 )
 from segue.models.qwen3_vl import Qwen3VLGroundedModel
@@ -92,13 +91,7 @@ def initialise_segue(
     tokenizer = qwen_tokenizer(qwen)
     config = composed_segue_config(name, qwen, sam, tokenizer)
     planned, shapes = plan_segue(config, qwen, sam)
-    processor = Qwen3VLGroundedProcessor(
-        tokenizer,
-        image_streams=qwen_streams_for(config),
-        num_query_tokens=1,
-        template=dict(QWEN_TEMPLATE),
-        image_wrap=list(QWEN_IMAGE_WRAP),
-    )
+    processor = qwen_processor(Qwen3VLGroundedProcessor, tokenizer, qwen_streams_for(config))
     config.architectures, config.dtype = [Qwen3VLGroundedModel.__name__], kept
     checkpoints = {"qwen:": qwen, "sam:": sam}
     fresh = fresh_tensors(config, planned.fresh, seed, Qwen3VLGroundedModel, FRESH)
@@ -112,24 +105,31 @@ def initialise_segue(
     return planned.summary()
 
 
-def qwen_tokenizer(qwen: Checkpoint) -> Any:
-    """Qwen3-VL's tokenizer with the new tokens; ModelError where it is missing or the table is full."""
-    folder = qwen.path if qwen.path.is_dir() else qwen.path.parent
+def load_qwen_tokenizer(path: Path) -> Any:
+    """Qwen3-VL's tokenizer, of a folder or beside a file; ModelError where it is missing."""
+    folder = path if path.is_dir() else path.parent
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
-        raise _unfit(folder, "a tokenizer in Qwen3-VL's folder", str(error).splitlines()[0]) from None
+        raise unfit_part(folder, "a tokenizer in Qwen3-VL's folder", str(error).splitlines()[0]) from None
     absent = [token for token in QWEN_TOKENS if token not in tokenizer.get_vocab()]
     if absent:
-        raise _unfit(folder, "Qwen3-VL's tokenizer", f"none of its tokens {', '.join(absent)}")
+        raise unfit_part(folder, "Qwen3-VL's tokenizer", f"none of its tokens {', '.join(absent)}")
+    # A turn ends with this token, whatever the tokenizer's files call the end of a text.
+    tokenizer.eos_token = "<|im_end|>"
+    return tokenizer
+
+
+def qwen_tokenizer(qwen: Checkpoint) -> Any:
+    """Qwen3-VL's tokenizer with the new tokens; ModelError where it is missing or the table is full."""
+    tokenizer = load_qwen_tokenizer(qwen.path)
     # Tags take the blank before them: the state that predicts `[SEG]` is then the one at `</p>`.
     added = [AddedToken(token, lstrip=True, normalized=False, special=True) for token in NEW_TOKENS]
     tokenizer.add_tokens(added, special_tokens=True)
     rows = qwen.shapes.get("model.language_model.embed_tokens.weight", (0,))[0]
     if len(tokenizer) > rows:
-        raise _unfit(folder, f"at least {len(tokenizer)} rows of the embedding, one per token", str(rows))
-    # A turn ends with this token, whatever the tokenizer's files call the end of a text.
-    tokenizer.eos_token = "<|im_end|>"
+        expected = f"at least {len(tokenizer)} rows of the embedding, one per token"
+        raise unfit_part(qwen.path, expected, str(rows))
     return tokenizer
 
 
@@ -147,7 +147,7 @@ def composed_segue_config(
     ):
         absent = [field for field in fields if field not in part.config]
         if absent:
-            raise _unfit(part.path, f"the config.json of {what}", f"none of {', '.join(absent)}")
+            raise unfit_part(part.path, f"the config.json of {what}", f"none of {', '.join(absent)}")
     text = dict(qwen.config["text_config"])
     tied = qwen.config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
     text |= {"tie_word_embeddings": bool(tied), "eos_token_id": tokenizer.eos_token_id}
@@ -186,7 +186,8 @@ def plan_segue(
     return plan(sources, shapes, rules, fresh=FRESH, where=where), shapes
 
 
-def _unfit(where: Path, expected: str, found: str) -> ModelError:
+def unfit_part(where: Path, expected: str, found: str) -> ModelError:
+    """Error about a part that lacks something."""
     return ModelError(
         "A part of the model cannot be used.",
         expected=expected,

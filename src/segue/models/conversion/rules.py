@@ -26,9 +26,11 @@ class Rule:
         source: pattern of the name in the checkpoint.
         targets: patterns of the names in our model; none where the tensor is not wanted.
         reason: why it is not wanted; given exactly when there are no targets.
-        third: the tensor is the first (0) or last (2) third of its target along dimension 0; other thirds
-            that no tensor fills are zero. EVA's original files keep the bias of queries and values apart
-            and have none for keys.
+        part: the tensor is this one, counted from 0, of `parts` equal parts of its target along dimension 0.
+            EVA's original files keep the bias of queries and values apart; SAM 2's have a table of one row
+            for each kind of point.
+        parts: how many.
+        gaps: parts that no tensor fills are zero, as EVA has no bias for keys; if not, all must be there.
         rows: so many rows of the tensor are the first ones of its target, for a vocabulary that grows;
             what the target has beyond them starts as their average, what the tensor has is left out.
         split: the targets are equal parts of the tensor along dimension 0, in their order: torch's fused
@@ -39,7 +41,9 @@ class Rule:
     source: str
     targets: tuple[str, ...] = ()
     reason: str = ""
-    third: int | None = None
+    part: int | None = None
+    parts: int = 3
+    gaps: bool = True
     rows: int | None = None
     split: bool = False
     unsqueeze: bool = False

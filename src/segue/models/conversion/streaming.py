@@ -29,15 +29,15 @@ def converted(
         shapes: of the target.
     """
     moves = {move.source: move for move in plan.moves}
-    thirds: dict[str, Tensor] = {}
+    parted: dict[str, Tensor] = {}
     waiting: dict[str, int] = {}
     for move in plan.moves:
-        if move.third is not None:
+        if move.part is not None:
             waiting[move.targets[0]] = waiting.get(move.targets[0], 0) + 1
     for label, checkpoint in checkpoints.items():
         for name, tensor in checkpoint.tensors():
             move = moves[label + name]
-            if move.third is None:
+            if move.part is None:
                 # SAM's position frequencies go to two places; a fused matrix gives each place a part of it.
                 parts = tensor.chunk(len(move.targets)) if move.split else [tensor] * len(move.targets)
                 for target, part in zip(move.targets, parts, strict=True):
@@ -45,14 +45,14 @@ def converted(
                     yield target, whole if move.rows is None else _fitted(part, move.rows, shapes[target])
                 continue
             (target,) = move.targets
-            # Zeros stay where nothing comes: EVA's keys have no bias.
-            whole = thirds.setdefault(target, torch.zeros(shapes[target], dtype=tensor.dtype))
+            # Zeros stay where nothing comes, see `Rule.gaps`.
+            whole = parted.setdefault(target, torch.zeros(shapes[target], dtype=tensor.dtype))
             size = len(tensor)
-            whole[move.third * size : (move.third + 1) * size] = tensor
-            # Yielded by the last third that is planned, in whichever order the file has them.
+            whole[move.part * size : (move.part + 1) * size] = tensor
+            # Yielded by the last part that is planned, in whichever order the file has them.
             waiting[target] -= 1
             if not waiting[target]:
-                yield target, thirds.pop(target)
+                yield target, parted.pop(target)
 
 
 def _fitted(tensor: Tensor, rows: int, shape: Shape) -> Tensor:

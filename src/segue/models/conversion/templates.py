@@ -250,8 +250,8 @@ EVA_ORIGINAL: tuple[Rule, ...] = (
         ("blocks.{n}.attn.proj.{leaf}", "encoder.layers.{n}.self_attn.projection.{leaf}"),
         ("blocks.{n}.mlp.fc{k}.{leaf}", "encoder.layers.{n}.mlp.fc{k}.{leaf}"),
     ),
-    Rule("blocks.{n}.attn.q_bias", ("encoder.layers.{n}.self_attn.qkv.bias",), third=0),
-    Rule("blocks.{n}.attn.v_bias", ("encoder.layers.{n}.self_attn.qkv.bias",), third=2),
+    Rule("blocks.{n}.attn.q_bias", ("encoder.layers.{n}.self_attn.qkv.bias",), part=0),
+    Rule("blocks.{n}.attn.v_bias", ("encoder.layers.{n}.self_attn.qkv.bias",), part=2),
 )
 """EVA-CLIP-g as LAVIS names it. Its final norm stands beside it there, as `ln_vision`."""
 
