@@ -132,7 +132,7 @@ def test_what_is_missing_or_unknown_is_named(published: Path, tmp_path: Path) ->
     assert "missing" in with_shapes(lambda s: s.pop("text_hidden_fcs.2.bias"))
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Shape]] = {
     "InternVL": {"vision_model.embeddings.class_embedding": (1, 1, 8), "mlp1.0.weight": (8,)},
     "LLaVA-1.5": {"model.model.vision_tower.vision_model.embeddings.position_ids": (1, 8)},
     "Qwen2.5-VL": {"model.model.visual.blocks.0.norm1.weight": (8,)},
@@ -166,8 +166,7 @@ def test_a_start_with_primas_protocol(converted: tuple[Path, list[str]], tmp_pat
     assert bundle.processor.dialect == "prima"
     # The weights keep what they were trained with: the state, the padding, the choice of a mask.
     assert bundle.model.prompt_state == load(folder, "cpu").model.prompt_state
-    assert bundle.model.segmenter.padding_points == 2
-    assert bundle.model.segmenter.best_of_three
+    assert bundle.model.segmenter_options == {"padding_points": 2, "best_of_three": True}
     # Trained with exact numbers, unlike published inference.
     assert bundle.processor.sam_stream.mean[0] == 0.485
     theirs = load(folder, "cpu").model.state_dict()

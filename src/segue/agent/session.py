@@ -117,8 +117,6 @@ class AgentSession(GroundingSession):
         names: What to call the images.
     """
 
-    batches = False
-
     def __init__(
         self,
         model: AgentModel,
@@ -136,6 +134,11 @@ class AgentSession(GroundingSession):
         number = super().add_image(image, name)
         self._turn.add_image(self.images[-1], self.names[-1])
         return number
+
+    @property
+    def batches(self) -> bool:
+        """Never: a chat model answers one question at a time."""
+        return False
 
     @property
     def dialect(self) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from segue import protocol
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
 from segue.inference.batching import BATCH_SIZE, ask_many
 from segue.inference.encoder_cache import EncoderCache
 from segue.inference.image_encoder import ImageEncoder
+from segue.inference.one_by_one import OneByOneSession
 from segue.inference.session import GroundingSession
 from segue.models.auto import ModelBundle
 
@@ -41,8 +43,13 @@ class LoadedModel(ModelBundle):
     def session(
         self, images: Sequence[ImageSource] | ImageSource, *, names: Sequence[str] | None = None
     ) -> GroundingSession:
-        """Start a conversation about 1 to 9 images; see `GroundingSession`."""
-        return GroundingSession(self, images, names=names, encoder=self.image_encoder)
+        """Start a conversation about 1 to 9 images; see `GroundingSession`.
+
+        Models whose masks cannot name an image ask each for itself, see `OneByOneSession`.
+        """
+        apart = protocol.DIALECTS[self.processor.dialect].one_by_one
+        kind = OneByOneSession if apart else GroundingSession
+        return kind(self, images, names=names, encoder=self.image_encoder)
 
     def ask(self, text: str, images: Sequence[ImageSource] | ImageSource, **options: Any) -> SessionAnswer:
         """Ask a single question; `options` are those of `GroundingSession.ask`."""

@@ -54,9 +54,6 @@ class GroundingSession:
         InputError: No images or too many; ImageError for one that cannot be used.
     """
 
-    batches = True
-    """Whether its questions may be asked in one batch with others'."""
-
     def __init__(
         self,
         bundle: ModelBundle,
@@ -79,6 +76,16 @@ class GroundingSession:
     def history(self) -> tuple[SessionAnswer, ...]:
         """The answers so far, oldest first; each knows its question."""
         return tuple(self._answers)
+
+    @property
+    def batches(self) -> bool:
+        """Whether its questions may be asked in one batch with others'."""
+        return True
+
+    @property
+    def images_shown(self) -> int:
+        """Images that the model is shown at a time: all of them."""
+        return len(self.images)
 
     @property
     def image_hws(self) -> list[tuple[int, int]]:
@@ -117,7 +124,7 @@ class GroundingSession:
             if stream is not None and isinstance(event, TextDelta):
                 stream(event.text)
 
-        options = with_grammar(generation_options, constrained, self.bundle, [len(self.images)])
+        options = with_grammar(generation_options, constrained, self.bundle, [self.images_shown])
         return self._ask(text, max_new_tokens, options, tell if stream is not None else None)
 
     def stream(
@@ -158,7 +165,7 @@ class GroundingSession:
                 # Images that no mask lies in are not waited for, only the one that is being encoded.
                 ahead.shutdown(cancel_futures=True)
 
-        options = with_grammar(generation_options, constrained, self.bundle, [len(self.images)])
+        options = with_grammar(generation_options, constrained, self.bundle, [self.images_shown])
         check_question(text)
         check_budget(max_new_tokens)
         return events_of(run)

@@ -45,7 +45,7 @@ def join_answers(answers: Sequence[str]) -> str:
 def split_answer(text: str, num_images: int) -> list[tuple[int | None, str, str]]:
     """The inverse: image (None before the first heading), heading, and text, which keeps its line breaks."""
     places = [m for m in _HEADING.finditer(text) if int(m[1]) <= num_images]
-    ends = [m.start() for m in places[1:]] + [len(text)]
+    ends = [*(m.start() for m in places[1:]), *([len(text)] if places else [])]
     found: list[tuple[int | None, str, str]] = []
     before = text[: places[0].start()] if places else text
     if before:
