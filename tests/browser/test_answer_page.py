@@ -93,7 +93,7 @@ def test_masks_lie_where_they_should_in_the_colour_of_their_phrase(
             else ((1 - FILL_ALPHA) * under + FILL_ALPHA * np.asarray(PALETTE[1]))
         )
         assert np.abs(inside - expected).max() <= 4
-    corner = pictures[0][: round(0.15 * pictures[0].shape[0]), 20:-20]
+    corner = pictures[0][: round(0.12 * pictures[0].shape[0]), 20:-20]
     assert np.abs(corner[10:].astype(int) - GREY).max() <= 3
     for number, phrase in enumerate(browser_page.locator(".phrase").all()):
         assert is_coloured(shown, phrase, PALETTE[number])
