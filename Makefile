@@ -36,7 +36,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@echo "PyPI serves on Linux; README.md says how to choose. pip's own words go to $(LOG)."
 	$(STEP) "1/3 a virtual environment in $(VENV)" sh -c 'test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)'
 	$(STEP) "2/3 what builds the package" $(PIP_INSTALL) hatchling editables
-	$(STEP) "3/3 Segue and what it needs (minutes)" $(PIP_INSTALL) --no-build-isolation -e ".[examples]"
+	$(STEP) "3/3 Segue and what it needs (minutes)" $(PIP_INSTALL) --no-build-isolation -e ".[examples,demo]"
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
@@ -58,6 +58,7 @@ demo: $(RUNTIME)  ## ask the embedded model a question about two photographs
 	@echo 'segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)'
 	@$(BIN)/segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)
 	@echo "Open $(DEMO_OUT)/answer.html in a browser: each phrase has the colour of its mask."
+	@echo "A page for your own pictures and questions: $(BIN)/segue demo"
 
 test: setup browser  ## the tests that a change must pass (minutes)
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -64,18 +64,21 @@ def test_demo_says_each_step_its_time_and_where_the_result_lies(checkout: Path) 
         "2/3 what builds the package ... done",
         "3/3 Segue and what it needs (minutes) ... done",
     ]
-    assert len(lines) <= 10
+    assert len(lines) <= 11
     assert "a green bottle" in lines
-    assert lines[-1] == "Open runs/demo/answer.html in a browser: each phrase has the colour of its mask."
+    assert lines[-2:] == [
+        "Open runs/demo/answer.html in a browser: each phrase has the colour of its mask.",
+        "A page for your own pictures and questions: .venv/bin/segue demo",
+    ]
     assert (checkout / "build/setup.log").read_text().count("pip says") == 200
 
 
 def test_a_second_call_installs_nothing(checkout: Path) -> None:
     make(checkout, "setup")
-    assert installs(checkout) == ["editables", ".[examples]", ".[dev]"]
+    assert installs(checkout) == ["editables", ".[examples,demo]", ".[dev]"]
     again = make(checkout, "setup")
     assert again.returncode == 0
-    assert installs(checkout) == ["editables", ".[examples]", ".[dev]"]
+    assert installs(checkout) == ["editables", ".[examples,demo]", ".[dev]"]
 
 
 def test_a_failure_shows_the_end_of_the_log_and_is_taken_up_again(checkout: Path) -> None:
@@ -91,13 +94,13 @@ def test_a_failure_shows_the_end_of_the_log_and_is_taken_up_again(checkout: Path
     assert not list((checkout / ".venv").glob(".installed*"))
     (checkout / "broken").unlink()
     assert make(checkout, "setup").returncode == 0
-    assert installs(checkout) == ["editables", "editables", ".[examples]", ".[dev]"]
+    assert installs(checkout) == ["editables", "editables", ".[examples,demo]", ".[dev]"]
 
 
 def test_an_interrupted_environment_is_made_anew(checkout: Path) -> None:
     (checkout / ".venv" / "bin").mkdir(parents=True)  # killed before pip was there
     assert make(checkout, "setup").returncode == 0
-    assert installs(checkout) == ["editables", ".[examples]", ".[dev]"]
+    assert installs(checkout) == ["editables", ".[examples,demo]", ".[dev]"]
 
 
 def test_a_step_keeps_the_exit_status(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from segue.cli import (
     chat,
     convert,
     data,
+    demo,
     evaluate,
     export,
     label_studio,
@@ -67,6 +68,7 @@ app.command("label-studio")(label_studio.label_studio)
 app.command("match")(match.match)
 app.command("models")(models.list_models)
 app.add_typer(data.app, name="data")
+app.command("demo")(demo.demo)
 app.command("rate")(rate.rate)
 app.command("serve")(serve.serve)
 app.command("table")(table.table)

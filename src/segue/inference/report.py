@@ -228,14 +228,22 @@ def label_tag(mask: np.ndarray, phrase: str, number: int, key: str | None = None
     )
 
 
-def mask_url(mask: np.ndarray, tint: Colour) -> str:
-    """A mask, bool `[height, width]`, as a transparent two-tone PNG: translucent inside, crisp outline."""
+def mask_url(mask: np.ndarray, tint: Colour, hatching: np.ndarray | None = None) -> str:
+    """A mask as a transparent PNG: translucent inside, crisp outline.
+
+    Args:
+        mask: bool `[height, width]`.
+        tint: Its colour.
+        hatching: bool `[height, width]`; drawn inside the mask, for readers who cannot tell the colours.
+    """
     tones = mask.astype(np.uint8)
+    if hatching is not None:
+        tones[mask & hatching] = 3
     tones[outline(mask, line_width(mask.shape[:2]))] = 2
     picture = Image.fromarray(tones)
-    # 0 outside, 1 inside, 2 the line; `transparency` gives each its alpha.
-    picture.putpalette([0, 0, 0, *tint, *tint])
-    return data_url(picture, "PNG", transparency=bytes([0, round(255 * FILL_ALPHA), 255]))
+    # 0 outside, 1 inside, 2 the line, 3 the hatching; `transparency` gives each its alpha.
+    picture.putpalette([0, 0, 0, *tint, *tint, *ink_on(tint)])
+    return data_url(picture, "PNG", transparency=bytes([0, round(255 * FILL_ALPHA), 255, 110]))
 
 
 def _row(grounding: Grounding, number: int) -> str:
@@ -253,11 +261,19 @@ def _page_hw(hw: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def jpeg_bytes(picture: Image.Image) -> bytes:
+    """A picture as pages show it: a JPEG file."""
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
 def data_url(picture: Image.Image, kind: str, **options: Any) -> str:
     """A picture as text for the `src` of an image, JPEG or PNG; options go to PIL."""
-    buffer = io.BytesIO()
     if kind == "JPEG":
-        picture.convert("RGB").save(buffer, kind, quality=88)
+        content = jpeg_bytes(picture)
     else:
+        buffer = io.BytesIO()
         picture.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        content = buffer.getvalue()
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(content).decode("ascii")

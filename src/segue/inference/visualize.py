@@ -123,6 +123,35 @@ def line_width(hw: tuple[int, int]) -> int:
     return max(1, min(6, round(max(hw) / 250)))
 
 
+HATCHINGS = 6
+"""How many differ; the first is plain."""
+
+
+def hatching(number: int, hw: tuple[int, int]) -> np.ndarray:
+    """Lines or dots that tell phrase `number` from its neighbours without colour.
+
+    None for the first, then diagonals, dots, the other diagonals, level lines, a grid; they repeat.
+
+    Args:
+        number: Of the phrase.
+        hw: Of the picture; its longer side has some 50 lines.
+
+    Returns:
+        bool `[height, width]`.
+    """
+    period = max(4, round(max(hw) / 50))
+    width = max(1, period // 6)
+    y, x = np.ogrid[: hw[0], : hw[1]]
+
+    def lines(where: np.ndarray) -> np.ndarray:
+        return where % period < width
+
+    plain = np.zeros(hw, dtype=bool)
+    dots = ((x % period - period / 2) ** 2 + (y % period - period / 2) ** 2) < (period / 4) ** 2
+    kinds = (plain, lines(x + y), dots, lines(x - y), lines(y), lines(x) | lines(y))
+    return np.broadcast_to(kinds[number % HATCHINGS], hw)
+
+
 def outline(mask: np.ndarray, width: int) -> np.ndarray:
     """Band `[H, W]` of a mask, bool `[H, W]`, within `width` pixels of its border, which the edge is too."""
     return mask & ~_shrink(mask, width)
