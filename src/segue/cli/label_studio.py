@@ -69,7 +69,7 @@ def label_studio(
     asking = Asking(question, prompt_key, shape)
     port = _PORT if server.port is None else server.port
     run(
-        create_backend(loading.load(model), settings, studio, asking, corrections),
+        create_backend(server.load(loading, model), settings, studio, asking, corrections),
         settings,
         server.host,
         port,

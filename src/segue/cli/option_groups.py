@@ -124,8 +124,17 @@ class ServerOptions:
     batch_size: Annotated[int, typer.Option(help="Questions in one batch.", min=1)] = 8
     max_body_mb: Annotated[int, typer.Option(help="Largest body of a request, in MiB.", min=1)] = 64
     max_pixels: Annotated[int, typer.Option(help="Largest picture, in pixels.", min=1)] = 50_000_000
+    cache_mb: Annotated[
+        int, typer.Option(help="Encoder outputs of pictures to keep, in MiB of the device's memory.", min=0)
+    ] = 1024
     timeout: Annotated[float, typer.Option(help="Seconds for a whole answer.", min=1)] = 300
     grace: Annotated[float, typer.Option(help="Seconds for requests under way after SIGTERM.", min=1)] = 60
+
+    def load(self, loading: LoadingOptions, model: str) -> LoadedModel:
+        """The model, which keeps no more of pictures than is wanted."""
+        loaded = loading.load(model)
+        loaded.encoder_cache.most_bytes = self.cache_mb << 20
+        return loaded
 
     def settings(self, cors_origins: Sequence[str] = ()) -> Settings:
         """The server's settings.

@@ -72,7 +72,7 @@ def create_backend(
     )
     app.state.service = service
     predictor = Predictor(service, TaskPictures(label_studio or LabelStudio(), chosen), asking or Asking())
-    _add_routes(app, service, predictor, asking or Asking(), Corrections(corrections))
+    _add_routes(app, service, predictor, asking or Asking(), Corrections(corrections), model_version(model))
     add_errors(app)
     return app
 
@@ -87,10 +87,13 @@ def model_version(model: LoadedModel) -> str:
 
 
 def _add_routes(
-    app: FastAPI, service: Service, predictor: Predictor, asking: Asking, corrections: Corrections
+    app: FastAPI,
+    service: Service,
+    predictor: Predictor,
+    asking: Asking,
+    corrections: Corrections,
+    version: str,
 ) -> None:
-    version = model_version(service.model)
-
     @app.get("/")
     @app.get("/health")
     async def health() -> Response:

@@ -18,10 +18,11 @@ import segue
 from segue.apps.server import schema
 from segue.apps.server.access import Gate
 from segue.apps.server.chat import complete
+from segue.apps.server.engine import AnyEngine
 from segue.apps.server.errors import ApiError, from_exception, json_response, refusal
 from segue.apps.server.metrics import CONTENT_TYPE
 from segue.apps.server.segmentations import segment
-from segue.apps.server.service import Service
+from segue.apps.server.service import Named, Service
 from segue.apps.server.settings import Settings
 from segue.records.conversation import MAX_IMAGES
 
@@ -31,18 +32,21 @@ if TYPE_CHECKING:
 _OWN_MACHINE = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 
 
-def create_app(model: LoadedModel, settings: Settings | None = None) -> FastAPI:
+def create_app(
+    model: LoadedModel | Named, settings: Settings | None = None, engine: AnyEngine | None = None
+) -> FastAPI:
     """Build the application that serves a model.
 
     Args:
-        model: From `segue.load`.
+        model: From `segue.load`; only its name where an engine is given.
         settings: Limits; `Settings()` by default.
+        engine: Who asks the model; a thread of this process by default.
 
     Returns:
-        An ASGI application; its lifespan starts and stops the thread that asks the model.
+        An ASGI application; its lifespan stops the engine.
     """
     chosen = settings or Settings()
-    service = Service(model, chosen)
+    service = Service(model, chosen, engine)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -116,7 +120,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _model_entry(model: LoadedModel) -> dict[str, Any]:
+def _model_entry(model: LoadedModel | Named) -> dict[str, Any]:
     return {
         "id": model.name,
         "object": "model",

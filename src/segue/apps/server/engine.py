@@ -8,15 +8,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from segue.apps.server.conversations import Conversations
 from segue.apps.server.errors import ApiError, from_exception, refusal
 from segue.apps.server.past_answers import PastAnswer
 from segue.apps.server.pictures import Picture
+from segue.apps.server.places import Places
 from segue.apps.server.sampling import Sampling
 from segue.apps.server.settings import Settings
 from segue.errors import SegueError
@@ -67,7 +68,37 @@ class Job:
         return (self.sampling.max_new_tokens,)
 
 
-class Engine:
+class AnyEngine(Protocol):
+    """What answers jobs: `Engine` in this process, or replicas elsewhere."""
+
+    under_way: int
+    pixels: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether questions can be answered."""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+
+    def place(self) -> AbstractContextManager[None]:
+        """See `Places`."""
+
+    def room(self, pixels: int) -> AbstractContextManager[None]:
+        """See `Places`."""
+
+    def submit(self, job: Job) -> None:
+        """Line a job up."""
+
+    def gave_up(self, job: Job) -> None:
+        """Hear that nobody waits for a job any more."""
+
+    def stop(self) -> None:
+        """Answer no more; called once, when no request is under way."""
+
+
+class Engine(Places):
     """Answers jobs one after the other, or several in a batch.
 
     Args:
@@ -76,14 +107,12 @@ class Engine:
     """
 
     def __init__(self, model: LoadedModel, settings: Settings) -> None:
-        self.model, self._settings = model, settings
+        super().__init__(settings)
+        self.model = model
         self._conversations = Conversations(model, settings.kept_conversations)
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._stopped = False
-        self._seconds = 2.0
-        self.under_way = 0
-        self.pixels = 0
         self._thread = threading.Thread(target=self._work, name="segue-engine", daemon=True)
         self._thread.start()
 
@@ -97,45 +126,14 @@ class Engine:
         """Jobs that have not begun."""
         return len(self._waiting)
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place in the queue, for as long as a request is under way; called in the event loop.
-
-        Raises:
-            ApiError: 429 with Retry-After, when all are taken.
-        """
-        if self.under_way >= self._settings.queue:
-            raise self._busy(f"{self.under_way} requests under way")
-        self.under_way += 1
-        try:
-            yield
-        finally:
-            self.under_way -= 1
-
-    @contextmanager
-    def room(self, pixels: int) -> Iterator[None]:
-        """Room for the pixels of a request's pictures; see `place`. A single picture always has it."""
-        if self.pixels and self.pixels + pixels > self._settings.most_pixels_at_once:
-            raise self._busy(f"{self.pixels:,} pixels of pictures under way")
-        self.pixels += pixels
-        try:
-            yield
-        finally:
-            self.pixels -= pixels
-
-    def _busy(self, found: str) -> ApiError:
-        seconds = min(max(1, round(self._seconds * self.under_way)), 60)
-        return refusal(
-            "The server is busy.", None, status=429, code="server_busy",
-            expected=f"at most {self._settings.queue} requests at a time", found=found,
-            fix=f"send it again in {seconds} seconds", headers={"Retry-After": str(seconds)},
-        )  # fmt: skip
-
     def submit(self, job: Job) -> None:
         """Line a job up."""
         with self._changed:
             self._waiting.append(job)
             self._changed.notify()
+
+    def gave_up(self, job: Job) -> None:
+        """Hear that nobody waits for a job any more: `job.left` is set, which the thread looks at."""
 
     def stop(self) -> None:
         """End the thread after the job that it works on; what waits is told."""
@@ -161,8 +159,7 @@ class Engine:
                 _note(error)
                 for job in jobs:
                     job.tell(error)
-            share = (time.monotonic() - started) / len(jobs)
-            self._seconds += 0.2 * (share - self._seconds)
+            self.took((time.monotonic() - started) / len(jobs))
 
     def _next(self) -> list[Job]:
         """The oldest job, and those behind it that may go with it; [] at the end."""
@@ -251,7 +248,7 @@ def _is_done(event: Event) -> bool:
     return isinstance(event, Done)
 
 
-async def events_of_job(job: Job, engine: Engine) -> Any:
+async def events_of_job(job: Job, engine: AnyEngine) -> Any:
     """Events of a job, `Done` last; closing the iterator makes the engine give the job up.
 
     Raises:
@@ -268,3 +265,4 @@ async def events_of_job(job: Job, engine: Engine) -> Any:
                 return
     finally:
         job.left.set()
+        engine.gave_up(job)

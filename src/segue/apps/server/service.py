@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starlette.requests import Request
 
 from segue.apps.server.bodies import Bodies
-from segue.apps.server.engine import Engine, Job
+from segue.apps.server.engine import AnyEngine, Engine, Job
 from segue.apps.server.errors import refusal
 from segue.apps.server.messages import Dialogue, PictureRef
 from segue.apps.server.metrics import Metrics
@@ -27,17 +28,27 @@ Result = TypeVar("Result")
 _DECODED_AT_ONCE = 4
 
 
+@dataclass(frozen=True)
+class Named:
+    """A model that is asked elsewhere."""
+
+    name: str
+
+
 class Service:
     """A model being served.
 
     Args:
-        model: To ask.
+        model: To ask; only its name counts where an engine is given.
         settings: Limits.
+        engine: Who asks; by default a thread of this process.
     """
 
-    def __init__(self, model: LoadedModel, settings: Settings) -> None:
+    def __init__(
+        self, model: LoadedModel | Named, settings: Settings, engine: AnyEngine | None = None
+    ) -> None:
         self.model, self.settings = model, settings
-        self.engine = Engine(model, settings)
+        self.engine = engine or Engine(cast("LoadedModel", model), settings)
         self.metrics = Metrics(self.engine)
         self.bodies = Bodies(settings)
         self._store = PictureStore(settings.most_kept_pictures)

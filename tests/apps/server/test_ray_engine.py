@@ -1,0 +1,178 @@
+"""Replicas on Ray Serve behind the same API; errors on the way, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from segue.apps.server.engine import Job, events_of_job
+from segue.apps.server.errors import ApiError, refusal
+from segue.apps.server.ray_engine import RayEngine
+from segue.apps.server.sampling import Sampling
+from segue.apps.server.settings import Settings
+from segue.cli import main
+from segue.inference.answer import SessionAnswer
+from segue.inference.streaming import Done, TextDelta
+from serving import shown, two
+from tiny_model import TEXT
+
+DONE = Done(SessionAnswer("?", "word", "word"))
+
+
+class FakeStream:
+    """A stream of events of a replica; remembers whether it was cancelled."""
+
+    def __init__(self, events: list[Any]) -> None:
+        self.events, self.cancelled = events, False
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for event in self.events:
+            if isinstance(event, Exception) and not isinstance(event, ApiError):
+                raise event
+            yield event
+        if self.events[-1] is not DONE:
+            await asyncio.sleep(60)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeHandle:
+    """Stands for a deployment's handle."""
+
+    def __init__(self, *events: Any) -> None:
+        self.stream = FakeStream(list(events))
+
+    def options(self, stream: bool) -> FakeHandle:
+        return self
+
+    @property
+    def answer(self) -> Any:
+        class Method:
+            @staticmethod
+            def remote(*asked: Any) -> FakeStream:
+                return self.stream
+
+        return Method
+
+
+def told(handle: FakeHandle, most: int = 9) -> tuple[list[Any], RayEngine]:
+    """Events of a job, at most so many."""
+    engine = RayEngine(handle, Settings(), "tiny")
+
+    async def run() -> list[Any]:
+        found = []
+        events = events_of_job(Job([], [], "?", Sampling(9), True), engine)
+        async for event in events:
+            found.append(event)
+            if len(found) == most:
+                break
+        await events.aclose()
+        await asyncio.sleep(0.01)
+        return found
+
+    return asyncio.run(run()), engine
+
+
+def test_events_come_through_and_nothing_is_kept() -> None:
+    handle = FakeHandle(TextDelta("word"), DONE)
+    found, engine = told(handle)
+    assert found == [TextDelta("word"), DONE]
+    assert (engine.waiting, engine._tasks) == (0, {})
+
+
+def test_who_leaves_ends_the_replicas_work() -> None:
+    handle = FakeHandle(TextDelta("word"), TextDelta("word"))
+    found, engine = told(handle, most=1)
+    assert (len(found), handle.stream.cancelled) == (1, True)
+    assert (engine.waiting, engine._tasks) == (0, {})
+
+
+def test_what_goes_wrong_is_told() -> None:
+    with pytest.raises(ApiError) as refused:
+        told(FakeHandle(refusal("No such picture.", "messages", code="x")))
+    assert (refused.value.status, refused.value.code) == (400, "x")
+    with pytest.raises(ApiError) as failed:
+        told(FakeHandle(RuntimeError("/secret")))
+    assert (failed.value.status, failed.value.code) == (503, "replica_failed")
+    assert "/secret" not in str(failed.value.body())
+
+
+def test_replicas_need_ray(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--replicas", "2"]) == 2
+    assert "add --engine ray" in capsys.readouterr().err
+
+
+@pytest.fixture
+def served(tiny_model_folder: Path, repository: Path, tmp_path: Path) -> Iterator[tuple[Any, str]]:
+    """`segue serve --engine ray` with two replicas."""
+    pytest.importorskip("ray.serve")
+    command = [sys.executable, "-m", "segue.cli", "serve", "--model", str(tiny_model_folder), "--port", "0"]
+    command += ["--engine", "ray", "--replicas", "2", "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(repository / "src")}
+    log = tmp_path / "log"
+    with log.open("w") as written:
+        running = subprocess.Popen(command, stdout=written, stderr=written, text=True, env=environment)
+        try:
+            ends = time.monotonic() + 600
+            while not (found := re.search(r"http://127\.0\.0\.1:[0-9]+/v1", log.read_text())):
+                assert running.poll() is None, log.read_text()
+                assert time.monotonic() < ends, log.read_text()
+                time.sleep(0.2)
+            yield running, found[0]
+        finally:
+            running.kill()
+            running.wait()
+
+
+@pytest.mark.slow
+def test_two_replicas_answer_as_one_server(served: tuple[Any, str], tiny_model: Any) -> None:
+    process, base = served
+    client = openai.OpenAI(base_url=base, api_key="none", max_retries=0)
+    name = client.models.list().data[0].id
+    assert name == "tiny-taught"
+    alone = tiny_model.session(list(two())).ask("Which is larger?")
+
+    def ask(number: int) -> Any:
+        request: dict[str, Any] = {"model": name, "messages": [shown(*two())]}
+        if number % 2:
+            return client.chat.completions.create(**request).choices[0].message
+        with client.chat.completions.stream(**request) as stream:
+            return stream.get_final_completion().choices[0].message
+
+    with ThreadPoolExecutor(8) as pool:
+        messages = list(pool.map(ask, range(24)))
+    assert all(message.content == alone.text for message in messages)
+    assert all(message.segue == messages[0].segue for message in messages)
+    assert [g["phrase"] for g in messages[0].segue["groundings"]] == ["red mug", "lamp"]
+    assert client._client.get(base.removesuffix("/v1") + "/healthz").json() == {"status": "ok"}
+    # A conversation goes on, whichever replica gets its next turn.
+    later = [shown(*two()), messages[0], {"role": "user", "content": "And the other one?"}]
+    session = tiny_model.session(list(two()))
+    session.ask("Which is larger?")
+    expected = session.ask("And the other one?").text
+    assert all(
+        client.chat.completions.create(model=name, messages=later).choices[0].message.content == expected
+        for _ in range(4)
+    )
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model=name, messages=[shown(*two(), text="mug " * 2000)])
+    assert refused.value.code == "context_length_exceeded"
+    # SIGTERM in the middle of a stream: it is told to its end.
+    streamed = client.chat.completions.create(model=name, messages=[shown(*two())], stream=True)
+    first = next(streamed)
+    process.send_signal(signal.SIGTERM)
+    assert "".join(c.choices[0].delta.content or "" for c in [first, *streamed]) == TEXT
+    assert process.wait(120) == 0
