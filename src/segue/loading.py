@@ -24,6 +24,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | str | None = None,
     quantize: str | None = None,
+    calibration: str | Path | None = None,
 ) -> LoadedModel:
     """Load a model: `segue.load("segue-mini").session(images=["a.jpg", "b.jpg"]).ask("...")`.
 
@@ -33,24 +34,34 @@ def load(
         device: The first CUDA device if there is one, else the CPU.
         dtype: float32 by default; see `segue.models.auto.load`.
         quantize: "8bit" or "4bit" shrinks the language model; see `segue.models.quantization`.
+        calibration: File that `segue calibrate` wrote; by default `calibration.json` of the model's folder,
+            if there is one.
 
     Returns:
         The model, ready for `session`.
 
     Raises:
         ModelError: There is no such model, or it cannot be loaded; the message says what to do.
+        InputError: The calibration cannot be read.
     """
+    from segue.records.presence import read_calibration
+
+    # First what is wrong at once, then what takes seconds to load.
+    given = None if calibration is None else read_calibration(Path(calibration))
     with collection_paused():
         if is_agent(name_or_path):
             # Not at the top: the agent's parts take a second to import, and few need them.
             from segue.agent.session import load_agent
 
-            return load_agent(str(name_or_path), device, dtype, quantize)
+            agent = load_agent(str(name_or_path), device, dtype, quantize)
+            agent.calibration = given
+            return agent
         from segue.inference.loaded_model import LoadedModel
         from segue.models import auto
 
         bundle = auto.load(name_or_path, device, dtype, quantize)
-        return LoadedModel(bundle.model, bundle.processor, bundle.name, bundle.path)
+        kept = given if given is not None else bundle.calibration
+        return LoadedModel(bundle.model, bundle.processor, bundle.name, bundle.path, kept)
 
 
 @contextmanager

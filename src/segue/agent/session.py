@@ -126,7 +126,13 @@ class AgentSession(GroundingSession):
     ) -> None:
         super().__init__(model, images, names=names)
         self._turn = AgentTurn(
-            model.chat, model.mask_maker, model.settings, model.name, self.images, self.names
+            model.chat,
+            model.mask_maker,
+            model.settings,
+            model.name,
+            self.images,
+            self.names,
+            model.calibration,
         )
 
     def add_image(self, image: ImageSource, name: str | None = None) -> int:

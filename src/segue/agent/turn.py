@@ -22,6 +22,7 @@ from segue.errors import ModelError
 from segue.images import content_hash
 from segue.inference.answer import SessionAnswer
 from segue.records import Grounding
+from segue.records.presence import Calibration, presence_of
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class AgentTurn:
         name: For answers.
         images: RGB.
         names: What to call them.
+        calibration: Of presence scores.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class AgentTurn:
         name: str,
         images: Sequence[Image.Image],
         names: Sequence[str],
+        calibration: Calibration | None = None,
     ) -> None:
         self._chat = chat
+        self._calibration = calibration
         self._mask_maker = mask_maker
         self._settings = settings
         self._name = name
@@ -143,7 +147,7 @@ class AgentTurn:
         ordered = [p for p in reply.pointings if p in unknown or any(k.pointing is p for k in kept)]
         markup = markup_of(reply.text, ordered)
         parsed = protocol.parse(markup, len(self._images))
-        groundings, boxes = _groundings(parsed, ordered, kept)
+        groundings, boxes = _groundings(parsed, ordered, kept, self._calibration)
         if chats[-1].cut_off:
             notes.append("the answer was cut off by the token budget")
         return AgentAnswer(
@@ -362,7 +366,10 @@ def as_reply(answer: SessionAnswer) -> str:
 
 
 def _groundings(
-    parsed: protocol.ParsedAnswer, ordered: Sequence[Pointing], kept: Sequence[_Placed]
+    parsed: protocol.ParsedAnswer,
+    ordered: Sequence[Pointing],
+    kept: Sequence[_Placed],
+    calibration: Calibration | None,
 ) -> tuple[list[Grounding], list[Box]]:
     """The masks in the order of the text; `[SEG]` k of the markup is pointing k."""
     groundings, boxes = [], []
@@ -370,6 +377,8 @@ def _groundings(
         placed = next(p for p in kept if p.pointing is ordered[g.seg_ordinal])
         assert placed.drawn is not None
         mask, score = placed.drawn
-        groundings.append(Grounding(g.phrase, g.span, g.image_index, mask, score, masks.box(mask)))
+        # Servers say nothing that could be compared about the probabilities of their words.
+        presence = presence_of(score, None, calibration)
+        groundings.append(Grounding(g.phrase, g.span, g.image_index, mask, score, masks.box(mask), presence))
         boxes.append(placed.box)
     return groundings, boxes

@@ -1,4 +1,4 @@
-"""The command line: `segue ask`, `bench`, `chat`, `convert`, `data`, `eval`, `export`, `info`, `init` ...
+"""The command line: `segue ask`, `bench`, `calibrate`, `chat`, `convert`, `data`, `eval`, `export`, ...
 
 Each verb lives in a module of its own and imports what it needs when it runs, so that `segue --help` and a
 user's mistakes are answered at once. A user's mistake ends with a message on stderr and exit code 2, never
@@ -18,6 +18,7 @@ import typer
 from segue.cli import (
     ask,
     bench,
+    calibrate,
     chat,
     convert,
     data,
@@ -58,6 +59,7 @@ def _root(
 
 app.command("ask")(ask.ask)
 app.command("bench")(bench.bench)
+app.command("calibrate")(calibrate.calibrate)
 app.command("chat")(chat.chat)
 app.command("convert")(convert.convert)
 app.command("init")(convert.init)

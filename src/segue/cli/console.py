@@ -48,8 +48,18 @@ def complain(error: BaseException) -> None:
 
 
 def show_answer(answer: SessionAnswer) -> None:
-    """Print an answer with coloured phrases, and on stderr what could not be placed."""
+    """Print an answer with coloured phrases, and on stderr what could not be placed.
+
+    Presence scores stand beside the phrases where they are probabilities, else apart and marked.
+    """
+    from segue.inference.visualize import printable
+
     out().print(answer.coloured())
+    there = [g for g in answer.groundings if g.presence is not None and not g.presence.calibrated]
+    if there:
+        scores = ", ".join(f"{g.phrase} {g.presence.score:.2f}" for g in there if g.presence is not None)
+        line = f"there, uncalibrated (`segue calibrate`): {scores}"
+        err().print(Text(printable(line), style="dim"))
     remarks = [f"[SEG] {p.seg_ordinal + 1} has no mask: {p.detail}" for p in answer.problems]
     for remark in remarks + list(answer.notes):
         err().print(Text(f"note: {remark}", style="yellow"))

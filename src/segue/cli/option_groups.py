@@ -86,11 +86,16 @@ class LoadingOptions:
         typer.Option(help="8bit or 4bit: shrinks the language model; masks are drawn unquantised."),
     ] = None
 
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Of presence scores, by `segue calibrate`; that of the model's folder by default."),
+    ] = None
+
     def load(self, model: str) -> LoadedModel:
         """The model; see `segue.load`."""
         from segue.loading import load
 
-        return load(model, self.device, self.dtype, self.quantize)
+        return load(model, self.device, self.dtype, self.quantize, self.calibration)
 
     @property
     def precision(self) -> dict[str, str]:

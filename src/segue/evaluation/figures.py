@@ -72,14 +72,14 @@ def to_svg(figure: Figure, rows: Sequence[Row]) -> str:
     inner, tall = WIDTH - LEFT - 10, HEIGHT - BOTTOM - TOP
     step = inner / max(1, len(groups))
     wide = 0.8 * step / max(1, len(rows))
-    parts = [_text(LEFT, 18, figure.title, size=14)]
+    parts = [svg_text(LEFT, 18, figure.title, size=14)]
     for tick in range(0, 5):
         y = TOP + tall * (1 - tick / 4)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - 10}" stroke="#ddd"/>')
-        parts.append(_text(LEFT - 6, y + 4, f"{most * tick / 4:g}", anchor="end"))
+        parts.append(svg_text(LEFT - 6, y + 4, f"{most * tick / 4:g}", anchor="end"))
     for place, group in enumerate(groups):
         left = LEFT + place * step + 0.1 * step
-        parts.append(_text(left + 0.4 * step, HEIGHT - BOTTOM + 16, group, anchor="middle"))
+        parts.append(svg_text(left + 0.4 * step, HEIGHT - BOTTOM + 16, group, anchor="middle"))
         for number, row in enumerate(rows):
             value = value_of(figure, row, group)
             if value is None:
@@ -91,13 +91,13 @@ def to_svg(figure: Figure, rows: Sequence[Row]) -> str:
                 f'<rect x="{left + number * wide:.1f}" y="{TOP + tall - high:.1f}" width="{wide:.1f}" '
                 f'height="{high:.1f}" fill="{colour}"><title>{title}</title></rect>'
             )
-    parts.append(_text(LEFT + inner / 2, HEIGHT - BOTTOM + 34, figure.axis, anchor="middle"))
+    parts.append(svg_text(LEFT + inner / 2, HEIGHT - BOTTOM + 34, figure.axis, anchor="middle"))
     for number, row in enumerate(rows):
         x = LEFT + number * inner / max(1, len(rows))
         parts.append(
             f'<rect x="{x:.1f}" y="{HEIGHT - 20}" width="10" height="10" fill="{COLOURS[number % 8]}"/>'
         )
-        parts.append(_text(x + 14, HEIGHT - 11, row.label))
+        parts.append(svg_text(x + 14, HEIGHT - 11, row.label))
     body = "".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
@@ -105,7 +105,8 @@ def to_svg(figure: Figure, rows: Sequence[Row]) -> str:
     )
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 11) -> str:
+def svg_text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 11) -> str:
+    """Text of a figure, escaped."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{html.escape(text)}</text>'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from segue import masks
@@ -124,11 +125,4 @@ def _resize(answer: SessionAnswer, conversation: Conversation) -> None:
         hw = _recorded_hw(conversation, grounding.image_index)
         if hw is not None and grounding.mask.shape != hw:
             mask = masks.resize_mask(grounding.mask, hw)
-            answer.groundings[k] = type(grounding)(
-                grounding.phrase,
-                grounding.span,
-                grounding.image_index,
-                mask,
-                grounding.score,
-                masks.box(mask),
-            )
+            answer.groundings[k] = replace(grounding, mask=mask, box=masks.box(mask))

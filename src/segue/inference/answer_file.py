@@ -37,6 +37,17 @@ class Segmentation(_Part):
     counts: str = Field(description="COCO's compressed counts.")
 
 
+class PresenceEntry(_Part):
+    """How sure the model is that the thing is there at all."""
+
+    score: float = Field(ge=0, le=1, description="A probability where `calibrated`; else it only ranks.")
+    calibrated: bool = Field(description="Whether `segue calibrate` brought it to measured frequencies.")
+    mask: float = Field(ge=0, le=1, description="Confidence in the mask: the entry's `score`.")
+    text: float | None = Field(
+        ge=0, le=1, description="Confidence of the language model in phrase and [SEG]; null where not known."
+    )
+
+
 class GroundingEntry(_Part):
     """A phrase and one mask of it; a phrase with several masks has several entries."""
 
@@ -61,6 +72,9 @@ class GroundingEntry(_Part):
     ]
     area: int = Field(ge=0, description="Pixels of the mask.")
     score: float = Field(ge=0, le=1, description="Mean probability inside the mask; 0 for an empty mask.")
+    presence: PresenceEntry | None = Field(
+        default=None, description="How sure the model is that the thing is there; null where nothing says so."
+    )
 
 
 class ProblemEntry(_Part):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segue.errors import InputError, SegueError
@@ -200,7 +201,8 @@ def _draw_all(
             if key not in features:
                 features[key] = session._encode_segmenter(g.image_index)
                 hws[key] = session.image_hws[g.image_index]
-            mask = Wanted(g, made.seg_prompts[g.seg_ordinal], made.phrases[g.seg_ordinal], 0)
+            k = g.seg_ordinal
+            mask = Wanted(g, made.seg_prompts[k], made.phrases[k], 0, made.confidences[k])
             wanted.setdefault(key, []).append((place, mask))
     drawn: dict[int, dict[int, Grounding]] = {place: {} for place in sessions}
     keys = list(wanted)
@@ -208,11 +210,7 @@ def _draw_all(
     for start in range(0, len(keys), _IMAGES_A_CALL):
         some = keys[start : start + _IMAGES_A_CALL]
         places = [place for key in some for place, _ in wanted[key]]
-        asked = [
-            Wanted(mask.placed, mask.prompt, mask.phrase, number)
-            for number, key in enumerate(some)
-            for _, mask in wanted[key]
-        ]
+        asked = [replace(mask, image=number) for number, key in enumerate(some) for _, mask in wanted[key]]
         masks = draw(bundle, asked, [features[key] for key in some], [hws[key] for key in some])
         for place, mask, grounding in zip(places, asked, masks, strict=True):
             drawn[place][mask.placed.seg_ordinal] = grounding

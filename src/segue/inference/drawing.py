@@ -13,6 +13,7 @@ from segue.models.auto import ModelBundle
 from segue.models.segmenter import SegmenterFeatures, join_features
 from segue.protocol import ParsedGrounding
 from segue.records import Grounding
+from segue.records.presence import presence_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Wanted:
         prompt: `[C]`.
         phrase: `[L]` token ids.
         image: Number of its image among those that are drawn in.
+        confidence: Of the language model in it, see `segue.models.text_confidence`.
     """
 
     placed: ParsedGrounding
     prompt: Tensor
     phrase: Tensor
     image: int
+    confidence: float | None = None
 
 
 def draw(
@@ -61,6 +64,14 @@ def draw(
     resized = [processor.sam_stream.resized_hw(hw) for hw in image_hws]
     drawn = processor.post_process_masks(logits, index, torch.tensor(image_hws), torch.tensor(resized))
     return [
-        Grounding(g.phrase, g.span, g.image_index, mask, score, masks.box(mask))
-        for g, (mask, score) in zip((mask.placed for mask in wanted), drawn, strict=True)
+        Grounding(
+            asked.placed.phrase,
+            asked.placed.span,
+            asked.placed.image_index,
+            mask,
+            score,
+            masks.box(mask),
+            presence_of(score, asked.confidence, bundle.calibration),
+        )
+        for asked, (mask, score) in zip(wanted, drawn, strict=True)
     ]

@@ -251,8 +251,15 @@ def _row(grounding: Grounding, number: int) -> str:
     return (
         f'<tr data-phrase="{number}" style="--tint: {css_colour(colour(number))}"><td><i></i>'
         f"{html.escape(grounding.phrase)}</td><td>{grounding.image_index + 1}</td>"
-        f"<td>{grounding.score:.2f}</td><td>{share:.1f} %</td></tr>"
+        f"<td>{grounding.score:.2f}</td><td>{_there(grounding)}</td><td>{share:.1f} %</td></tr>"
     )
+
+
+def _there(grounding: Grounding) -> str:
+    """The presence of a grounding, which says where it is no probability."""
+    if grounding.presence is None:
+        return "-"
+    return f"{grounding.presence.score:.2f}{'' if grounding.presence.calibrated else ' (uncalibrated)'}"
 
 
 def _page_hw(hw: tuple[int, int]) -> tuple[int, int]:

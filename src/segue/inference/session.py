@@ -369,8 +369,9 @@ class GroundingSession:
         # Prompts are counted over all `[SEG]`, also over those that were not placed.
         chosen = [g.seg_ordinal for g in missing]
         phrases = [generation.phrases[k] for k in chosen]
+        sure = [generation.confidences[k] if generation.confidences else None for k in chosen]
         found = kept | dict(
-            zip(chosen, self._draw(missing, generation.seg_prompts[chosen], phrases), strict=True)
+            zip(chosen, self._draw(missing, generation.seg_prompts[chosen], phrases, sure), strict=True)
         )
         # A phrase may have grown since its mask was drawn; what the whole text says of it holds.
         return [replace(found[g.seg_ordinal], phrase=g.phrase, span=g.span) for g in placed]
@@ -378,10 +379,14 @@ class GroundingSession:
     def _draw_one(self, placed: ParsedGrounding, partial: PartialAnswer) -> Grounding:
         """One mask of an answer that is still being written."""
         prompt, phrase = partial.prompt(placed.seg_ordinal)
-        return self._draw([placed], prompt, [phrase])[0]
+        return self._draw([placed], prompt, [phrase], [partial.confidence(placed.seg_ordinal)])[0]
 
     def _draw(
-        self, placed: Sequence[ParsedGrounding], seg_prompts: Tensor, phrases: list[Tensor]
+        self,
+        placed: Sequence[ParsedGrounding],
+        seg_prompts: Tensor,
+        phrases: list[Tensor],
+        sure: Sequence[float | None],
     ) -> list[Grounding]:
         """One mask per placed `[SEG]`, all masks of one image in one decoder call.
 
@@ -389,14 +394,15 @@ class GroundingSession:
             placed: K of them.
             seg_prompts: `[K, C]`.
             phrases: K tensors `[L_k]` of token ids.
+            sure: K confidences of the language model.
         """
         if not placed:
             return []
         used = sorted({g.image_index for g in placed})
         # Masks in images 3, 0, 3: `used` is [0, 3], and their images [1, 0, 1]. Only these two are decoded.
         wanted = [
-            Wanted(g, prompt, phrase, used.index(g.image_index))
-            for g, prompt, phrase in zip(placed, seg_prompts, phrases, strict=True)
+            Wanted(g, prompt, phrase, used.index(g.image_index), confidence)
+            for g, prompt, phrase, confidence in zip(placed, seg_prompts, phrases, sure, strict=True)
         ]
         features = [self._encode_segmenter(k) for k in used]
         return draw(self.bundle, wanted, features, [self.image_hws[k] for k in used])

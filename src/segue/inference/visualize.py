@@ -193,7 +193,10 @@ def coloured_text(text: str, groundings: Sequence[Located]) -> Text:
     written = RichText()
     notes: dict[tuple[int, int], list[str]] = {}
     for item in groundings:
-        notes.setdefault(item.span, []).append(f"image {item.image_index + 1}, {item.score:.2f}")
+        there = getattr(item, "presence", None)
+        # A probability is shown beside the mask's confidence; an uncalibrated score is not one.
+        sure = f", there {there.score:.2f}" if there is not None and there.calibrated else ""
+        notes.setdefault(item.span, []).append(f"image {item.image_index + 1}, {item.score:.2f}{sure}")
     numbers = dict(zip((g.span for g in groundings), colour_numbers([g.span for g in groundings])))
     done = 0
     for start, end in sorted(notes):

@@ -19,6 +19,7 @@ from segue.models.presets import PRESETS
 from segue.models.processing_grounded import GroundedProcessor
 from segue.models.quantization import quantization_config
 from segue.models.registry import FAMILIES
+from segue.records.presence import FILE_NAME, Calibration, read_calibration
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 """Embedded weights, one folder per preset that ships some."""
@@ -36,12 +37,14 @@ class ModelBundle:
         processor: Agrees with the model in sizes, tokens and template.
         name: What the user typed, or the folder's name.
         path: The folder of the weights; None for a model built in memory.
+        calibration: Of its presence scores; None leaves them uncalibrated, which they say.
     """
 
     model: GroundedModel
     processor: GroundedProcessor
     name: str
     path: Path | None = None
+    calibration: Calibration | None = None
 
 
 def load(
@@ -80,7 +83,9 @@ def load(
     # A torch without CUDA says so with an AssertionError.
     except (RuntimeError, AssertionError) as error:
         raise _unusable_device(place, error) from None
-    return ModelBundle(model, processor, _display_name(name_or_path), folder)
+    beside = folder / FILE_NAME
+    calibration = read_calibration(beside) if beside.is_file() else None
+    return ModelBundle(model, processor, _display_name(name_or_path), folder, calibration)
 
 
 def weights_folder(name_or_path: str | Path) -> Path:

@@ -15,6 +15,7 @@ from segue.models.conversation_cache import ConversationCache
 from segue.models.region_alignment import phrases_of
 from segue.models.seg_prompts import NormHook
 from segue.models.splice import TextInputs
+from segue.models.text_confidence import text_confidence
 
 if TYPE_CHECKING:
     from segue.models.modeling_grounded import GroundedModel
@@ -33,12 +34,14 @@ class GroundedGeneration:
         seg_prompts: `[K, C]` one per generated `[SEG]`, in order.
         finished: False when the token budget ended the answer.
         phrases: K tensors `[L_k]`, the token ids of each `[SEG]`'s phrase; empty where there is none.
+        confidences: K numbers, see `text_confidence`.
     """
 
     token_ids: Tensor
     seg_prompts: Tensor
     finished: bool
     phrases: list[Tensor] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
 
 
 class PartialAnswer:
@@ -72,6 +75,12 @@ class PartialAnswer:
         if model.region_alignment is not None:
             prompts = model.align(prompts, [spoken[phrase.start : phrase.stop]])
         return prompts, torch.tensor(self.ids[phrase.start : phrase.stop], device=spoken.device)
+
+    def confidence(self, ordinal: int) -> float:
+        """How sure the model was of a `[SEG]`; see `text_confidence`."""
+        phrase = phrases_of(self.ids, *self._model.phrase_tokens)[ordinal]
+        spoken = torch.cat(self._caught.states)
+        return text_confidence(self._model, self.ids, spoken, self._places()[ordinal], phrase)
 
     def _places(self) -> list[int]:
         return [place for place, token in enumerate(self.ids) if token == self._model.config.seg_token_id]
@@ -178,7 +187,9 @@ def grounded(model: GroundedModel, new_ids: Tensor, spoken: Tensor, states: Tens
         # Row i predicts new id i, so the places of a phrase's tokens are also the rows of its states.
         prompts = model.align(prompts, [spoken[p.start : p.stop] for p in places])
     finished = len(ids) > 0 and ids[-1] in end_ids(model)
-    return GroundedGeneration(new_ids, prompts, finished, [new_ids[p.start : p.stop] for p in places])
+    segs = [place for place, token in enumerate(ids) if token == model.config.seg_token_id]
+    sure = [text_confidence(model, ids, spoken, seg, p) for seg, p in zip(segs, places, strict=True)]
+    return GroundedGeneration(new_ids, prompts, finished, [new_ids[p.start : p.stop] for p in places], sure)
 
 
 def end_ids(model: GroundedModel) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 from segue import masks
 from segue.masks import Mask
 from segue.protocol import Unplaced
+from segue.records.presence import Presence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +23,7 @@ class Grounding:
         score: Mean foreground probability of the pixels inside the mask, 0 to 1; 0 for an empty mask. How
             sure the decoder is of these pixels, not whether they are the right thing.
         box: `[x, y, width, height]` around the mask in pixels; [0, 0, 0, 0] when it is empty.
+        presence: How sure the model is that the thing is there at all; None where nothing said so.
     """
 
     phrase: str
@@ -30,6 +32,7 @@ class Grounding:
     mask: Mask
     score: float
     box: list[float]
+    presence: Presence | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; the mask as COCO RLE in `segmentation`, `image_index` from 0."""
@@ -42,6 +45,7 @@ class Grounding:
             "bbox": [float(value) for value in self.box],
             "area": masks.area(self.mask),
             "score": float(self.score),
+            "presence": None if self.presence is None else self.presence.to_json(),
         }
 
 

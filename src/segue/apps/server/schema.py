@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from segue.inference.answer_file import GroundingEntry, ProblemEntry
+from segue.inference.answer_file import GroundingEntry, PresenceEntry, ProblemEntry
 
 
 class _Open(BaseModel):
@@ -186,6 +186,9 @@ class Segment(BaseModel):
     image_index: int
     phrase: str
     area: int
+    presence: PresenceEntry | None = Field(
+        default=None, description="How sure the model is that the thing is there; says if it is calibrated."
+    )
 
 
 class SegmentationAnswer(BaseModel):

@@ -162,6 +162,7 @@ def _segment(grounding: Grounding, mask_format: str) -> dict[str, Any]:
         "image_index": grounding.image_index,
         "phrase": grounding.phrase,
         "area": masks.area(grounding.mask),
+        "presence": None if grounding.presence is None else grounding.presence.to_json(),
     }
 
 
