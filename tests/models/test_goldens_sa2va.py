@@ -25,8 +25,9 @@ from official_sa2va import TOKENS, sa2va_shapes, write_sa2va
 from segue.models.auto import ModelBundle, load
 from segue.models.conversion import convert_sa2va, open_checkpoint
 from segue.models.image_streams import IMAGENET_MEAN, IMAGENET_STD, ImageStream
-from segue.models.losses import resize_logits
+from segue.models.losses import resize_logits, shrink_masks, text_loss
 from segue.models.modeling_grounded import GroundedOutput
+from segue.models.point_loss import point_losses
 from segue.models.presets import preset
 from segue.models.processing_qwen3_vl import Sa2vaProcessor, qwen_processor, sa2va_streams_for
 from segue.models.seg_prompts import PromptState
@@ -319,9 +320,56 @@ def test_training_reads_the_same_text_and_draws_the_same_masks(
     torch.testing.assert_close(low[:, chosen], t["pred_low_res"], rtol=0, atol=LOGITS)
 
 
+@pytest.mark.parametrize("name", ["train_refseg", "train_gcg_seven", "train_frames"])
+def test_losses_at_points_and_their_gradients(bundle: ModelBundle, recorded: Any, name: str) -> None:
+    t = recorded(name)
+    shown, model = pictures(t), bundle.model
+    model.zero_grad()
+    output = trained(bundle, t)
+    assert output.mask_logits is not None
+    low = output.mask_logits.reshape(len(shown), -1, 64, 64)
+    number = low.shape[1]
+    chosen = chosen_prompts(t, number)
+    # Object by object, each in every frame.
+    masks = t["gt_masks"].reshape(-1, len(shown), *t["gt_masks"].shape[-2:])[chosen].transpose(0, 1)
+    side = model.segmenter.input_size
+    targets = shrink_masks(masks.flatten(0, 1), (side, side), 64, side, mode="nearest")
+    dice, pixel = point_losses(low[:, chosen].flatten(0, 1), targets, t["points"])
+    # The official sums divide by a little more than the number of masks.
+    many, points = len(dice), t["points"].shape[1]
+    terms = {
+        "loss_dice": 0.5 * dice.sum() / (many + 1e-4),
+        "loss_mask": 2.0 * pixel.sum() * points / (many * points + 1e-4),
+    }
+    for key, term in terms.items():
+        torch.testing.assert_close(term, t[key], rtol=LOSSES, atol=0)
+    (text_term(output, t) + terms["loss_dice"] + terms["loss_mask"]).backward()
+    decoder, theirs = model.sam.mask_decoder, "grounding_encoder.sam2_model.sam_mask_decoder"
+    parameters = {
+        "text_hidden_fcs.0.weight": model.seg_projection[0].weight,
+        "text_hidden_fcs.2.weight": model.seg_projection[2].weight,
+        f"{theirs}.mask_tokens.weight": decoder.mask_tokens.weight,
+        f"{theirs}.conv_s0.weight": decoder.conv_s0.weight,
+        "mllm.model.lm_head.weight": model.language_model.lm_head.weight,
+    }
+    compared = 0
+    for key, parameter in parameters.items():
+        if f"grad.{key}" in t:
+            wanted = t[f"grad.{key}"]
+            assert (parameter.grad - wanted).abs().max() < 5e-5 * wanted.abs().max(), key
+            compared += 1
+    assert compared >= 4
+
+
 def chosen_prompts(t: dict[str, Tensor], number: int) -> Tensor:
     """Which of a sample's prompts the official training takes: five, repeated or drawn at random."""
     return t["randperm"][:5] if number > 5 else torch.arange(5) % number
+
+
+def text_term(output: GroundedOutput, t: dict[str, Tensor]) -> Tensor:
+    """The text loss with its gradient."""
+    assert output.logits is not None
+    return text_loss(output.logits, t["labels"])
 
 
 def trained(bundle: ModelBundle, t: dict[str, Tensor]) -> GroundedOutput:

@@ -65,7 +65,12 @@ class GroundedConfig(PreTrainedConfig):
 
     mask_loss_resolution: str = "original"
     """`original`: logits are brought to the photograph's size first (GLaMM). `decoder`: labels are brought to
-    the decoder's grid, which costs far less. Source: `original` GLaMM's code; `decoder` ours."""
+    the decoder's grid, which costs far less. `points`: there, at sampled points, and the pixel loss is BCE.
+    Source: `original` GLaMM's code; `decoder` ours; `points` Sa2VA's code."""
+
+    mask_loss_points: int = 12544
+    """Points of each mask, most of them where the model is not sure, with `mask_loss_resolution = "points"`.
+    Source: Sa2VA's code, after Mask2Former."""
 
     phrase_token_id: int = -1
     """Id of the token that opens a phrase: `<p>`, or `[OBJ]` in MIRAS. Read by region alignment alone."""
@@ -109,13 +114,13 @@ class GroundedConfig(PreTrainedConfig):
                 where="config.pixel_loss",
                 fix="choose one of the two",
             )
-        if self.mask_loss_resolution not in ("original", "decoder"):
+        if self.mask_loss_resolution not in ("original", "decoder", "points"):
             raise ModelError(
                 "unknown mask loss resolution",
-                expected="'original' or 'decoder'",
+                expected="'original', 'decoder' or 'points'",
                 found=repr(self.mask_loss_resolution),
                 where="config.mask_loss_resolution",
-                fix="choose one of the two",
+                fix="choose one of them",
             )
 
 

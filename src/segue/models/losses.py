@@ -137,20 +137,27 @@ def resize_logits(
 
 
 def shrink_masks(
-    masks: Tensor, resized_hw: tuple[int, int], grid: int, input_size: int, *, centred: bool = False
+    masks: Tensor,
+    resized_hw: tuple[int, int],
+    grid: int,
+    input_size: int,
+    *,
+    centred: bool = False,
+    mode: str = "area",
 ) -> Tensor:
-    """Bring `[K, H, W]` masks to the decoder's `[K, grid, grid]` by area, zero in the padding.
+    """Bring `[K, H, W]` masks to the decoder's `[K, grid, grid]`, zero in the padding.
 
-    The inverse of `resize_logits` for `mask_loss_resolution = "decoder"`; values are coverage in 0..1.
+    The inverse of `resize_logits` where masks are compared on the decoder's grid. By area, values are
+    coverage in 0..1; `nearest` keeps them 0 or 1.
 
-    Source: paper silent; ours.
+    Source: by area ours, paper silent; `nearest` Sa2VA's code.
     """
     if masks.shape[0] == 0:
         return masks.new_zeros((0, grid, grid), dtype=torch.float32)
     height = max(1, round(resized_hw[0] * grid / input_size))
     width = max(1, round(resized_hw[1] * grid / input_size))
-    # `area` averages a whole cell; `nearest` would lose what is thinner than one (4 pixels of 1024).
-    small = F.interpolate(masks.float()[:, None], (height, width), mode="area")[:, 0]
+    # `area` averages a whole cell; `nearest` loses what is thinner than one (4 pixels of 1024).
+    small = F.interpolate(masks.float()[:, None], (height, width), mode=mode)[:, 0]
     top, left = ((grid - side) // 2 if centred else 0 for side in (height, width))
     # F.pad counts from the last dimension: left, right, top, bottom.
     return F.pad(small, (left, grid - width - left, top, grid - height - top))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.losses import bce_loss, dice_loss, focal_loss, resize_logits, shrink_masks
+from segue.models.point_loss import point_losses, uncertain_points
 from segue.models.segmenter import Segmenter
 from segue.models.splice import check_image_indices, check_image_masks, check_seg_count
 
@@ -63,7 +64,8 @@ def mask_terms(
     Raises:
         AlignmentError: An image has more or fewer masks than `[SEG]` that address it.
 
-    Source: GLaMM's code (sum over masks / number of masks); PRIMA's text names focal in place of BCE.
+    Source: GLaMM's code (sum over masks / number of masks); PRIMA's text names focal in place of BCE; at
+    points Sa2VA's code, but for the 1e-4 that it adds to the number of masks.
     """
     side, centred = segmenter.input_size, segmenter.centred
     dice, pixel, count = zero, zero, 0
@@ -76,6 +78,11 @@ def mask_terms(
             continue
         height, width = (side, side) if labels.resized_hw is None else labels.resized_hw[index].tolist()
         inside = (height, width)
+        if config.mask_loss_resolution == "points":
+            targets = shrink_masks(masks, inside, chosen.shape[-1], side, centred=centred, mode="nearest")
+            at_points = point_losses(chosen, targets, uncertain_points(chosen, config.mask_loss_points))
+            dice, pixel, count = dice + at_points[0].sum(), pixel + at_points[1].sum(), count + len(masks)
+            continue
         if config.mask_loss_resolution == "original":
             outside = masks.shape[-2:] if labels.original_hw is None else labels.original_hw[index].tolist()
             chosen = resize_logits(chosen, inside, (outside[0], outside[1]), side, centred=centred)

@@ -144,7 +144,7 @@ def sa2va_config(name: str, **overrides: Any) -> Sa2vaConfig:
         "seg_token_id": _FIRST_FREE_ID,
         "phrase_token_id": _FIRST_FREE_ID + 1,
         "pixel_loss": "bce",
-        "mask_loss_resolution": "decoder",
+        "mask_loss_resolution": "points",
     }
     return Sa2vaConfig(**(fields | overrides))
 

@@ -25,11 +25,12 @@ from segue.models.image_streams import ImageStream, padded_square
 from segue.models.omg_llava.configuration_omg_llava import OmgLlavaConfig
 from segue.models.omg_llava.modeling_omg_llava import OmgLlavaModel
 from segue.models.omg_llava.perception import MASK_FEATURES, MEMORIES, Perception
-from segue.models.omg_llava.point_loss import point_losses, square_masks
 from segue.models.omg_llava.prior import cells_of, prior, shares
 from segue.models.omg_llava.processing_omg_llava import INTERNLM2_TEMPLATE, OMG_MEAN, OmgLlavaProcessor
 from segue.models.omg_llava.segmenter_omg import QueryDecoderSegmenter
+from segue.models.omg_llava.square_masks import square_masks
 from segue.models.omg_llava.visual_prompts import VisualPrompts, innermost, prompt_queries, starting_queries
+from segue.models.point_loss import point_losses
 from segue.models.presets_parts import TINY_LLAMA
 from segue.models.segmenter import MaskPrompts
 

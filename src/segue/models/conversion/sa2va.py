@@ -155,7 +155,7 @@ def sa2va_target(
         vision_config=dict(checkpoint.config["vision_config"]),
         sam_config=dict(sam),
         pixel_loss="bce",
-        mask_loss_resolution="decoder",
+        mask_loss_resolution="points",
         **known,
     )
     return Target(config, target_shapes(Sa2vaModel, config), SA2VA)

@@ -19,10 +19,11 @@ from segue.models.mask_objective import MaskLabels
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.omg_llava.configuration_omg_llava import OmgLlavaConfig
 from segue.models.omg_llava.perception import LAST_STAGE, Perception
-from segue.models.omg_llava.point_loss import point_losses, square_masks, uncertain_points
 from segue.models.omg_llava.prior import ObjectProjection, cells_of, prior, shares
 from segue.models.omg_llava.segmenter_omg import QueryDecoderSegmenter
+from segue.models.omg_llava.square_masks import square_masks
 from segue.models.omg_llava.visual_prompts import VisualPrompts, prompt_queries
+from segue.models.point_loss import point_losses, uncertain_points
 from segue.models.seg_prompts import PromptState
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures
 from segue.models.splice import TextInputs, check_image_masks

@@ -1,6 +1,6 @@
-"""Masks compared at sampled points, after every layer of the decoder.
+"""Masks compared at sampled points, most of them where the model is not sure.
 
-Legend: K masks, P points, R rounds (predictions), S the side of the square.
+Legend: K masks, P points, S the side of the square that masks are given on.
 """
 
 from __future__ import annotations
@@ -14,18 +14,6 @@ from segue.models.losses import bce_loss
 OVERSAMPLE, UNCERTAIN = 3, 0.75
 """Of three times as many random points those least certain are three quarters; the rest is random. Source:
 Mask2Former (PointRend)."""
-
-
-def square_masks(masks: Tensor, size: int) -> Tensor:
-    """Masks `[K, H, W]` of a photograph to `[K, S, S]` of the square in whose middle it lies.
-
-    Source: OMG-LLaVA's code (padded first, then resized to the nearest pixel).
-    """
-    height, width = masks.shape[-2:]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    padded = F.pad(masks.float(), (left, side - width - left, top, side - height - top))
-    return F.interpolate(padded[:, None], (size, size), mode="nearest")[:, 0]
 
 
 def at_points(maps: Tensor, points: Tensor) -> Tensor:
@@ -57,7 +45,8 @@ def point_losses(mask_logits: Tensor, masks: Tensor, points: Tensor) -> tuple[Te
     Returns:
         `[K]` each. Dice is 1 - (2 |p m| + 1) / (|p| + |m| + 1), sums over the points.
 
-    Source: OMG-LLaVA's code (mmdetection's Dice in its naive form, cross-entropy as a mean over points).
+    Source: OMG-LLaVA's and Sa2VA's code (mmdetection's Dice in its naive form, cross-entropy as a mean over
+    points).
     """
     logits, targets = at_points(mask_logits, points).float(), at_points(masks, points).float()
     probs = logits.sigmoid()
