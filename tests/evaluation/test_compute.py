@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from segue.cli import main
 from segue.errors import InputError
 from segue.evaluation.compute import ComponentCounter, Compute, Workload, count, count_preset
-from segue.models.build import build_prima
+from segue.models.build import build_prima, build_segue
 from segue.models.generation import generate
 from segue.models.presets import preset
 from segue.models.splice import TextInputs
@@ -141,6 +142,27 @@ def test_meta_counts_what_numbers_cost(tiny_tokenizer: Any) -> None:
     assert counter.get_total_flops() == sum(found.flops[part] for part in parts)
 
 
+def test_tokens_that_follow_from_the_size_of_a_picture(tiny_tokenizer: Any) -> None:
+    chosen, work = preset("tiny-segue"), Workload(2, 10, 7, 5, 3, (50, 30))
+    found = count("tiny-segue", chosen.config(), chosen.streams, work)
+    model, processor = build_segue(tiny_tokenizer, attn_implementation="eager")
+    pixels = processor.encode_pixels([Image.new("RGB", (30, 50))] * 2)
+    drawn = pixels.pop("pixel_values_sam")
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as counter:
+            visual = model.encode_images([2], **pixels)
+        assert counter.get_total_flops() == found.flops["language_model.model.visual"] > 0
+        with FlopCounterMode(display=False) as counter:
+            model.segmenter.encode(drawn)
+        assert counter.get_total_flops() == found.phases["segmenter's encoder"]
+    assert found.visual_tokens_per_image == visual.tokens.shape[1]
+    assert found.prompt_tokens == 10 + 2 * found.visual_tokens_per_image
+    wider = count("tiny-segue", chosen.config(), chosen.streams, Workload(2, 10, 7, 5, 3, (20, 20)))
+    assert wider.visual_tokens_per_image < found.visual_tokens_per_image
+    assert wider.flops["language_model.model.visual"] < found.flops["language_model.model.visual"]
+    assert wider.phases["segmenter's encoder"] == found.phases["segmenter's encoder"]
+
+
 def test_memory_and_parameters() -> None:
     found = tiny()
     model_parameters = sum(found.parameters.values())
@@ -188,6 +210,8 @@ def test_command(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert [model["model"] for model in content["models"]] == ["tiny-prima", "tiny-miras"]
     assert content["models"][0]["workload"]["images"] == 2
     assert content["published"]["PRIMA"]["tflops"] == 62.0
+    assert main(["bench", "--flops", "--model", "tiny-segue", "--picture", "large"]) == 2
+    assert "640x480" in capsys.readouterr().err
     assert main(["bench", "--flops"]) == 2
     assert "not clear what to measure" in capsys.readouterr().err
     assert main(["bench", "--flops", "--model", "prima-9b"]) == 2

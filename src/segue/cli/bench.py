@@ -44,12 +44,32 @@ class CountingOptions:
     answer_tokens: Annotated[int, typer.Option(help="Tokens of the answer.", rich_help_panel=COUNTED)] = 150
     masks: Annotated[int, typer.Option(help="Masks of the answer.", rich_help_panel=COUNTED)] = 6
 
+    picture: Annotated[
+        str,
+        typer.Option(
+            help="Size of the images, for families whose tokens follow from it.",
+            rich_help_panel=COUNTED,
+            metavar="WIDTHxHEIGHT",
+        ),
+    ] = "640x480"
+
     def workload(self, images: int | None = None) -> Workload:
-        """The workload of one answer."""
+        """The workload of one answer; InputError where the size is none."""
+        from segue.errors import InputError
         from segue.evaluation.compute import Workload
 
+        sides = [side.strip() for side in self.picture.lower().split("x")]
+        if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+            raise InputError(
+                "The size of the images cannot be read.",
+                expected="width and height in pixels, such as 640x480",
+                found=repr(self.picture),
+                where="--picture",
+                fix="write two numbers with an x between them",
+            )
+        hw = (int(sides[1]), int(sides[0]))
         return Workload(
-            images or self.images, self.text_tokens, self.question_tokens, self.answer_tokens, self.masks
+            images or self.images, self.text_tokens, self.question_tokens, self.answer_tokens, self.masks, hw
         )
 
 

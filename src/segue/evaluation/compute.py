@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, DynamicCache
 from transformers.models.instructblip import InstructBlipQFormerModel
+from transformers.models.qwen3_vl import Qwen3VLVisionModel
+from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 from segue.errors import InputError
 from segue.models.configuration_grounded import GroundedConfig
 from segue.models.modeling_grounded import GroundedModel
+from segue.models.patch_stream import PatchStream
 from segue.models.presets import preset
 from segue.models.quantization import quantised_names
 from segue.models.requirements import memory
@@ -42,9 +45,10 @@ class Workload:
             25.9 of these.
         answer_tokens: generated, the end token included.
         masks: drawn, spread evenly over the images.
+        image_hw: height and width of each image in pixels; it matters where larger ones have more tokens.
 
     Source: images and masks PRIMA sections 3.1 and 5 (pairs and triplets, 6 targets on average); the tokens
-    of the text are ours, the paper states no workload.
+    of the text are ours, the paper states no workload; 640 x 480 is the usual size in COCO.
     """
 
     images: int = 3
@@ -52,9 +56,12 @@ class Workload:
     question_tokens: int = 26
     answer_tokens: int = 150
     masks: int = 6
+    image_hw: tuple[int, int] = (480, 640)
 
     def __post_init__(self) -> None:
-        wrong = [f"{name} {value}" for name, value in asdict(self).items() if value < (name != "masks")]
+        numbers = {name: value for name, value in asdict(self).items() if name != "image_hw"}
+        numbers |= {"height": self.image_hw[0], "width": self.image_hw[1]}
+        wrong = [f"{name} {value}" for name, value in numbers.items() if value < (name != "masks")]
         if wrong:
             raise InputError(
                 "This workload cannot be counted.",
@@ -148,7 +155,7 @@ class ComponentCounter:
         return [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
 
 
-def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+def parts_of(model: GroundedModel) -> dict[str, nn.Module]:
     """Components by dotted name: the model's children, and those of `SPLIT`."""
     found: dict[str, nn.Module] = {}
     for name, child in model.named_children():
@@ -156,6 +163,12 @@ def parts_of(model: nn.Module) -> dict[str, nn.Module]:
             found |= {f"{name}.{inner}": part for inner, part in child.named_children()}
         else:
             found[name] = child
+    # Qwen3-VL's language model has its vision tower beside it, one floor further down.
+    for name, part in list(found.items()):
+        inner = dict(part.named_children())
+        if any(child is model.text_model for child in inner.values()):
+            del found[name]
+            found |= {f"{name}.{n}": child for n, child in inner.items()}
     return found
 
 
@@ -176,7 +189,7 @@ def count(
 
     Args:
         name: For the report.
-        config: Of any family whose visual tokens do not depend on the picture.
+        config: Of any family whose visual tokens do not depend on what the picture shows.
         streams: Of its processor: name to `ImageStream` fields.
         workload: What is asked.
 
@@ -196,10 +209,10 @@ def meta_model(name: str, config: GroundedConfig) -> GroundedModel:
         # Eager attention has the same two products as the fused one, whose kernels meta does not have.
         model: GroundedModel = AutoModel.from_config(config, attn_implementation="eager").eval()
     model.requires_grad_(False)
-    if model.expands_placeholders or model.encodes_together or hasattr(model, "word_table"):
+    if model.encodes_together or hasattr(model, "word_table"):
         raise InputError(
             "This model cannot be counted without a picture: what it reads of it depends on what it shows.",
-            expected="a family whose visual tokens have a fixed number, such as prima-7b",
+            expected="a family whose visual tokens follow from a picture's size, such as prima-7b",
             found=name,
             where="--model",
             fix="leave it out",
@@ -207,12 +220,28 @@ def meta_model(name: str, config: GroundedConfig) -> GroundedModel:
     for module in model.modules():
         if isinstance(module, InstructBlipQFormerModel):
             module.register_forward_pre_hook(_without_padding, with_kwargs=True)
+        if isinstance(module, Qwen3VLVisionModel):
+            module.register_forward_pre_hook(_with_places, with_kwargs=True)
     return model
 
 
 def _without_padding(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     # The Q-Former would look whether the mask's values are all ones, and meta has no values.
     return args, kwargs | {"attention_mask": None}
+
+
+def _with_places(tower: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    # Places of patches are worked out from the grid, which has values; the tables that they index have none.
+    grid, config = kwargs["grid_thw"], cast(Qwen3VLVisionModel, tower).config
+    merge = config.spatial_merge_size
+    indices, weights = get_vision_interpolation_indices_and_weights(
+        grid,
+        num_grid_per_side=int(config.num_position_embeddings**0.5),
+        spatial_merge_size=merge,
+    )
+    places = get_vision_position_ids(grid, merge)
+    found = {"interp_indices": indices, "interp_weights": weights, "position_ids": places}
+    return args, kwargs | {name: value.to("meta") for name, value in found.items()}
 
 
 def _count(
@@ -229,10 +258,7 @@ def _count(
         phases[label] = sum(total.flops.values()) - taken
         taken += phases[label]
 
-    pixels = {
-        stream: torch.empty(workload.images, 3, fields["size"], fields["size"], device="meta")
-        for stream, fields in streams.items()
-    }
+    pixels = pixels_on_meta(streams, workload)
     shown = pixels.pop(SEGMENTER_STREAM)
     with phase("segmenter's encoder"):
         features = model.segmenter.encode(shown)
@@ -264,6 +290,26 @@ def _count(
     )
 
 
+def pixels_on_meta(streams: dict[str, dict[str, Any]], workload: Workload) -> dict[str, Tensor]:
+    """The images for the encoders, shapes alone; of patches the grids, too, which have values.
+
+    Args:
+        streams: name to fields of `ImageStream`, or of `PatchStream`, which have no `size`.
+        workload: says how many images, and how large.
+    """
+    found: dict[str, Tensor] = {}
+    for name, fields in streams.items():
+        if "size" in fields:
+            found[name] = torch.empty(workload.images, 3, fields["size"], fields["size"], device="meta")
+            continue
+        stream = PatchStream(**fields)
+        height, width = (side // stream.patch_size for side in stream.resized_hw(workload.image_hw))
+        numbers = 3 * stream.temporal_patch_size * stream.patch_size**2
+        found[name] = torch.empty(workload.images * height * width, numbers, device="meta")
+        found["image_grid_thw"] = torch.tensor([[1, height, width]] * workload.images)
+    return found
+
+
 def instruction_on_meta(workload: Workload) -> dict[str, Tensor]:
     """The question for the Q-Former, shapes alone."""
     ids = torch.zeros(1, workload.question_tokens, dtype=torch.long, device="meta")
@@ -284,7 +330,7 @@ def read_places(model: GroundedModel, length: int, before: int, cache: DynamicCa
     embeds = torch.empty(1, length, width, device="meta", dtype=next(model.parameters()).dtype)
     # A mask of four dimensions is taken as it is; a missing one would be made from values: meta has none.
     mask = torch.ones(1, 1, length, before + length, dtype=torch.bool, device="meta")
-    hidden: Tensor = model.language_model.model(
+    hidden: Tensor = model.text_model(
         inputs_embeds=embeds, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
     ).last_hidden_state
     return hidden
@@ -357,11 +403,12 @@ def readings_of(
     }
 
 
-def parameters_of(model: nn.Module) -> dict[str, int]:
+def parameters_of(model: GroundedModel) -> dict[str, int]:
     """Parameters by component, those of none under `other`; shared ones count once, where first seen."""
     seen: set[int] = set()
     found: dict[str, int] = {}
-    for name, part in [*parts_of(model).items(), ("other", model)]:
+    everything: list[tuple[str, nn.Module]] = [*parts_of(model).items(), ("other", model)]
+    for name, part in everything:
         new = [p for p in part.parameters() if id(p) not in seen]
         seen |= {id(p) for p in new}
         if new:

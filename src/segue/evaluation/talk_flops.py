@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
 from segue.evaluation.compute import (
     SEGMENTER_STREAM,
@@ -18,6 +17,7 @@ from segue.evaluation.compute import (
     grow,
     instruction_on_meta,
     meta_model,
+    pixels_on_meta,
     read_places,
     read_prompt,
 )
@@ -40,7 +40,7 @@ def count_talk_of(name: str, turns: int, workload: Workload) -> dict[str, Any]:
         Operations, 2 for each multiply-add, of each way and of its parts; ratios of ours to the others.
 
     Raises:
-        InputError: There is no such preset, or its visual tokens depend on the picture.
+        InputError: There is no such preset, or its visual tokens depend on what pictures show.
     """
     chosen = preset(name)
     model = meta_model(name, chosen.config())
@@ -75,10 +75,7 @@ def count_talk_of(name: str, turns: int, workload: Workload) -> dict[str, Any]:
 
 def _once(model: GroundedModel, streams: dict[str, dict[str, Any]], workload: Workload) -> dict[str, int]:
     """Operations of what looks at the images, and of one answer's masks; visual tokens an image."""
-    pixels = {
-        stream: torch.empty(workload.images, 3, fields["size"], fields["size"], device="meta")
-        for stream, fields in streams.items()
-    }
+    pixels = pixels_on_meta(streams, workload)
     shown, kept, found = pixels.pop(SEGMENTER_STREAM), {}, {}
 
     def encode() -> None:

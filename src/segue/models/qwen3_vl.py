@@ -129,7 +129,7 @@ class Qwen3VLGroundedModel(GroundedModel):
             vision_features = self.encode_features(**streams)["vision_features"]
         counts = image_grid_thw.prod(1) // self.config.vision_config.spatial_merge_size**2
         levels = pad_sequence(list(vision_features.split(counts.tolist())), batch_first=True)
-        mask = torch.arange(levels.shape[1], device=levels.device)[None] < counts[:, None]
+        mask = torch.arange(levels.shape[1], device=levels.device)[None] < counts[:, None].to(levels.device)
         extras = {"deepstack": levels[:, :, 1:], "image_grid_thw": image_grid_thw}
         return VisualTokens(levels[:, :, 0], mask, levels[:, :, 0], extras=extras)
 
