@@ -99,7 +99,7 @@ def test_flush_right() -> None:
     assert moved[0, 2, 0] == embeds[0, 0, 0]
 
 
-@pytest.mark.parametrize("position", ["before", "at"])
+@pytest.mark.parametrize(("position", "norm"), [("before", "after"), ("at", "after"), ("at", "before")])
 @torch.no_grad()
 def test_families_that_read_with_positions_of_their_own(
     tiny_tokenizer: Any,
@@ -107,10 +107,11 @@ def test_families_that_read_with_positions_of_their_own(
     talks: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     position: Any,
+    norm: Any,
 ) -> None:
-    model, processor = build_segue(tiny_tokenizer)
+    model, processor = build_segue(tiny_tokenizer, prompt_position=position, prompt_norm=norm)
+    assert model.prompt_state == PromptState(position, norm)
     shake(model)
-    monkeypatch.setattr(type(model), "prompt_state", PromptState(position, "after"))
     together, alone = prompts_of(processor, talks)
     said = model.generate_grounded(**alone[1], max_new_tokens=6).token_ids.tolist()
     monkeypatch.setattr(model.config, "seg_token_id", said[-1])

@@ -17,12 +17,17 @@ from segue.training.finetune.feature_store import FeatureStore
 from segue.training.finetune.mixture import Mixture
 from segue.training.finetune.objective import RecordsObjective
 
+FROM_SA2VA = {"prompt_position": "at", "prompt_norm": "before", "padding_points": 2, "best_of_three": True}
+"""What weights of Sa2VA keep under PRIMA's protocol; its own way of writing names no image."""
 
-@pytest.mark.parametrize("family", ["prima_mini-frozen", "lisa", "segue"])
+
+@pytest.mark.parametrize("family", ["prima_mini-frozen", "lisa", "segue", "segue from Sa2VA"])
 def test_other_families_train_on_records(
     tiny_lisa: Callable[..., Any], ground: SimpleNamespace, records: Any, tmp_path: Path, family: str
 ) -> None:
-    model, processor = build_segue(ground.tokenizer) if family == "segue" else tiny_lisa()
+    options = FROM_SA2VA if "Sa2VA" in family else {}
+    of_segue, family = family.startswith("segue"), family.split(" ")[0]
+    model, processor = build_segue(ground.tokenizer, **options) if of_segue else tiny_lisa()
     row = FAMILIES[family]
     if row.lora:
         ids = special_token_ids(processor.tokenizer, family) if row.token_rows else ()
