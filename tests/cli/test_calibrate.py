@@ -81,7 +81,7 @@ def test_the_terminal_marks_what_is_not_calibrated(
     file.write_text('{"format": "segue-calibration/1", "weights": {"text": 1}, "bias": 0}')
     assert main([*ask, "--calibration", str(file)]) == 0
     printed = capsys.readouterr()
-    assert ", there 0." in printed.out
+    assert ", there 1.00)" in printed.out
     assert "uncalibrated" not in printed.err
     file.write_text("{}")
     assert main([*ask, "--calibration", str(file)]) == 2

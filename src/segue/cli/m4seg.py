@@ -101,8 +101,8 @@ def m4seg_import(
     split: Annotated[str, typer.Option(help="Of a release that does not say it.")] = "train",
 ) -> None:
     """Read Parquet back into gconv/1; of a release by others, say what its columns are and what they lack."""
+    from segue.data.own.m4seg_release import read_release
     from segue.datasets.m4seg.parquet import is_ours, read_parquet
-    from segue.datasets.m4seg.release import read_release
     from segue.records import write_jsonl
 
     make_way(out)

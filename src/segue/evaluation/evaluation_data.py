@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from segue.data.own import read_own_data
-from segue.data.own.detect import detect_format
+from segue.data.own.detect import detect_format, detected_lines
 from segue.data.own.reasonseg import ReasonRecord
 from segue.data.own.refcoco import ReferredImage
 from segue.data.own.sources import RecordSource
@@ -74,7 +74,9 @@ def read_evaluation_data(
     """
     path = path.expanduser()
     lines = path.suffix == ".jsonl" or not path.exists()
-    known = format or ("gconv" if lines else detect_format(path))
+    # A file of lines is one of records, unless its first line is of another kind.
+    records = lines and not (path.is_file() and detected_lines(path) == "partnodes")
+    known = format or ("gconv" if records else detect_format(path))
     if known == "gconv" and (lines or path.is_file()):
         found = EvaluationData(list(islice(read_jsonl(path), limit)), images or path.parent)
     else:

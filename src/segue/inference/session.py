@@ -367,42 +367,32 @@ class GroundingSession:
             g for g in placed if g.seg_ordinal not in kept or kept[g.seg_ordinal].image_index != g.image_index
         ]
         # Prompts are counted over all `[SEG]`, also over those that were not placed.
-        chosen = [g.seg_ordinal for g in missing]
-        phrases = [generation.phrases[k] for k in chosen]
-        sure = [generation.confidences[k] if generation.confidences else None for k in chosen]
-        found = kept | dict(
-            zip(chosen, self._draw(missing, generation.seg_prompts[chosen], phrases, sure), strict=True)
-        )
+        sure: Sequence[float | None] = generation.confidences or [None] * len(generation.phrases)
+        marks = [
+            (g, generation.seg_prompts[k], generation.phrases[k], sure[k])
+            for g, k in ((g, g.seg_ordinal) for g in missing)
+        ]
+        found = kept | dict(zip((g.seg_ordinal for g in missing), self._draw(marks), strict=True))
         # A phrase may have grown since its mask was drawn; what the whole text says of it holds.
         return [replace(found[g.seg_ordinal], phrase=g.phrase, span=g.span) for g in placed]
 
     def _draw_one(self, placed: ParsedGrounding, partial: PartialAnswer) -> Grounding:
         """One mask of an answer that is still being written."""
         prompt, phrase = partial.prompt(placed.seg_ordinal)
-        return self._draw([placed], prompt, [phrase], [partial.confidence(placed.seg_ordinal)])[0]
+        return self._draw([(placed, prompt[0], phrase, partial.confidence(placed.seg_ordinal))])[0]
 
-    def _draw(
-        self,
-        placed: Sequence[ParsedGrounding],
-        seg_prompts: Tensor,
-        phrases: list[Tensor],
-        sure: Sequence[float | None],
-    ) -> list[Grounding]:
+    def _draw(self, marks: Sequence[tuple[ParsedGrounding, Tensor, Tensor, float | None]]) -> list[Grounding]:
         """One mask per placed `[SEG]`, all masks of one image in one decoder call.
 
         Args:
-            placed: K of them.
-            seg_prompts: `[K, C]`.
-            phrases: K tensors `[L_k]` of token ids.
-            sure: K confidences of the language model.
+            marks: K of them: the `[SEG]`, its prompt `[C]`, ids `[L]` of its phrase, the words' confidence.
         """
-        if not placed:
+        if not marks:
             return []
-        used = sorted({g.image_index for g in placed})
+        used = sorted({g.image_index for g, *_ in marks})
         # Masks in images 3, 0, 3: `used` is [0, 3], and their images [1, 0, 1]. Only these two are decoded.
         wanted = [
-            Wanted(g, prompt, phrase, used.index(g.image_index), confidence)
-            for g, prompt, phrase, confidence in zip(placed, seg_prompts, phrases, sure, strict=True)
+            Wanted(g, prompt, phrase, used.index(g.image_index), sure) for g, prompt, phrase, sure in marks
         ]
         features = [self._encode_segmenter(k) for k in used]
         return draw(self.bundle, wanted, features, [self.image_hws[k] for k in used])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from segue import masks
 from segue.data.formats.annotations import AnnotatedImage
@@ -72,6 +73,7 @@ def read_coco(
     *,
     check_files: bool = True,
     keep_crowds: bool = False,
+    lists: Mapping[str, Any] | None = None,
 ) -> CocoAnnotations:
     """Read a COCO instances or PACO-style file.
 
@@ -89,6 +91,7 @@ def read_coco(
         images_dir: Folder that names are relative to; by default see `ImageFolder.beside`.
         check_files: Drop images whose file does not exist or has another size.
         keep_crowds: Keep what is marked `iscrowd` 1, each as one object.
+        lists: The content in this form, where the file itself has another; by default it is loaded.
 
     Returns:
         The images that are sound, in file order, and the report.
@@ -98,7 +101,7 @@ def read_coco(
     """
     json_path = Path(json_path)
     report = CocoReport(json_path)
-    data = load_lists(json_path, report)
+    data = load_lists(json_path, report) if lists is None else lists
     categories, crowds = Categories(data["categories"]), CrowdMarks(keep=keep_crowds)
     entries = unique_images(data["images"], report)
     by_image = annotations_by_image(data["annotations"], crowds)

@@ -34,7 +34,7 @@ def read(path: Path, images: Path | None, split: Split, *, keep_crowds: bool = F
     file = path if path.is_file() else choose_file(path, split)
     annotations = read_coco(file, images, keep_crowds=keep_crowds)
     report = ReadReport("coco", file)
-    _copy(annotations.report, report)
+    copy_report(annotations.report, report)
     kept = usable_images(annotations, report)
     if not kept:
         raise report.nothing_usable(
@@ -76,7 +76,8 @@ def choose_file(folder: Path, split: str) -> Path:
     return chosen[0]
 
 
-def _copy(coco: CocoReport, report: ReadReport) -> None:
+def copy_report(coco: CocoReport, report: ReadReport) -> None:
+    """Take over what the reading of COCO's lists left out, repaired and noted."""
     for entry in coco.dropped:
         expected, fix = ADVICE.get(entry.reason, ("", ""))
         report.drop(entry.record, entry.reason, expected=expected, found=entry.detail, fix=fix)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from segue.data.formats.parquet_rows import PARQUET, parquet_files
 from segue.data.formats.splits import json_files
 from segue.data.formats.text_file import decode, decode_beginning
+from segue.data.own.mixed_parts import is_mixed_parts
+from segue.data.own.part_nodes import PARENT, is_part_nodes
 from segue.errors import InputError
 from segue.file_kind import disguised
 
-FORMATS: tuple[str, ...] = ("coco", "labelme", "reasonseg", "refcoco", "grand", "gconv")
+FORMATS: tuple[str, ...] = (
+    "coco", "labelme", "reasonseg", "refcoco", "grand", "gconv", "mixedparts", "partnodes", "m4seg",
+)  # fmt: skip
 
 LOOKED_FOR: dict[str, str] = {
     "coco": "JSON with `images`, `annotations` and `categories`",
@@ -19,6 +24,9 @@ LOOKED_FOR: dict[str, str] = {
     "refcoco": "refs(...).p or grefs(...).json beside instances.json",
     "grand": "JSON list of `caption` with `groundings`, `refs` or `tokens_positive`",
     "gconv": '.jsonl with "schema": "gconv/1"',
+    "mixedparts": "COCO with lists of pairs, or categories that are parts of their `supercategory`",
+    "partnodes": f".jsonl with `{PARENT}`",
+    "m4seg": "Parquet files with questions, answers, images and masks",
 }
 _HEAD = 1 << 20
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]')
@@ -65,7 +73,14 @@ def _of_folder(folder: Path) -> set[str | None]:
     names = [entry.name for entry in folder.iterdir() if entry.is_file()]
     if any(re.fullmatch(r"g?refs\(.*\)\.(p|json)", name) for name in names):
         return {"refcoco"}
+    # The merged files of MixedParts lie above folders of its single sources.
+    if any(re.fullmatch(r".*mixed_parts_\w+\.json", name) for name in names):
+        return {"mixedparts"}
     found = json_files(folder, "train")
+    lines = [path for path in sorted(folder.glob("*.jsonl")) if path.is_file()]
+    if not found and (lines or parquet_files(folder)):
+        kinds = {_of_file(file) for file in lines} - {None}
+        return kinds or ({"m4seg"} if parquet_files(folder) else set())
     step = max(1, len(found) // _SAMPLED)
     conversations = conversation_files(folder)
     if not conversations:
@@ -82,6 +97,13 @@ def conversation_files(folder: Path) -> list[Path]:
     return [path for path in lines if _of_file(path) == "gconv"]
 
 
+def detected_lines(path: Path) -> str | None:
+    """The format of a file of lines by its first one; None for something else."""
+    with path.open("rb") as file:
+        first = decode_beginning(file.readline(_HEAD))
+    return "partnodes" if is_part_nodes(first) else "gconv" if '"gconv/1"' in first else None
+
+
 def is_drawn(path: Path) -> bool:
     """Whether `segue data own` wrote a file: its first record says what it was drawn from."""
     with path.open("rb") as file:
@@ -95,6 +117,8 @@ def _of_file(path: Path) -> str | None:
         return "refcoco"
     with path.open("rb") as file:
         head = file.read(_HEAD)
+    if head[:4] == PARQUET:
+        return "m4seg"
     # The first byte of a pickle of protocol 2 and above.
     if head[:1] == b"\x80":
         return "refcoco"
@@ -108,11 +132,16 @@ def _of_file(path: Path) -> str | None:
             fix=kind.fix,
         )
     text = decode_beginning(head)
+    if path.suffix.lower() == ".jsonl" and is_part_nodes(text.split("\n", 1)[0]):
+        return "partnodes"
     if (path.suffix.lower() == ".jsonl" or "\n{" in text.lstrip()) and '"gconv/1"' in text.split("\n", 1)[0]:
         return "gconv"
     found = _of_keys(*_outline(text))
     if found is None and len(head) == _HEAD:  # a long list or an embedded image may come first
-        found = _of_keys(*_outline(decode(path.read_bytes()).text))
+        text = decode(path.read_bytes()).text
+        found = _of_keys(*_outline(text))
+    if found == "coco" and is_mixed_parts(_outline(text)[0], text):
+        return "mixedparts"
     return found
 
 

@@ -102,9 +102,9 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
             continue
         try:
             conversation = _checked(line, f"{file.name}:{number}")
-            found = _paths(conversation, folder)
+            found = found_paths(conversation, folder)
         except SegueError as error:
-            _drop(report, number, error, file)
+            drop_line(report, number, error, file)
             continue
         if conversation.split != split:
             others[conversation.split] += 1
@@ -195,7 +195,8 @@ def _checked(line: bytes, where: str) -> Conversation:
     return conversation
 
 
-def _paths(conversation: Conversation, folder: ImageFolder) -> tuple[str, ...]:
+def found_paths(conversation: Conversation, folder: ImageFolder) -> tuple[str, ...]:
+    """Paths of the images that a record names, below the folder; RecordError where one is missing."""
     found = []
     for image in conversation.images:
         path = folder.find(image.path)
@@ -211,7 +212,8 @@ def _paths(conversation: Conversation, folder: ImageFolder) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _drop(report: ReadReport, number: int, error: SegueError, file: Path) -> None:
+def drop_line(report: ReadReport, number: int, error: SegueError, file: Path) -> None:
+    """Report a record that cannot be used."""
     report.drop(
         f"{file.name}:{number}",
         error.summary,

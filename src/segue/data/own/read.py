@@ -8,7 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from segue.data.own import coco_instances, gconv, grand, labelme, reasonseg, refcoco
+from segue.data.own import (
+    coco_instances,
+    gconv,
+    grand,
+    labelme,
+    m4seg_parquet,
+    mixed_parts,
+    part_nodes,
+    reasonseg,
+    refcoco,
+)
 from segue.data.own.detect import FORMATS, LOOKED_FOR, detect_format
 from segue.data.own.sources import OwnData
 from segue.errors import InputError, SegueError
@@ -22,6 +32,9 @@ _READERS: dict[str, Callable[..., OwnData]] = {
     "refcoco": refcoco.read,
     "grand": grand.read,
     "gconv": gconv.read,
+    "mixedparts": mixed_parts.read,
+    "partnodes": part_nodes.read,
+    "m4seg": m4seg_parquet.read,
 }
 
 

@@ -14,12 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segue.errors import InputError, RecordError
+from segue.data.formats.parquet_rows import ROWS, columns_of, rows_of, with_arrow
 from segue.files import atomic_path
 from segue.records import Conversation
 
-ROWS = 1000
-"""Rows of one row group; so many records are held at a time."""
 RECORD = "record"
 
 
@@ -36,7 +34,7 @@ def write_parquet(path: str | Path, conversations: Iterable[Conversation]) -> in
     Raises:
         InputError: PyArrow is not installed.
     """
-    arrow, parquet = _arrow()
+    arrow, parquet = with_arrow()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A fixed schema: PyArrow would infer the type null for a first group without any `kind`, and refuse the
@@ -75,35 +73,6 @@ def is_ours(paths: Sequence[str | Path]) -> bool:
     return all(RECORD in columns_of(path) for path in paths)
 
 
-def columns_of(path: str | Path) -> list[str]:
-    """The names of a Parquet file's columns.
-
-    Raises:
-        RecordError: It is no Parquet file.
-    """
-    return [str(name) for name in _open(path).schema_arrow.names]
-
-
-def rows_of(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file as plain values, a batch at a time."""
-    for batch in _open(path).iter_batches(batch_size=ROWS, columns=list(columns) if columns else None):
-        yield from batch.to_pylist()
-
-
-def _open(path: str | Path) -> Any:
-    arrow, parquet = _arrow()
-    try:
-        return parquet.ParquetFile(path)
-    except (OSError, arrow.ArrowInvalid) as error:
-        raise RecordError(
-            "The file cannot be read as Parquet.",
-            expected="a .parquet file",
-            found=f"{type(error).__name__}: {error}",
-            where=str(path),
-            fix="check the path, or download it again",
-        ) from None
-
-
 def _schema(arrow: Any) -> Any:
     texts, one = arrow.list_(arrow.string()), arrow.string()
     fields = [("id", one), ("task", one), ("split", one), ("question", one), ("answer", one)]
@@ -130,18 +99,3 @@ def _row(conversation: Conversation) -> dict[str, Any]:
         # The whole record as text: columns of nested spans and masks would not give back its very bytes.
         RECORD: json.dumps(conversation.to_json(), ensure_ascii=False),
     }
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError(
-            "Parquet needs PyArrow.",
-            expected="the package pyarrow",
-            found="none",
-            where="segue.datasets.m4seg.parquet",
-            fix="pip install 'segue[data]'",
-        ) from None
-    return pyarrow, pyarrow.parquet

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from segue.datasets.m4seg.release import read_release
+from segue.data.own.m4seg_release import read_release
 from segue.errors import RecordError
 
 arrow = pytest.importorskip(

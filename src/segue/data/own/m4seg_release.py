@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segue.datasets.m4seg.parquet import columns_of, rows_of
+from segue.data.formats.parquet_rows import columns_of, rows_of
+from segue.data.own.row_masks import row_masks
 from segue.errors import RecordError, SegueError
 from segue.records import SPLITS, Conversation, ImageRef, Meta, Region, Span, Turn
 
@@ -32,6 +33,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "split": ("split", "subset", "partition"),
     "kind": ("kind", "type", "question_type", "category"),
 }
+LOOKED_FOR = "columns looked for: " + "; ".join(f"{role}: {', '.join(n)}" for role, n in _NAMES.items())
+"""What columns may be called, for messages; others are recognised by what they hold."""
+
 _LOOKED_AT = 20
 _MOST_IMAGES = 3  # of an M4SEG set
 # "<p> cat </p> [SEG] (IMAGE2)": name "cat", image 2; without its image a phrase is of the first.
@@ -92,6 +96,10 @@ class Release:
         return [f"dropped {count}: {reason}" for reason, count in self.dropped.most_common()]
 
     def __iter__(self) -> Iterator[Conversation]:
+        return (record for _, record in self.with_rows())
+
+    def with_rows(self) -> Iterator[tuple[dict[str, Any], Conversation]]:
+        """Each record with the row that it was read from."""
         self.dropped.clear()
         number = 0
         for path in self.paths:
@@ -101,7 +109,7 @@ class Release:
                 except SegueError as error:
                     self.dropped[error.summary] += 1
                 else:
-                    yield record
+                    yield row, record
                 number += 1
 
     def _record(self, row: Mapping[str, Any], number: int) -> Conversation:
@@ -181,7 +189,7 @@ def read_release(paths: Sequence[str | Path], *, split: str = "train") -> Releas
         )
         raise RecordError(
             "No columns of this file can be questions and answers.",
-            expected="columns such as question and answer, or conversations",
+            expected=f"question and answer, or turns; {LOOKED_FOR}",
             found=shown,
             where=str(files[0]),
             fix="rename the columns, or tell us what they are",
@@ -205,7 +213,29 @@ def _roles(names: Sequence[str], sample: Sequence[Mapping[str, Any]]) -> dict[st
             if column is not None and column not in roles.values() and _fits(role, column, sample):
                 roles[role] = column
                 break
+    # Then by content, those that can be told: the most telling first.
+    for role, holds in _CONTENT.items():
+        for name in names:
+            if role not in roles and name not in roles.values() and _all(name, sample, holds):
+                roles[role] = name
     return roles
+
+
+def _all(column: str, sample: Sequence[Mapping[str, Any]], holds: Callable[[Any], bool]) -> bool:
+    """Whether all values that there are hold something."""
+    values = [row[column] for row in sample if row[column] is not None]
+    return bool(values) and all(holds(value) for value in values)
+
+
+_PICTURE = re.compile(r".+\.(jpe?g|png|webp|bmp|tiff?)", re.IGNORECASE)
+_CONTENT: dict[str, Callable[[Any], bool]] = {
+    "turns": lambda value: any(role == "user" and text for role, text in _turns(value)),
+    "masks": lambda value: bool(row_masks(value)),
+    "images": lambda value: bool(n := _image_names(value)) and all(_PICTURE.fullmatch(one) for one in n),
+    "answer": lambda value: isinstance(value, str) and bool(_PHRASE.search(value) or _CODED.search(value)),
+    "question": lambda value: isinstance(value, str) and value.rstrip().endswith("?"),
+}
+"""Role -> whether a value can only be of that role."""
 
 
 def _fits(role: str, column: str, sample: Sequence[Mapping[str, Any]]) -> bool:
