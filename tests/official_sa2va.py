@@ -236,10 +236,18 @@ def byte_tokenizer(special: Mapping[str, int] = TOKENS) -> PreTrainedTokenizerFa
 def write_sa2va(folder: Path, vlm: Mapping[str, Any], state: Mapping[str, Tensor]) -> Path:
     """A repository as it is downloaded; `vlm` has the fields of Qwen3-VL's configuration."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {**vlm, "model_type": "sa2va_chat", "auto_map": {"AutoModel": "modeling_sa2va_qwen.Sa2VA"}}
+    code = {
+        "AutoConfig": "configuration_sa2va_chat.Sa2VAChatConfig",
+        "AutoModel": "modeling_sa2va_qwen.Sa2VAChatModelQwen",
+    }
+    content = {**vlm, "model_type": "sa2va_chat", "template": "qwen_chat", "auto_map": code}
     (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
     byte_tokenizer().save_pretrained(folder)
+    # As Qwen's: with a class that transformers has.
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "Qwen2Tokenizer"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -34,6 +36,8 @@ FRESH = ("seg_projection.",)
 """Parts that no public checkpoint has."""
 
 HEAD = "language_model.lm_head.weight"
+
+_TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 
 _SAM_FIELDS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
@@ -109,7 +113,7 @@ def load_qwen_tokenizer(path: Path) -> Any:
     """Qwen3-VL's tokenizer, of a folder or beside a file; ModelError where it is missing."""
     folder = path if path.is_dir() else path.parent
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = _tokenizer_alone(folder)
     except (OSError, ValueError) as error:
         raise unfit_part(folder, "a tokenizer in Qwen3-VL's folder", str(error).splitlines()[0]) from None
     absent = [token for token in QWEN_TOKENS if token not in tokenizer.get_vocab()]
@@ -118,6 +122,18 @@ def load_qwen_tokenizer(path: Path) -> Any:
     # A turn ends with this token, whatever the tokenizer's files call the end of a text.
     tokenizer.eos_token = "<|im_end|>"
     return tokenizer
+
+
+def _tokenizer_alone(folder: Path) -> Any:
+    """The tokenizer of a folder, read without its config.json.
+
+    Sa2VA's names code of its own there, for which transformers would ask whether to run it.
+    """
+    with TemporaryDirectory() as bare:
+        for pattern in _TOKENIZER_FILES:
+            for path in folder.glob(pattern):
+                shutil.copyfile(path, Path(bare) / path.name)
+        return AutoTokenizer.from_pretrained(bare, local_files_only=True, trust_remote_code=False)
 
 
 def qwen_tokenizer(qwen: Checkpoint) -> Any:
