@@ -103,6 +103,7 @@ def test_its_figures_are_written(trained: Path, recipe: Path, photographs: Path)
     assert 0 <= figures["masks"]["mean_iou"] <= 1
     assert figures["by_name"]["dog"]["targets"] == 1
     assert "mean_auc" in figures["presence"]
+    assert 0 <= figures["findings"]["wrongly_found"] <= 1
 
 
 @pytest.mark.parametrize(

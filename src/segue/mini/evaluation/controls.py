@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -138,6 +138,4 @@ def measure_controls(model: LoadedModel, pairs: Sequence[Pair]) -> dict[str, dic
         with changed(model, control):
             found[control] = measure(model, pairs)
     keys = ("right_image", "mean_iou", "mean_iou_right_image", "refused")
-    return {
-        name: {k: cast(float, figures[k]) for k in keys if k in figures} for name, figures in found.items()
-    }
+    return {name: {k: figures[k] for k in keys if k in figures} for name, figures in found.items()}

@@ -90,8 +90,9 @@ def eyes_of(model: str) -> Eyes:
     config = Path(model) / "config.json"
     if config.exists() and json.loads(config.read_text())["model_type"] == SeeingConfig.model_type:
         return SeeingModel.from_pretrained(model).eval().seeing.eyes
-    eyes: Eyes = load(model).model.segmenter.eyes
-    return eyes.float().eval()
+    segmenter: Any = load(model).model.segmenter
+    eyes: Eyes = segmenter.eyes.float().eval()
+    return eyes
 
 
 def _mean(values: Sequence[float]) -> float:
