@@ -12,9 +12,10 @@ export OMP_WAIT_POLICY=PASSIVE
 mkdir -p "$out"
 "$python" -m segue.mini.evaluation.photo_report "$model" --data "$data" --out "$out/photographs.json"
 "$python" -m segue.mini.look.measure "$model" --data "$data" --out "$out/kinds.json"
-dialogues() { "$segue" eval --model "$model" --data "$data/everyday/val.json" --images "$data/everyday" --count 60 --no-progress "$@"; }
+dialogues() { "$segue" eval --model "$model" --data "$data/everyday/val.json" --images "$data/everyday" --count 40 --no-progress "$@"; }
 dialogues --out "$out/dialogues"
 dialogues --out "$out/exchanged" --shuffle-images
-"$python" -m segue.mini.evaluation.which_photo --model "$model" --count 50 --coco "$data/clothing/val.json" \
-    --images "$data/clothing" | tee "$out/wearing.json"
+wearing() { "$python" -m segue.mini.evaluation.which_photo --model "$model" --coco "$data/clothing/val.json" --images "$data/clothing" "$@"; }
+wearing --count 40 | tee "$out/wearing.json"
+wearing --count 20 --question "Which image shows {x}?" | tee "$out/shown.json"
 "$python" -m segue.mini.evaluation.ordinary_photographs "$model" --data "$data" --out "$out/photographs.md"

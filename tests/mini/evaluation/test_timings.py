@@ -32,10 +32,12 @@ def test_first_and_further_answers_are_told_apart(monkeypatch: pytest.MonkeyPatc
         clock[0] += 4.0
 
     monkeypatch.setattr(timings.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(timings, "_worked", lambda: clock[0] / 2)
     monkeypatch.setattr(subprocess, "run", run)
     cache = SimpleNamespace(clear=lambda: cleared.append(1))
     model = cast(LoadedModel, SimpleNamespace(session=session, encoder_cache=cache))
     found = timings.measure_timings(model, PHOTOGRAPHS, cold=2, name="some")
     assert (found["first_answer"], found["further_turn"], found["cold_ask"]) == (1.0, 0.25, 4.0)
+    assert (found["first_answer_processor"], found["cold_ask_processor"]) == (0.5, 2.0)
     assert len(cleared) == 3, "no photograph is at hand from the pair before"
     assert all(command[-2:] == ["-m", "some"] for command in started)
