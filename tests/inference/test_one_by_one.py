@@ -134,6 +134,13 @@ def test_events_are_those_of_the_joined_answer(loaded: LoadedModel) -> None:
     masks = [e for e in events if isinstance(e, MaskReady)]
     assert [(m.index, m.grounding.image_index) for m in masks] == [(0, 0), (1, 0), (2, 1), (3, 1)]
     assert [m.grounding.span for m in masks] == [g.span for g in whole.groundings]
+    # States before the norm are normed to be read as words, which is no step of the answer.
+    asked = loaded.session([picture(), picture(shade=200)]).ask(QUESTION)
+    for streamed, plain in zip(whole.groundings, asked.groundings, strict=True):
+        assert streamed.presence is not None
+        assert plain.presence is not None
+        assert streamed.presence.text == pytest.approx(plain.presence.text, abs=1e-5)
+        assert 0.5 < streamed.presence.text <= 1
     opened = [e for e in events if isinstance(e, PhraseOpened)]
     assert [e.index for e in opened] == [0, 1]
     assert [whole.text[e.start :].split()[0] for e in opened] == ["red", "red"]

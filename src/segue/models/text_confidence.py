@@ -31,7 +31,8 @@ def text_confidence(model: GroundedModel, ids: list[int], spoken: Tensor, place:
     places = [*phrase, place]
     states = spoken[places]
     if model.prompt_state.norm == "before":
-        states = model.final_norm(states)
+        # Not called: while an answer is written, a hook takes each call for a step of it.
+        states = model.final_norm.forward(states)
     # float32: bfloat16 has no probabilities between 0.996 and 1.
     log_probs = model.get_output_embeddings()(states).float().log_softmax(-1)
     chosen = torch.tensor([ids[p] for p in places], device=log_probs.device)
