@@ -168,7 +168,7 @@ def test_local_files_stay_in_their_folder(backend, config: str, tmp_path: Path) 
     served = backend(label_studio=LabelStudio(local_files=tmp_path / "served"))
 
     def status_of(name: str) -> int:
-        task = {"data": {"images": [f"/data/local-files/?d={name}"], "prompt": "x"}}
+        task = {"data": {"images": [f"/data/local-files/?d={name}"] * 2, "prompt": "x"}}
         return predict(served, config, task)[0]
 
     assert status_of("sub/a%20b.png") == 200
@@ -185,6 +185,38 @@ def test_tokens_are_passwords_too(backend, config: str, task) -> None:
         basic = {"Authorization": "Basic " + base64.b64encode(given.encode()).decode()}
         assert predict(served, config, task, headers=basic)[0] == status
     assert predict(served, config, task, headers={"Authorization": "Basic ?"})[0] == 401
+
+
+def test_more_images_than_a_conversation_holds(backend, config: str, task) -> None:
+    task["data"]["images"] *= 6
+    status, content = predict(backend(), config, task)
+    assert status == 200
+    # The tiny model marks something in the first two images of each group: nine images, then three.
+    assert [region["item_index"] for region in content["results"][0]["result"]] == [0, 1, 9, 10]
+
+
+JUNK: list[Any] = [
+    *(b"", b"[]", b"{", {}, {"tasks": 3}, {"tasks": [3], "label_config": "x"}, {"schema": 3}, {"action": []}),
+    {"action": "ANNOTATION_CREATED"},
+    {"action": "ANNOTATION_DELETED", "annotations": [3]},
+    {"action": "ANNOTATION_CREATED", "task": [], "annotation": {"id": True}},
+]
+ODD_DATA: list[Any] = [
+    *(None, [], {}, {"images": []}, {"images": [{}], "prompt": []}, {"images": "x" * 99, "prompt": "y"}),
+    *({"images": [None], "prompt": "z"}, {"prompt": "\ud800", "images": ["data:,"]}),
+]
+
+
+def test_junk_is_no_500(backend, config: str, tmp_path: Path) -> None:
+    served = backend(corrections=tmp_path)
+    for route in ("predict", "setup", "webhook"):
+        for body in JUNK:
+            status, _, content = served.send("POST", f"/{route}", body)
+            assert status == 400 or content == {"status": "Unknown event"}, (route, body)
+    for data in ODD_DATA:
+        status, content = predict(served, config, {"data": data}, context=[])
+        assert status == 400 or content["results"][0]["result"] == [], data
+    assert not list(tmp_path.iterdir())
 
 
 def test_annotations_are_kept_as_they_are_submitted(backend, task, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segue.apps.label_studio.label_config import ImageTag, LabelConfig
@@ -52,12 +52,14 @@ class _Question:
     label: str | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Shown:
-    """Pictures of a task: their places in it, and themselves."""
+    """A picture of a task: its tag, its place in a list, its address, and the field that this stands in."""
 
-    places: list[tuple[ImageTag, int | None]] = field(default_factory=list)
-    files: list[tuple[str, bytes]] = field(default_factory=list)
+    image: ImageTag
+    item: int | None
+    address: Any
+    where: str
 
 
 class Predictor:
@@ -88,15 +90,16 @@ class Predictor:
                 found=repr(task)[:200], fix="send tasks as Label Studio does",
             )  # fmt: skip
         questions = list(self._questions(data, config, context))
-        shown = await asyncio.to_thread(self._files, data, config, f"{where}.data")
+        shown = list(_shown(data, config, f"{where}.data"))
         regions: list[dict[str, Any]] = []
-        # More pictures than a conversation may have are asked about in groups.
-        for start in range(0, len(shown.files), MAX_IMAGES):
-            group = slice(start, start + MAX_IMAGES)
-            async with self._service.decoded(shown.files[group]) as pictures:
+        # More pictures than a conversation may have are asked about in groups, and got group by group.
+        for start in range(0, len(shown), MAX_IMAGES):
+            group = shown[start : start + MAX_IMAGES]
+            files = await asyncio.to_thread(self._files, group)
+            async with self._service.decoded(files) as pictures:
                 places = [
-                    Place(tag, item, (picture.image.height, picture.image.width))
-                    for (tag, item), picture in zip(shown.places[group], pictures, strict=True)
+                    Place(one.image, one.item, (picture.image.height, picture.image.width))
+                    for one, picture in zip(group, pictures, strict=True)
                 ]
                 asked = [self._answer(question.text, pictures) for question in questions]
                 for question, answer in zip(questions, await _all(asked), strict=True):
@@ -123,16 +126,8 @@ class Predictor:
         for label, words in named.items():
             yield _Question(check_question(self._asking.question.replace("{label}", words)), label)
 
-    def _files(self, data: Mapping[str, Any], config: LabelConfig, where: str) -> _Shown:
-        shown = _Shown()
-        for image in config.images:
-            found = data.get(image.key)
-            addresses = found if image.several and isinstance(found, list) else [found]
-            for number, address in enumerate(addresses):
-                field_ = f"{where}.{image.key}" + (f".{number}" if image.several else "")
-                shown.places.append((image, number if image.several else None))
-                shown.files.append((field_, self._pictures.file(address, field_)))
-        return shown
+    def _files(self, group: Sequence[_Shown]) -> list[tuple[str, bytes]]:
+        return [(one.where, self._pictures.file(one.address, one.where)) for one in group]
 
     async def _answer(self, question: str, pictures: Sequence[Picture]) -> SessionAnswer:
         from segue.inference.streaming import Done
@@ -146,6 +141,16 @@ class Predictor:
                         answer = event.answer
         self._service.metrics.answer(answer, len(pictures))
         return answer
+
+
+def _shown(data: Mapping[str, Any], config: LabelConfig, where: str) -> Iterator[_Shown]:
+    for image in config.images:
+        found = data.get(image.key)
+        addresses = found if image.several and isinstance(found, list) else [found]
+        for number, address in enumerate(addresses):
+            item = number if image.several else None
+            place = f"{where}.{image.key}" + ("" if item is None else f".{item}")
+            yield _Shown(image, item, address, place)
 
 
 async def _all(asked: list[Any]) -> list[SessionAnswer]:
