@@ -9,6 +9,7 @@ out="${1:-runs/m4seg}" data="${DATA:-datasets/m4seg/test.jsonl}" protocol=m4seg 
 table=(
     "LISA|recipes/m4seg/lisa.yaml|lisa-7b"
     "GLaMM|recipes/m4seg/glamm.yaml|glamm-7b"
+    "OMG-LLaVA|recipes/m4seg/omg_llava.yaml|omg-llava-7b"
     "PRIMA|recipes/prima_7b.yaml|prima-7b"
     "PRIMA, neither|recipes/m4seg/prima_plain.yaml|prima-plain-7b"
     "PRIMA, Q-Former only|recipes/m4seg/prima_qformer.yaml|prima-qformer-7b"

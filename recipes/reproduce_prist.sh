@@ -9,6 +9,7 @@ out="${1:-runs/prist}" data="${DATA:-datasets/prist/test.jsonl}" protocol=prist 
 table=(
     "LISA|recipes/prist/lisa.yaml|lisa-7b"
     "GLaMM|recipes/prist/glamm.yaml|glamm-7b"
+    "OMG-LLaVA|recipes/prist/omg_llava.yaml|omg-llava-7b"
     "PRIMA|recipes/prist/prima.yaml|prima-7b"
     "PRIMA with SQuARE|recipes/prist/prima_square.yaml|prima-square-7b"
     "MIRAS|recipes/miras_stage2.yaml|miras-7b"

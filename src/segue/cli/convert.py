@@ -19,7 +19,7 @@ Bert = Annotated[
 
 Convnext = Annotated[
     str | None,
-    typer.Option(help="OpenCLIP's ConvNeXt-L, for MIRAS and LLaVA-1.5: a folder or its .bin file."),
+    typer.Option(help="OpenCLIP's ConvNeXt-L, for MIRAS, LLaVA-1.5, OMG-LLaVA: a folder or its .bin file."),
 ]
 
 _PRIMA = ("glamm", "instructblip", "dinov2")
@@ -68,13 +68,30 @@ def convert(
     sam: Annotated[
         str | None, typer.Option(help="SAM, for LLaVA-1.5, which becomes a MIRAS with it.")
     ] = None,
+    omg_seg: Annotated[
+        str | None, typer.Option(help="OMG-LLaVA: omg_seg_convl.pth.", show_default="that beside the source")
+    ] = None,
+    class_texts: Annotated[
+        str | None,
+        typer.Option(
+            help="OMG-LLaVA: convnext_large_d_320_CocoPanopticOVDataset.pth.",
+            show_default="that beside the source",
+        ),
+    ] = None,
+    internlm: Annotated[
+        str | None,
+        typer.Option(
+            help="OMG-LLaVA: internlm/internlm2-chat-7b.",
+            show_default="internlm2-chat-7b beside the source, or as downloaded",
+        ),
+    ] = None,
     template: Annotated[
         Literal["llava_v1", "llava_llama_2"] | None,
         typer.Option(help="Chat template that the checkpoint was trained with.", show_default="llava_v1"),
     ] = None,
     dtype: Dtype = None,
 ) -> None:
-    """Convert GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, Sa2VA (on Qwen3-VL), SAM, or InstructBLIP's seeing half.
+    """Convert GLaMM, LISA, PRIMA, MIRAS, LLaVA-1.5, OMG-LLaVA, Sa2VA (on Qwen3-VL), SAM, InstructBLIP's eyes.
 
     Every tensor is accounted for before the first is read: what is left over, missing or of another size is
     named, and nothing is written. Tensors are copied one by one: memory does not limit the size. Nothing is
@@ -104,6 +121,9 @@ def convert(
         bert=bert,
         convnext=convnext,
         sam=sam,
+        omg_seg=omg_seg,
+        class_texts=class_texts,
+        internlm=internlm,
         template=template,
         dtype=_dtype(dtype),
     )

@@ -30,7 +30,7 @@ from segue.models.requirements import memory
 from segue.models.segmenter import MaskPrompts
 
 SEGMENTER_STREAM = "pixel_values_sam"
-SPLIT = ("language_model", "sam")
+SPLIT = ("language_model", "sam", "perception")
 """Parts that are told apart further: body and head; encoder, prompts and decoder."""
 
 
@@ -209,7 +209,7 @@ def meta_model(name: str, config: GroundedConfig) -> GroundedModel:
         # Eager attention has the same two products as the fused one, whose kernels meta does not have.
         model: GroundedModel = AutoModel.from_config(config, attn_implementation="eager").eval()
     model.requires_grad_(False)
-    if model.encodes_together or hasattr(model, "word_table"):
+    if (model.encodes_together or hasattr(model, "word_table")) and not model.counts_on_shapes:
         raise InputError(
             "This model cannot be counted without a picture: what it reads of it depends on what it shows.",
             expected="a family whose visual tokens follow from a picture's size, such as prima-7b",
@@ -259,11 +259,10 @@ def _count(
         taken += phases[label]
 
     pixels = pixels_on_meta(streams, workload)
-    shown = pixels.pop(SEGMENTER_STREAM)
     with phase("segmenter's encoder"):
-        features = model.segmenter.encode(shown)
+        seen, features = encode_for_masks(model, pixels)
     with phase("vision encoders"):
-        seen = model.encode_features(**pixels)
+        seen = seen or model.encode_features(**pixels)
     with phase("visual tokens"):
         visual = model.encode_images([workload.images], **seen, **instruction_on_meta(workload))
     each = int(visual.tokens.shape[1])
@@ -308,6 +307,16 @@ def pixels_on_meta(streams: dict[str, dict[str, Any]], workload: Workload) -> di
         found[name] = torch.empty(workload.images * height * width, numbers, device="meta")
         found["image_grid_thw"] = torch.tensor([[1, height, width]] * workload.images)
     return found
+
+
+def encode_for_masks(
+    model: GroundedModel, pixels: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Features for words, where one trunk gives both, and for masks; the masks' stream is taken out."""
+    shown = pixels.pop(SEGMENTER_STREAM)
+    if model.encodes_together:
+        return model.encode({SEGMENTER_STREAM: shown})
+    return {}, model.segmenter.encode(shown)
 
 
 def instruction_on_meta(workload: Workload) -> dict[str, Tensor]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from segue.evaluation.compute import (
-    SEGMENTER_STREAM,
     ComponentCounter,
     Workload,
     decoding_flops,
     draw_on_meta,
+    encode_for_masks,
     grow,
     instruction_on_meta,
     meta_model,
@@ -76,13 +76,14 @@ def count_talk_of(name: str, turns: int, workload: Workload) -> dict[str, Any]:
 def _once(model: GroundedModel, streams: dict[str, dict[str, Any]], workload: Workload) -> dict[str, int]:
     """Operations of what looks at the images, and of one answer's masks; visual tokens an image."""
     pixels = pixels_on_meta(streams, workload)
-    shown, kept, found = pixels.pop(SEGMENTER_STREAM), {}, {}
+    kept: dict[str, Any] = {}
+    found: dict[str, int] = {}
 
     def encode() -> None:
-        kept["drawable"] = model.segmenter.encode(shown)
+        kept["seen"], kept["drawable"] = encode_for_masks(model, pixels)
 
     def look() -> None:
-        kept["seen"] = model.encode_features(**pixels)
+        kept["seen"] = kept["seen"] or model.encode_features(**pixels)
 
     def read() -> None:
         visual = model.encode_images([workload.images], **kept["seen"], **instruction_on_meta(workload))

@@ -93,6 +93,9 @@ class GroundedModel(PreTrainedModel):
     segmenter_options: Mapping[str, Any] = {}
     """Options of the segmenter that a family draws with otherwise than by default."""
 
+    counts_on_shapes = False
+    """Whether compute can be counted on shapes although the number of visual tokens depends on content."""
+
     images_read_together = True
     """Whether an image's visual tokens may depend on the other images, as SQuARE's do; families whose do not
     say so. Then an image that is added to a conversation leaves the others as they were read."""

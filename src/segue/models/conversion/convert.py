@@ -6,12 +6,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import SamConfig, SamImageProcessorPil, SamModel
 
 from segue.errors import InputError, ModelError
-from segue.models.conversion import authors, miras, parts, sa2va
+from segue.models.conversion import authors, miras, omg_llava, parts, sa2va
 from segue.models.conversion.checkpoints import Checkpoint, open_checkpoint
 from segue.models.conversion.families import FAMILIES, Family, identify, lisa_parts, target_shapes
 from segue.models.conversion.outputs import whole_folder
@@ -20,6 +21,7 @@ from segue.models.conversion.sizes import sam_sizes
 from segue.models.conversion.streaming import joined_shapes, write_converted
 from segue.models.conversion.templates import SAM_HF, SAM_ORIGINAL
 from segue.models.conversion.writing import SHARD_BYTES, ShardWriter
+from segue.models.omg_llava.presets_omg_llava import OMG_LLAVA_COMPONENTS
 from segue.models.presets_miras import MIRAS_COMPONENTS
 from segue.models.processing_grounded import TEMPLATES
 
@@ -48,6 +50,9 @@ def convert(
     bert: str | Path | None = None,
     convnext: str | Path | None = None,
     sam: str | Path | None = None,
+    omg_seg: str | Path | None = None,
+    class_texts: str | Path | None = None,
+    internlm: str | Path | None = None,
     template: str | None = None,
     seed: int = 0,
     dtype: torch.dtype | None = None,
@@ -64,6 +69,8 @@ def convert(
         bert: repository with the Q-Former's tokenizer, for a PRIMA checkpoint that has none.
         convnext: OpenCLIP's ConvNeXt, for MIRAS and LLaVA; looked for likewise.
         sam: SAM, for LLaVA, which becomes a MIRAS; looked for likewise.
+        omg_seg, class_texts, internlm: OMG-Seg's file, the class texts and InternLM2, for OMG-LLaVA; those
+            beside the source by default, InternLM2 also among the downloaded repositories.
         template: one of `segue.models.processing_grounded.TEMPLATES`, for LISA, GLaMM, MIRAS and LLaVA.
         seed: of the parts of a MIRAS that no checkpoint has.
         dtype: of the written weights; that of most of the source by default.
@@ -75,6 +82,10 @@ def convert(
         InputError: `out` is in use.
     """
     chat = chosen_template(template)
+    if omg_llava.is_omg_llava(locate(source)):
+        files = {"omg_seg": omg_seg, "class_texts": class_texts, "internlm": internlm}
+        lines = _convert_omg_llava(locate(source), Path(out), dtype, shard_bytes, convnext, files)
+        return Report("omg-llava", Path(out), tuple(lines))
     checkpoint = open_checkpoint(locate(source))
     kind = identify(checkpoint.shapes, checkpoint.config)
     # As it came: float32 would double 14 GB in silence, float16 would lose bfloat16's range.
@@ -103,6 +114,35 @@ def convert(
                 bert=locate(bert) if bert else None,
             )
     return Report(kind, Path(out), tuple(lines))
+
+
+def _convert_omg_llava(
+    source: Path,
+    out: Path,
+    dtype: torch.dtype | None,
+    shard_bytes: int,
+    convnext: str | Path | None,
+    files: dict[str, str | Path | None],
+) -> list[str]:
+    given: dict[str, Any] = {name: locate(part) if part else None for name, part in files.items()}
+    with whole_folder(out) as folder:
+        return omg_llava.convert_omg_llava(
+            source,
+            folder,
+            dtype,
+            shard_bytes,
+            convnext=_beside(convnext, OMG_LLAVA_COMPONENTS["perception.backbone"]),
+            downloaded=_downloaded(OMG_LLAVA_COMPONENTS["language_model"]),
+            **given,
+        )
+
+
+def _downloaded(name: str) -> Path | None:
+    """The folder of a hub repository, if it is here."""
+    try:
+        return locate(name)
+    except ModelError:
+        return None
 
 
 def locate(source: str | Path) -> Path:

@@ -8,7 +8,10 @@ Source: the module trees of OMG-LLaVA's code (mmdetection's Mask2Former) and of 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segue.models.conversion.rules import Rule, drops, renames, under
+from segue.models.conversion.templates import CONVNEXT_TIMM
 
 _PIXEL_DECODER: tuple[Rule, ...] = renames(
     ("input_convs.{n}.conv.{leaf}", "input_projections.{n}.0.{leaf}"),
@@ -125,3 +128,19 @@ INTERNLM2: tuple[Rule, ...] = under(
     ),
 )
 """InternLM2 to LLaMA's names, `wqkv` taken apart."""
+
+BACKBONE: tuple[Rule, ...] = (
+    *(
+        replace(
+            rule,
+            source="backbone." + rule.source.replace("stages.{n}", f"layer{number + 1}"),
+            targets=tuple(
+                "perception.backbone." + target.replace("stages.{n}", f"stages.{number}")
+                for target in rule.targets
+            ),
+        )
+        for number in range(4)
+        for rule in CONVNEXT_TIMM
+    ),
+)
+"""mmdetection's ConvNeXt, which counts the stages from 1."""

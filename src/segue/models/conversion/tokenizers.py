@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ BOUNDARY = "\u2581"
 
 _CONTROL = 3
 _USER_DEFINED = 4
+_NORMALIZER, _DUMMY_PREFIX = 3, 3
+"""Fields of sentencepiece_model.proto: `normalizer_spec` of the model, `add_dummy_prefix` of it."""
 
 
 def load_tokenizer(
@@ -128,16 +130,25 @@ def _swallowing_blanks(tokenizer: Tokenizer, tokens: set[str]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(content))
 
 
-def from_sentencepiece(content: bytes, where: str) -> Tokenizer:
+def from_sentencepiece(content: bytes, where: str, named: Mapping[int, str] | None = None) -> Tokenizer:
     """A fast BPE tokenizer from the bytes of a LLaMA `tokenizer.model`.
+
+    Args:
+        content: of the file.
+        where: what error messages call it.
+        named: id to the name of a special token, which the file keeps under another one.
 
     Raises:
         ModelError: the bytes are no SentencePiece model.
     """
+    named = named or {}
     try:
         pieces = list(_pieces(content))
+        begins = _begins_words(content)
     except (IndexError, KeyError, ValueError, AttributeError, struct.error) as error:
         raise _misfit(Path(where), "a SentencePiece model in tokenizer.model", str(error)) from None
+    # Names that the weights know for pieces that the file calls something else.
+    pieces = [(named.get(index, piece), score, kind) for index, (piece, score, kind) in enumerate(pieces)]
     vocab = {piece: index for index, (piece, _, _) in enumerate(pieces)}
     if "<unk>" not in vocab or "</s>" not in vocab:
         raise _misfit(Path(where), "LLaMA's <unk>, <s> and </s> in tokenizer.model", f"{len(vocab)} pieces")
@@ -152,9 +163,8 @@ def from_sentencepiece(content: bytes, where: str) -> Tokenizer:
             byte_fallback=True,
         )
     )
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend(BOUNDARY), normalizers.Replace(" ", BOUNDARY)]
-    )
+    first = [normalizers.Prepend(BOUNDARY)] if begins else []
+    tokenizer.normalizer = normalizers.Sequence([*first, normalizers.Replace(" ", BOUNDARY)])
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.Replace(BOUNDARY, " "),
@@ -164,9 +174,77 @@ def from_sentencepiece(content: bytes, where: str) -> Tokenizer:
         ]
     )
     tokenizer.add_special_tokens(
-        [AddedToken(token, normalized=False) for token in ("<unk>", "<s>", "</s>") if token in vocab]
+        [
+            AddedToken(token, normalized=False)
+            for token in ("<unk>", "<s>", "</s>", *named.values())
+            if token in vocab
+        ]
     )
     return tokenizer
+
+
+INTERNLM2_SPECIAL = {
+    92538: "<|plugin|>",
+    92539: "<|interpreter|>",
+    92540: "<|action_end|>",
+    92541: "<|action_start|>",
+    92542: "<|im_end|>",
+    92543: "<|im_start|>",
+}
+"""Names of InternLM2's last six pieces, which its file calls unused. Source: its tokenizer_config.json."""
+
+
+def internlm2_tokenizer(
+    folder: Path, added: Sequence[str], rowless: str, rows: int
+) -> PreTrainedTokenizerFast:
+    """InternLM2's tokenizer with added tokens at the ids that OMG-LLaVA's weights know.
+
+    Its special tokens are pieces of the file under other names. Newer transformers put them behind the file's
+    pieces a second time, which moves everything that is added; here ids are explicit.
+
+    Args:
+        folder: with `tokenizer.model`.
+        added: behind InternLM2's own, in this order, up to the last row.
+        rowless: a further token, which is always replaced before it is looked up.
+        rows: of the embedding.
+
+    Raises:
+        ModelError: no tokenizer, or one that does not fit the embedding.
+    """
+    file = folder / "tokenizer.model"
+    if not file.is_file():
+        raise _misfit(folder, "InternLM2's tokenizer.model", "no such file")
+    content = file.read_bytes()
+    # Of a file with fewer pieces (a test's), the last ones.
+    size = sum(1 for _ in _pieces(content))
+    last = max(INTERNLM2_SPECIAL)
+    named = {size - 1 - (last - index): token for index, token in INTERNLM2_SPECIAL.items()}
+    stated = {t: i for t, i in added_tokens(folder).items() if t in named.values()}
+    named |= {index: token for token, index in stated.items()}
+    tokenizer = from_sentencepiece(content, str(folder), named)
+    for token in (*added, rowless, IMAGE_TOKEN):
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False)])
+    expected = {token: rows - len(added) + place for place, token in enumerate((*added, rowless))}
+    found = {token: tokenizer.token_to_id(token) for token in expected}
+    if found != expected:
+        raise _misfit(folder, f"{expected}, one per row of the embedding", str(found))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="<|im_end|>",
+        unk_token="<unk>",
+        pad_token="</s>",
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _begins_words(content: bytes) -> bool:
+    """Whether a text begins with a word boundary of its own, which it does unless the file says no."""
+    for number, value in _fields(content):
+        if number == _NORMALIZER and isinstance(value, bytes):
+            return bool(dict(_fields(value)).get(_DUMMY_PREFIX, 1))
+    return True
 
 
 def _pieces(content: bytes) -> Iterator[tuple[str, float, int]]:

@@ -27,20 +27,26 @@ class ShardWriter:
     Args:
         folder: exists.
         shapes: of all tensors that will be written.
-        dtype: of all of them.
+        dtype: of all of them but those that are kept exact.
         shard_bytes: where a new file begins.
+        exact: prefixes of tensors that are written in float32.
 
     Source: ours; the format is that of safetensors.
     """
 
     def __init__(
-        self, folder: Path, shapes: Mapping[str, Shape], dtype: torch.dtype, shard_bytes: int = SHARD_BYTES
+        self,
+        folder: Path,
+        shapes: Mapping[str, Shape],
+        dtype: torch.dtype,
+        shard_bytes: int = SHARD_BYTES,
+        exact: tuple[str, ...] = (),
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self.exact = dtype, exact
         self._shapes = dict(shapes)
         self._place: dict[str, tuple[int, int]] = {}
         self._files: list[BinaryIO] = []
-        self._begin(folder, _shards(self._shapes, dtype.itemsize, shard_bytes))
+        self._begin(folder, _shards({name: self._bytes(name) for name in self._shapes}, shard_bytes))
 
     def _begin(self, folder: Path, shards: list[list[str]]) -> None:
         total, where = 0, {}
@@ -52,7 +58,7 @@ class ShardWriter:
             for name in names:
                 size = self._bytes(name)
                 header[name] = {
-                    "dtype": _NAMES[self.dtype],
+                    "dtype": _NAMES[self.dtype_of(name)],
                     "shape": list(self._shapes[name]),
                     "data_offsets": [offset, offset + size],
                 }
@@ -77,7 +83,11 @@ class ShardWriter:
             (folder / "model.safetensors.index.json").write_text(listing, encoding="utf-8")
 
     def _bytes(self, name: str) -> int:
-        return int(torch.Size(self._shapes[name]).numel()) * self.dtype.itemsize
+        return int(torch.Size(self._shapes[name]).numel()) * self.dtype_of(name).itemsize
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """The type that a tensor is written in."""
+        return torch.float32 if self.exact and name.startswith(self.exact) else self.dtype
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Put one tensor into its place; each is written exactly once."""
@@ -92,7 +102,7 @@ class ShardWriter:
         # Popped: a second write of a name is a KeyError, and what is left at the end was never written.
         number, offset = self._place.pop(name)
         # As bytes: numpy has no bfloat16.
-        data = tensor.detach().to(self.dtype).contiguous().reshape(-1).view(torch.uint8).numpy()
+        data = tensor.detach().to(self.dtype_of(name)).contiguous().reshape(-1).view(torch.uint8).numpy()
         self._files[number].seek(offset)
         self._files[number].write(data.data)
 
@@ -114,12 +124,11 @@ class ShardWriter:
             )
 
 
-def _shards(shapes: Mapping[str, Shape], item: int, limit: int) -> list[list[str]]:
-    """Names in order, cut where a shard would become larger than the limit."""
+def _shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
+    """Names in order, cut where a shard would become larger than the limit; sizes in bytes."""
     shards: list[list[str]] = [[]]
     filled = 0
-    for name, shape in shapes.items():
-        size = int(torch.Size(shape).numel()) * item
+    for name, size in sizes.items():
         # A tensor larger than the limit has a file of its own; an empty one is never written before it.
         if shards[-1] and filled + size > limit:
             shards.append([])

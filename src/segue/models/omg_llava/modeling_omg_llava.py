@@ -43,7 +43,10 @@ class OmgLlavaModel(GroundedModel):
     # A picture has as many object tokens as queries that found something in it.
     expands_placeholders = True
     encodes_together = True
+    counts_on_shapes = True
     images_read_together = False
+    # Thresholds of masks decide what is attended to: half precision would decide otherwise at their edges.
+    _keep_in_fp32_modules_strict = ["perception", "mask_decoder"]
     # The trunk is a part of the perception; it stands first as the one that is called as a module.
     encoder_parts = ("perception.backbone", "perception")
 
@@ -119,7 +122,7 @@ class OmgLlavaModel(GroundedModel):
                 fix="pass what the processor returns",
             )
         place = self.image_projection.separator.weight.dtype
-        tokens, mask = self.image_projection.tokens(
+        tokens, mask = self.image_projection(
             cell_features.to(place), query_features.to(place), winner_features
         )
         return VisualTokens(tokens, mask, cell_features)

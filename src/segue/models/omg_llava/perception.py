@@ -55,8 +55,6 @@ class Perception(Mask2FormerPreTrainedModel):
     """
 
     config_class = PerceptionConfig
-    # Thresholds of masks decide what is attended to: half precision would decide otherwise at their edges.
-    _keep_in_fp32_modules_strict = ["perception"]
 
     def __init__(self, config: PerceptionConfig) -> None:
         super().__init__(config)

@@ -16,6 +16,9 @@ from segue.models.modeling_lisa import PatchProjection
 from segue.models.omg_llava.configuration_omg_llava import PerceptionConfig
 from segue.models.omg_llava.perception import Objects
 
+COUNTED_OBJECTS = 30
+"""Objects of a picture, where compute is counted without one. Source: ours; no figure is published."""
+
 
 def cells_of(stage: Tensor, shuffle: int) -> Tensor:
     """The trunk's last map `[N, C, H, W]` in blocks, `[N, H*W / s**2, s**2 * C]`.
@@ -68,7 +71,7 @@ def prior(shares: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     Source: OMG-LLaVA's paper (perception prior embedding) and code (no temperature).
     """
     mixed = torch.einsum("nqc,nqd->ncd", shares.softmax(1), queries)
-    best = F.one_hot(shares.argmax(1), shares.shape[1]).transpose(1, 2).bool()
+    best = torch.zeros_like(shares, dtype=torch.bool).scatter(1, shares.argmax(1, keepdim=True), True)
     return mixed, best
 
 
@@ -92,7 +95,7 @@ class ObjectProjection(nn.Module):
         tokens: Tensor = self.queries(self.widen(queries))
         return tokens
 
-    def tokens(self, cells: Tensor, queries: Tensor, winners: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, cells: Tensor, queries: Tensor, winners: Tensor) -> tuple[Tensor, Tensor]:
         """Visual tokens of N pictures: pixel tokens, a separator, object tokens.
 
         Args:
@@ -104,9 +107,16 @@ class ObjectProjection(nn.Module):
             `[N, P + 1 + most, D]`, and which of them are no padding, `[N, P + 1 + most]` bool.
         """
         number, places = cells.shape[:2]
+        if winners.is_meta:
+            # Without values nothing wins: so many objects are counted with.
+            chosen, counts = (
+                queries[:, :COUNTED_OBJECTS].flatten(0, 1),
+                torch.tensor([COUNTED_OBJECTS] * number),
+            )
+        else:
+            chosen, counts = queries[winners], winners.sum(1)
         pixels = torch.cat([self.cells(cells), self.separator.weight.expand(number, 1, -1)], dim=1)
-        counts = winners.sum(1)
-        found = self.objects(queries[winners]).split(counts.tolist())
+        found = self.objects(chosen).split(counts.tolist())
         objects = nn.utils.rnn.pad_sequence(list(found), batch_first=True)
         mask = (
             torch.arange(places + 1 + objects.shape[1], device=cells.device) < (counts + places + 1)[:, None]

@@ -39,7 +39,8 @@ def looking(perception: Perception, features: SegmenterFeatures, index: int) -> 
     keys, values, sizes = [], [], []
     for number, name in enumerate(MEMORIES):
         level = features[name][index : index + 1]
-        value = (level.flatten(2) + module.level_embed.weight[number][None, :, None]).permute(2, 0, 1)
+        depth = module.level_embed.weight[number].to(level.dtype)
+        value = (level.flatten(2) + depth[None, :, None]).permute(2, 0, 1)
         place = module.position_embedder(level.shape, level.device, level.dtype, None)
         values.append(value)
         keys.append(value + place.flatten(2).permute(2, 0, 1))
@@ -155,6 +156,9 @@ class QueryDecoderSegmenter:
 
     def predictions(self, features: SegmenterFeatures, prompts: MaskPrompts) -> Tensor:
         """Logits `[layers + 1, K, h, w]`: training compares all of them, as in Mask2Former."""
+        # A training run may have brought the two to different precisions.
+        dtype = self.decoder.layernorm.weight.dtype
+        features = {name: value.to(dtype) for name, value in features.items()}
         mask_features = features[MASK_FEATURES]
         rounds = len(self.decoder.layers) + 1
         if len(prompts) == 0:
@@ -163,7 +167,8 @@ class QueryDecoderSegmenter:
         def draw(chosen: SegmenterFeatures, sparse: Tensor) -> Tensor:
             drawn = []
             for number, queries in enumerate(sparse.to(mask_features.dtype)):
-                _, masks = decode_alone(self.decoder, looking(self.perception, chosen, number), queries)
+                picture = looking(self.perception, chosen, number)
+                _, masks = decode_alone(self.decoder, picture, queries)
                 drawn.append(torch.stack(masks))
             return torch.cat(drawn, dim=1)
 
