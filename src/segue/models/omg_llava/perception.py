@@ -64,6 +64,8 @@ class Perception(Mask2FormerPreTrainedModel):
         # The norm of the pooled map, which nothing here reads.
         self.backbone.layernorm = nn.Identity()
         self.pixel_decoder = Mask2FormerPixelDecoder(config, list(config.backbone_config.hidden_sizes))
+        # transformers' own lies on the CPU, whatever device a model is made on (5.23).
+        self.pixel_decoder.level_embed = nn.Parameter(torch.empty(len(MEMORIES), config.feature_size))
         self.transformer_module = Mask2FormerTransformerModule(config.feature_size, config)
         self.class_projection = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),

@@ -109,16 +109,12 @@ class ObjectProjection(nn.Module):
         number, places = cells.shape[:2]
         if winners.is_meta:
             # Without values nothing wins: so many objects are counted with.
-            chosen, counts = (
-                queries[:, :COUNTED_OBJECTS].flatten(0, 1),
-                torch.tensor([COUNTED_OBJECTS] * number),
-            )
+            chosen = queries[:, :COUNTED_OBJECTS]
+            counts, chosen = [chosen.shape[1]] * number, chosen.flatten(0, 1)
         else:
-            chosen, counts = queries[winners], winners.sum(1)
+            counts, chosen = winners.sum(1).tolist(), queries[winners]
         pixels = torch.cat([self.cells(cells), self.separator.weight.expand(number, 1, -1)], dim=1)
-        found = self.objects(chosen).split(counts.tolist())
-        objects = nn.utils.rnn.pad_sequence(list(found), batch_first=True)
-        mask = (
-            torch.arange(places + 1 + objects.shape[1], device=cells.device) < (counts + places + 1)[:, None]
-        )
+        objects = nn.utils.rnn.pad_sequence(list(self.objects(chosen).split(counts)), batch_first=True)
+        filled = torch.tensor(counts, device=cells.device)[:, None] + places + 1
+        mask = torch.arange(places + 1 + objects.shape[1], device=cells.device) < filled
         return torch.cat([pixels, objects], dim=1), mask
