@@ -58,6 +58,13 @@ def ask(
     ] = None,
     max_new_tokens: MaxNewTokens = None,
     grammar: Grammar = True,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a marker such as [this] of the question points at, one for each, in order.",
+            metavar="1:MASK.PNG|1:X0,Y0,X1,Y1|1:X,Y",
+        ),
+    ] = None,
     batch: Batch = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Conversations at a time, with --batch.", min=1, show_default="8")
@@ -75,11 +82,14 @@ def ask(
     _check_mode(images or [], question, batch, out, batch_size)
     if masks is not None and (batch is not None or out is None):
         raise typer.BadParameter("it needs one question, and --out FOLDER to write to", param_hint="--masks")
+    if batch is not None and region:
+        raise typer.BadParameter("it needs one question", param_hint="--region")
     if batch is not None and out is not None:
         return _ask_file(batch, out, model, place, budget, grammar, batch_size)
     # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
     text = check_question(question or "")
     pictures, names = load_images(images or [])
+    regions = _regions(text, region or [], [(picture.height, picture.width) for picture in pictures])
     if out is not None:
         make_folder(out)
     from segue.cli.console import err, show_answer, show_paths
@@ -87,7 +97,7 @@ def ask(
 
     with loading(model):
         session = place.load(model).session(pictures, names=names)
-    options = {"max_new_tokens": budget} | free_writing(grammar)
+    options = {"max_new_tokens": budget} | free_writing(grammar) | regions
     answer = session.ask(text, **options) if as_json else ask_growing(session, text, **options)
     # stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
     if as_json:
@@ -102,6 +112,18 @@ def ask(
             write_export(answer.to_json(), masks, out / masks)
     elif not as_json:
         err().print("add --out FOLDER to see the masks: overlays, answer.html, answer.json", style="dim")
+
+
+def _regions(text: str, given: list[str], image_hws: list[tuple[int, int]]) -> dict[str, Any]:
+    """Options of a session's `ask` for regions as they are written; none where none is given."""
+    if not given:
+        return {}
+    from segue.inference.regions import read_region
+    from segue.protocol import mark_question
+
+    regions = [read_region(one).checked(image_hws, f"--region {one}") for one in given]
+    mark_question(text, [region.image_index for region in regions])
+    return {"regions": regions}
 
 
 def _check_mode(

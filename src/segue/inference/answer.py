@@ -12,6 +12,7 @@ from PIL import Image
 from segue.exports import Exported, export, masks_of
 from segue.exports.coco import coco_instances
 from segue.inference.mask_parts import without_specks
+from segue.inference.regions import Region
 from segue.inference.report import render_html, write_answer
 from segue.inference.visualize import Layer, colour, colour_numbers, draw_overlay, overlay_hw
 from segue.masks import Mask, resize_mask
@@ -31,6 +32,7 @@ class SessionAnswer(GroundedAnswer):
         prompt_tokens: Number of tokens that the model was shown, cached ones included; 0 where unknown.
         new_tokens: Number of tokens that it wrote, the end token included; 0 where unknown.
         pictures: The images as the session loaded them, RGB and upright.
+        regions: What the question pointed at, in the order of its markers; masks as arrays.
     """
 
     notes: list[str] = field(default_factory=list)
@@ -38,12 +40,16 @@ class SessionAnswer(GroundedAnswer):
     prompt_tokens: int = 0
     new_tokens: int = 0
     pictures: tuple[Image.Image, ...] = field(default=(), repr=False)
+    regions: tuple[Region, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `answer.json`; see docs/answer_schema.md."""
         # A class with slots is made twice, so the bare super() would look in the wrong one.
         content = GroundedAnswer.to_json(self)
-        return {**content, "notes": list(self.notes), "finished": self.finished}
+        content |= {"notes": list(self.notes), "finished": self.finished}
+        if self.regions:
+            content["regions"] = [region.to_json() for region in self.regions]
+        return content
 
     def coloured(self) -> Text:
         """The text for a terminal, phrases in the colours of the overlays."""

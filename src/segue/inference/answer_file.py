@@ -87,6 +87,15 @@ class ProblemEntry(_Part):
     span: Annotated[list[int], Field(min_length=2, max_length=2, description="Where in `text` it stood.")]
 
 
+class RegionEntry(_Part):
+    """A region that the question pointed at; exactly one of its three forms is there."""
+
+    image_index: int = Field(ge=0, description="0-based place in `images`.")
+    segmentation: Segmentation | None = Field(default=None, description="A mask of the image's size.")
+    box: list[float] | None = Field(default=None, description="Left, top, right, bottom in pixels.")
+    point: list[float] | None = Field(default=None, description="x, y in pixels.")
+
+
 class AnswerFile(_Part):
     """The content of answer.json."""
 
@@ -99,6 +108,9 @@ class AnswerFile(_Part):
     problems: list[ProblemEntry]
     notes: list[str] = Field(description="Oddities that cost no mask, in sentences.")
     finished: bool = Field(description="False when the token budget ended the answer.")
+    regions: list[RegionEntry] = Field(
+        default_factory=list, description="What the question's markers point at; absent without any."
+    )
 
 
 def answer_schema() -> dict[str, Any]:

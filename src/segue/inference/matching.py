@@ -20,10 +20,11 @@ from segue import masks, protocol
 from segue.files import write_atomic
 from segue.images import ImageSource, content_hash
 from segue.inference.answer import SessionAnswer
-from segue.inference.image_encoder import SEGMENTER_STREAM
+from segue.inference.image_encoder import SEGMENTER_STREAM, ImageEncoder
 from segue.inference.inputs import load_images
 from segue.inference.regions import Region
 from segue.masks import Mask
+from segue.models.auto import ModelBundle
 from segue.models.dense_features import onto_square, over_picture
 from segue.models.losses import resize_logits
 from segue.models.match_heat import Likeness, WeightedMap, prompt_of
@@ -78,7 +79,7 @@ class MatchAnswer(SessionAnswer):
     """What `LoadedModel.match` returns: an answer like any other, and the scores behind it.
 
     Attributes:
-        region: What was marked, its mask as an array.
+        region: What was marked, as it was given.
         mark: Mask of the region.
         matches: Of every other image, in order.
         threshold: Score from which the thing is there.
@@ -143,7 +144,7 @@ def match(
     hws = [(picture.height, picture.width) for picture in pictures]
     region = region.checked(hws, "region")
     limit = model.model.match_threshold if threshold is None else threshold
-    seen = [see(model, picture) for picture in pictures]
+    seen = [see(model, model.image_encoder, picture) for picture in pictures]
     home = seen[region.image_index]
     mark, mark_score = mask_of(model, region, home)
     likeness = Likeness.of(home.maps, torch.from_numpy(mark).to(home.maps[0][0].device))
@@ -152,9 +153,9 @@ def match(
     return _answer(model, pictures, called, region, mark, mark_score, matches, limit)
 
 
-def see(model: LoadedModel, picture: Image.Image) -> Seen:
+def see(model: ModelBundle, encoder: ImageEncoder, picture: Image.Image) -> Seen:
     """Both encoders' features of a picture, each computed once for all sessions of the model."""
-    content, encoder = content_hash(picture), model.image_encoder
+    content = content_hash(picture)
     visual = encoder.visual(picture, content).visual
     drawable = encoder.drawable(picture, content).drawable
     hw = (picture.height, picture.width)
@@ -168,7 +169,7 @@ def see(model: LoadedModel, picture: Image.Image) -> Seen:
 
 
 def found_in(
-    model: LoadedModel, likeness: Likeness, seen: Seen, image_index: int, threshold: float
+    model: ModelBundle, likeness: Likeness, seen: Seen, image_index: int, threshold: float
 ) -> ImageMatch:
     """The best that one picture offers, and whether it is enough."""
     heat = likeness.heat(seen.maps)
@@ -178,7 +179,7 @@ def found_in(
 
 
 @torch.no_grad()
-def draw_heat(model: LoadedModel, seen: Seen, heat: Tensor) -> tuple[Mask, float]:
+def draw_heat(model: ModelBundle, seen: Seen, heat: Tensor) -> tuple[Mask, float]:
     """The mask of what is hot, `[h, w]` over the picture, and its mean probability."""
     segmenter, stream = model.model.segmenter, model.processor.streams[SEGMENTER_STREAM]
     prompt = prompt_of(heat)
@@ -192,7 +193,7 @@ def draw_heat(model: LoadedModel, seen: Seen, heat: Tensor) -> tuple[Mask, float
 
 
 @torch.no_grad()
-def mask_of(model: LoadedModel, region: Region, seen: Seen) -> tuple[Mask, float]:
+def mask_of(model: ModelBundle, region: Region, seen: Seen) -> tuple[Mask, float]:
     """The mask of a checked region: its own, or what the segmenter draws at its point or in its box.
 
     Returns:
@@ -258,7 +259,7 @@ def _seed(region: Region, hw: tuple[int, int]) -> Mask:
     return _framed(Region(image_index=region.image_index, box=inner), hw)
 
 
-def _full_size(model: LoadedModel, logits: Tensor, hw: tuple[int, int]) -> tuple[Mask, float]:
+def _full_size(model: ModelBundle, logits: Tensor, hw: tuple[int, int]) -> tuple[Mask, float]:
     """Logits `[1, h, w]` over the segmenter's square to a mask of the picture and its mean probability."""
     stream = model.processor.streams[SEGMENTER_STREAM]
     full = resize_logits(logits, stream.resized_hw(hw), hw, stream.size, centred=stream.centred)[0]

@@ -70,6 +70,13 @@ class Region:
         """`mask`, `box` or `point`."""
         return next(form for form in FORMS if getattr(self, form) is not None)
 
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form of a checked region: its image from 0, and a COCO RLE or its numbers in pixels."""
+        if self.form == "mask":
+            return {"image_index": self.image_index, "segmentation": masks.encode(self.mask)}
+        values = [float(value) for value in (self.box or self.point or ())]
+        return {"image_index": self.image_index, self.form: values}
+
     def checked(self, image_hws: Sequence[tuple[int, int]], where: str = "regions") -> Region:
         """The same with its mask as an array, known to lie inside its image.
 
@@ -115,11 +122,15 @@ class Region:
 def as_region(given: Any) -> Region:
     """A region from what callers have: one of ours, one of a record, or a mapping with the same fields.
 
+    A mapping may also be what `to_json` gave, with `segmentation` in the mask's place.
+
     Raises:
         InputError: It is none of these.
     """
     if isinstance(given, Region):
         return given
+    if isinstance(given, Mapping) and "segmentation" in given:
+        given = {("mask" if name == "segmentation" else name): value for name, value in given.items()}
     if isinstance(given, Mapping) and set(given) <= {"image_index", *FORMS} and "image_index" in given:
         return Region(**given)
     mask, box = getattr(given, "mask", None), getattr(given, "bbox", None)

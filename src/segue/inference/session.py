@@ -24,6 +24,8 @@ from segue.inference.drawing import Wanted, draw
 from segue.inference.encoder_cache import Encoded, EncoderCache
 from segue.inference.image_encoder import ImageEncoder
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
+from segue.inference.pointing import point, pooled, with_regions
+from segue.inference.regions import Region
 from segue.inference.streaming import AnswerWatcher, Event, TextDelta, events_of
 from segue.inference.understanding import past_turns, understand
 from segue.models.auto import ModelBundle
@@ -66,7 +68,7 @@ class GroundingSession:
         self.images, self.names = load_images(images, names)
         # By content, not by path: the same picture twice is encoded once, a changed file is another picture.
         self._keys = [content_hash(image) for image in self.images]
-        self._encoder = encoder if encoder is not None else ImageEncoder(bundle, EncoderCache())
+        self.encoder = encoder if encoder is not None else ImageEncoder(bundle, EncoderCache())
         self._held: dict[tuple[str, str], Encoded] = {}
         self._read: ConversationCache | None = None
         self._answers: list[SessionAnswer] = []
@@ -99,17 +101,19 @@ class GroundingSession:
         max_new_tokens: int = MAX_NEW_TOKENS,
         stream: Callable[[str], None] | None = None,
         constrained: bool = True,
+        regions: Sequence[Region] = (),
         **generation_options: Any,
     ) -> SessionAnswer:
         """Ask a question; earlier questions and answers of the session are its context.
 
         Args:
-            text: The question, in words.
+            text: The question, in words; with regions it has a marker for each, "Find [this] in image 2."
             max_new_tokens: Budget of the answer; less when the model's context leaves less. An answer that
                 the budget cuts off has `finished` False and says so in `notes`.
             stream: Called with each new piece of the clean text while it is generated.
             constrained: Keep the answer to its grammar: identifiers of images that exist, tags that close.
                 Off, the model writes as published code lets it, and `parse` reads what it can.
+            regions: What the markers point at, in order: masks, boxes or points in the images.
             **generation_options: For Hugging Face `generate`, such as `do_sample=True, temperature=0.7`;
                 greedy by default.
 
@@ -117,7 +121,8 @@ class GroundingSession:
             The answer with masks at the original sizes. Also appended to `history`.
 
         Raises:
-            InputError: An empty question, or a conversation longer than the model's context.
+            InputError: An empty question, a conversation longer than the model's context, or regions that do
+                not fit the markers or their images. ModelError: the model takes no regions.
         """
 
         def tell(event: Event) -> None:
@@ -125,7 +130,10 @@ class GroundingSession:
                 stream(event.text)
 
         options = with_grammar(generation_options, constrained, self.bundle, [self.images_shown])
-        return self._ask(text, max_new_tokens, options, tell if stream is not None else None)
+        told = tell if stream is not None else None
+        return self._ask(
+            text, max_new_tokens, options, told, regions=point(self, text, regions) if regions else ()
+        )
 
     def stream(
         self,
@@ -133,6 +141,7 @@ class GroundingSession:
         *,
         max_new_tokens: int = MAX_NEW_TOKENS,
         constrained: bool = True,
+        regions: Sequence[Region] = (),
         **generation_options: Any,
     ) -> Iterator[Event]:
         """Ask a question and get its answer as it grows.
@@ -143,7 +152,7 @@ class GroundingSession:
         Args:
             text: The question, in words.
             max_new_tokens: Budget of the answer, see `ask`.
-            constrained: See `ask`.
+            constrained, regions: See `ask`.
             **generation_options: See `ask`.
 
         Yields:
@@ -159,8 +168,8 @@ class GroundingSession:
             ahead = ThreadPoolExecutor(1, thread_name_prefix="segue-segmenter")
             try:
                 for index in range(len(self.images)):
-                    ahead.submit(self._encode_segmenter, index)
-                return self._ask(text, max_new_tokens, options, tell, draws=True)
+                    ahead.submit(self.drawable, index)
+                return self._ask(text, max_new_tokens, options, tell, draws=True, regions=pointed)
             finally:
                 # Images that no mask lies in are not waited for, only the one that is being encoded.
                 ahead.shutdown(cancel_futures=True)
@@ -168,6 +177,7 @@ class GroundingSession:
         options = with_grammar(generation_options, constrained, self.bundle, [self.images_shown])
         check_question(text)
         check_budget(max_new_tokens)
+        pointed = point(self, text, regions) if regions else ()
         return events_of(run)
 
     def _ask(
@@ -177,11 +187,12 @@ class GroundingSession:
         options: dict[str, Any],
         tell: Callable[[Event], None] | None,
         draws: bool = False,
+        regions: tuple[Region, ...] = (),
     ) -> SessionAnswer:
         """Answer a question and add the turn; `draws` masks as they come instead of all at the end."""
         question = check_question(text)
         check_budget(max_new_tokens)
-        inputs = self._inputs(question)
+        inputs = self._inputs(question, regions)
         budget = min(max_new_tokens, self._room(self.bundle.processor.prompt_length(inputs)))
         watcher = None
         if tell is not None:
@@ -199,7 +210,7 @@ class GroundingSession:
         if watcher is not None:
             watcher.end(generation.token_ids.tolist())
         drawn = {} if watcher is None else watcher.drawn
-        answer = self._understand(question, generation, drawn, inputs["input_ids"].shape[1])
+        answer = self._understand(question, generation, drawn, inputs["input_ids"].shape[1], regions)
         if self._added and self._conversation_cache().repeated:
             number = len(self.images)
             answer.notes.append(f"image {number} was added: all {number} images were read again")
@@ -288,19 +299,24 @@ class GroundingSession:
     def _past_turns(self) -> list[tuple[str, str]]:
         return past_turns(self._answers, len(self.images), self.dialect)
 
-    def _inputs(self, question: str) -> dict[str, Any]:
+    def _inputs(self, question: str, regions: tuple[Region, ...] = ()) -> dict[str, Any]:
         """The conversation with a further question as the model's inputs."""
-        return collated(self.bundle, [self._item(question)])
+        return collated(self.bundle, [self._item(question, regions)])
 
-    def _item(self, question: str) -> dict[str, Any]:
+    def _item(self, question: str, regions: tuple[Region, ...] = ()) -> dict[str, Any]:
         """The same for `collate`, image features in place of pixels."""
         turns = [*self._past_turns(), ("user", question)]
+        pointed: list[Region] = []
+        if self.bundle.model.region_reader is not None:
+            turns, pointed = with_regions(turns, self._answers, regions, self.bundle.model.config.mask_memory)
         encoded = [self._encode_visual(k) for k in range(len(self.images))]
         item: dict[str, Any] = self.bundle.processor.encode_turns(
             turns, len(self.images), add_generation_prompt=True
         )
         for name in encoded[0]:
             item[name] = torch.cat([image[name] for image in encoded])
+        if self.bundle.model.region_reader is not None:
+            item["region_features"] = pooled(self, pointed, encoded)
         return item | {"num_images": len(self.images)}
 
     def _conversation_cache(self) -> ConversationCache:
@@ -321,13 +337,13 @@ class GroundingSession:
         """Features of one image for the language model; see `ImageEncoder`."""
         key = self._keys[index]
         # Held, so that they are there for as long as the session is, whatever the cache has room for.
-        held = self._held["visual", key] = self._encoder.visual(self.images[index], key)
+        held = self._held["visual", key] = self.encoder.visual(self.images[index], key)
         return held.visual
 
-    def _encode_segmenter(self, index: int) -> SegmenterFeatures:
+    def drawable(self, index: int) -> SegmenterFeatures:
         """What the segmenter keeps of one image; see `ImageEncoder`."""
         key = self._keys[index]
-        held = self._held["drawable", key] = self._encoder.drawable(self.images[index], key)
+        held = self._held["drawable", key] = self.encoder.drawable(self.images[index], key)
         return held.drawable
 
     def _room(self, prompt_length: int) -> int:
@@ -338,7 +354,12 @@ class GroundingSession:
     # ---- after the model ---------------------------------------------------------------------------------
 
     def _understand(
-        self, question: str, generation: GroundedGeneration, drawn: dict[int, Grounding], shown: int = 0
+        self,
+        question: str,
+        generation: GroundedGeneration,
+        drawn: dict[int, Grounding],
+        shown: int = 0,
+        regions: tuple[Region, ...] = (),
     ) -> SessionAnswer:
         """The answer that a generation is; some masks are `drawn`, and the prompt had `shown` tokens."""
         found = understand(self.bundle, generation, len(self.images))
@@ -356,6 +377,7 @@ class GroundingSession:
             prompt_tokens=shown,
             new_tokens=len(generation.token_ids),
             pictures=tuple(self.images),
+            regions=regions,
         )
 
     def _groundings(
@@ -394,5 +416,5 @@ class GroundingSession:
         wanted = [
             Wanted(g, prompt, phrase, used.index(g.image_index), sure) for g, prompt, phrase, sure in marks
         ]
-        features = [self._encode_segmenter(k) for k in used]
+        features = [self.drawable(k) for k in used]
         return draw(self.bundle, wanted, features, [self.image_hws[k] for k in used])

@@ -86,6 +86,18 @@ class GroundedConfig(PreTrainedConfig):
     """Add what was attended to (it starts at zero), or put it in the prompt's place. Source: True ours;
     False MIRAS's code."""
 
+    region_tokens: bool = False
+    """Let questions speak of regions: `<region>` is read as features pooled under a mask, see
+    `segue.models.region_tokens`. Off, the model has no weights for it. Source: ours, after OMG-LLaVA's visual
+    prompts; off in every published model."""
+
+    region_token_id: int = -1
+    """Id of `<region>`; it may lie beyond the vocabulary, for the model never writes it."""
+
+    mask_memory: bool = False
+    """With `region_tokens`: each later question also speaks of the masks of the answer before it. Source:
+    ours, after SegLLM; off in every published model."""
+
     max_training_images: int | None = None
     """Most images of one conversation in training: an answer about more says so in its notes. None says
     nothing. Source: ours."""

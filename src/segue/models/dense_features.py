@@ -69,6 +69,16 @@ def default_maps(visual: Mapping[str, Tensor], drawable: SegmenterFeatures) -> l
     )
 
 
+def default_width(config: Any) -> int:
+    """Channels of `default_maps`, by a family's configuration."""
+    aux = getattr(config, "aux_vision_config", None) if getattr(config, "aux_vision", True) else None
+    chosen = aux if aux is not None else getattr(config, "vision_config", None)
+    if chosen is None:
+        return int(config.sam_config.mask_decoder_config.hidden_size)
+    stages = getattr(chosen, "hidden_sizes", None)
+    return int(sum(stages) if stages else chosen.hidden_size)
+
+
 def patch_map(patches: Tensor) -> Tensor:
     """Patches `[L, C]` of a square to `[C, g, g]`; class and register tokens, which come first, are cut off.
 

@@ -13,6 +13,7 @@ from transformers import Cache
 from segue.errors import AlignmentError, InputError
 from segue.models.conversation_cache import ConversationCache
 from segue.models.region_alignment import phrases_of
+from segue.models.region_tokens import told_apart
 from segue.models.seg_prompts import NormHook
 from segue.models.splice import TextInputs
 from segue.models.text_confidence import text_confidence
@@ -165,9 +166,12 @@ def generate(
     # The hook saw only what was read: the first `kept` tokens came from the cache.
     spoken = caught.generated(embeds.shape[1] - kept, len(ids))[:, 0]
     states = _prompt_states(model, spoken, cache, new_ids, positions)
+    read = told_apart(
+        text.input_ids[0].tolist(), model.config.region_token_id, streams.get("region_features")
+    )
     # An interrupted answer never comes here: the next `begin` knows only the ids from before it, and cuts off
     # whatever states it left.
-    cache.end([*text.input_ids[0].tolist(), *ids])
+    cache.end([*read, *ids])
     return grounded(model, new_ids, spoken, states)
 
 
@@ -237,6 +241,7 @@ def _unread(
 ) -> tuple[int, Tensor, dict[str, Any]]:
     """Number of tokens in the cache, embeddings `[1, L, D]` that are right from there on, the `reading`."""
     placeholder, kept = model.config.image_token_id, 0
+    regions, region = streams.get("region_features"), model.config.region_token_id
     if images is None:
         # Nothing says whose states the cache holds.
         cache.begin([], None, placeholder)
@@ -251,7 +256,7 @@ def _unread(
     embeds, visual = model.embed(text, counts, **streams)
     if images is not None and model.expands_placeholders:
         # Only now are these the ids that were read: placeholders are expanded by the number of visual tokens.
-        kept = cache.begin(text.input_ids[0].tolist(), images, placeholder)
+        kept = cache.begin(told_apart(text.input_ids[0].tolist(), region, regions), images, placeholder)
     return kept, embeds, model.reading(text, visual)
 
 

@@ -285,6 +285,12 @@ class GroundedProcessor(ProcessorMixin):
                     for i, o in zip(items, offsets, strict=False)
                 ]
             )
+        if "region_image_index" in items[0]:
+            offsets = np.cumsum([0] + [i["num_images"] for i in items])
+            data["region_masks"] = torch.cat([i["region_masks"] for i in items])
+            data["region_image_index"] = torch.cat(
+                [i["region_image_index"] + int(o) for i, o in zip(items, offsets, strict=False)]
+            )
         if "mask_labels" in items[0]:
             data["mask_labels"] = [masks for i in items for masks in i["mask_labels"]]
         return BatchFeature(data)

@@ -86,6 +86,20 @@ class Qwen3VLGroundedModel(GroundedModel):
         levels = torch.stack([seen.pooler_output, *seen.deepstack_features], dim=1)
         return {"vision_features": levels, "image_grid_thw": grid}
 
+    @property
+    def region_width(self) -> int:
+        """Width of a merged patch."""
+        return int(self.config.vision_config.out_hidden_size)
+
+    def features_of(self, features: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+        """One image's tokens among those of all: as many as its own grid has."""
+        grid = features["image_grid_thw"]
+        counts = (grid.prod(1) // self.config.vision_config.spatial_merge_size**2).tolist()
+        return {
+            "vision_features": features["vision_features"].split(counts)[index],
+            "image_grid_thw": grid[index : index + 1],
+        }
+
     def dense_maps(self, visual: dict[str, Tensor], drawable: SegmenterFeatures) -> list[DenseMap]:
         """The tokens of one picture on its own grid, which covers all of it."""
         _, height, width = visual["image_grid_thw"][0].tolist()

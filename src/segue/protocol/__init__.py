@@ -26,6 +26,14 @@ from segue.protocol.answers import (
 from segue.protocol.glamm import GlammDialect, LisaDialect
 from segue.protocol.miras import MirasDialect
 from segue.protocol.prima import PrimaDialect
+from segue.protocol.questions import (
+    REGION_TOKEN,
+    ParsedQuestion,
+    SpokenRegion,
+    mark_question,
+    parse_question,
+    render_question,
+)
 from segue.protocol.sa2va import Sa2vaDialect
 from segue.protocol.tags import (
     IMAGE_TOKEN,
@@ -46,6 +54,7 @@ __all__ = [
     "OBJ_TOKEN",
     "PHRASE_END",
     "PHRASE_START",
+    "REGION_TOKEN",
     "SEG_TOKEN",
     "TAG_LITERALS",
     "Dialect",
@@ -53,17 +62,22 @@ __all__ = [
     "Note",
     "ParsedAnswer",
     "ParsedGrounding",
+    "ParsedQuestion",
     "Reason",
     "Source",
+    "SpokenRegion",
     "Unplaced",
     "as_past_turn",
     "contains_tag",
     "escape_user_text",
     "identifier",
+    "mark_question",
     "opening",
     "overview",
     "parse",
+    "parse_question",
     "render",
+    "render_question",
 ]
 
 _ALL: tuple[Dialect, ...] = (PrimaDialect(), GlammDialect(), LisaDialect(), MirasDialect(), Sa2vaDialect())

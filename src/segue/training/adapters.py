@@ -122,7 +122,7 @@ language model as in Sa2VA, and of its tables the rows of the new tokens alone, 
 25 thousand weights of two convolutions stay frozen, so that what is kept of an image stays right.
 """
 
-ALWAYS = ("region_alignment",)
+ALWAYS = ("region_alignment", "region_reader")
 """Prefixes that train in every family where the option is on. Source: MIRAS's paper."""
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerMaskedAttentionDecoder
 
 from segue.errors import AlignmentError
+from segue.models.dense_features import SEGMENTER_STREAM, DenseMap, patch_map
 from segue.models.gradients import gradients_of
 from segue.models.mask_objective import MaskLabels
 from segue.models.modeling_grounded import GroundedModel
@@ -127,6 +128,10 @@ class OmgLlavaModel(GroundedModel):
         )
         return VisualTokens(tokens, mask, cell_features)
 
+    def dense_maps(self, visual: dict[str, Tensor], drawable: SegmenterFeatures) -> list[DenseMap]:
+        """The cells that become pixel tokens, objects' features mixed in."""
+        return [DenseMap(patch_map(visual["cell_features"][0]), SEGMENTER_STREAM)]
+
     # ---- what a user marked ------------------------------------------------------------------------------
 
     def prompt_tokens(self, features: SegmenterFeatures, prompts: VisualPrompts) -> Tensor:
@@ -142,9 +147,10 @@ class OmgLlavaModel(GroundedModel):
         )
         return tokens
 
-    def look_up(self, input_ids: Tensor) -> Tensor:
+    def look_up(self, input_ids: Tensor, region_features: Tensor | None = None) -> Tensor:
         """Words to embeddings; `<mark>` lies beyond the vocabulary too."""
-        return super().look_up(input_ids.masked_fill(input_ids == self.config.mark_token_id, 0))
+        unmarked = input_ids.masked_fill(input_ids == self.config.mark_token_id, 0)
+        return super().look_up(unmarked, region_features)
 
     def embed(
         self, text: TextInputs, num_images: list[int], prompt_tokens: Tensor | None = None, **streams: Any

@@ -1,0 +1,154 @@
+"""Sessions whose questions point: refusals in words; regions, later turns and memory where they are read."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from segue.cli import main
+from segue.errors import InputError, ModelError
+from segue.inference import LoadedModel, Region
+from segue.inference.answer_file import AnswerFile
+from segue.inference.pointing import with_regions
+from segue.models.region_tokens import switch_region_tokens
+from tiny_model import picture
+
+if TYPE_CHECKING:
+    from segue.inference.session import GroundingSession
+
+QUESTION = "Find [this] in the other image."
+LEFT = Region(image_index=0, box=(2, 2, 12, 20))
+RIGHT = Region(image_index=0, box=(30, 10, 50, 35))
+
+
+@pytest.fixture(scope="module")
+def pointing(loaded_tiny_models: Any) -> LoadedModel:
+    """The taught model with a reader of regions, which it has not learned to use."""
+    taught = loaded_tiny_models("prima_mini")
+    model, processor = copy.deepcopy((taught.model, taught.processor))
+    found = LoadedModel(model, processor, taught.name, taught.path)
+    torch.manual_seed(0)
+    switch_region_tokens(found)
+    return found
+
+
+def test_weights_that_never_saw_regions_say_so(tiny_model: LoadedModel) -> None:
+    session = tiny_model.session([picture(), picture(shade=200)])
+    with pytest.raises(ModelError, match="segue match"):
+        session.ask(QUESTION, regions=[LEFT])
+    with pytest.raises(ModelError, match="never saw regions"):
+        session.stream(QUESTION, regions=[LEFT])
+    assert session.history == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "regions", "said"),
+    [
+        ("Find this.", [LEFT], "more regions than markers"),
+        (QUESTION, [LEFT, RIGHT], "more regions than markers"),
+        ("[this] and [that]", [LEFT], "more markers than regions"),
+        (QUESTION, [Region(image_index=2, point=(1, 1))], "not there"),
+        (QUESTION, [Region(image_index=0, box=(0, 0, 99, 9))], "outside of its image"),
+    ],
+)
+def test_wrong_regions(tiny_model: LoadedModel, question: str, regions: list[Region], said: str) -> None:
+    session = tiny_model.session([picture(), picture(shade=200)])
+    with pytest.raises(InputError, match=said):
+        session.ask(question, regions=regions)
+
+
+def prompts(session: GroundingSession, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the model is given from now on."""
+    seen: list[dict[str, Any]] = []
+    generate = session.bundle.model.generate_grounded
+    monkeypatch.setattr(
+        session.bundle.model, "generate_grounded", lambda **inputs: seen.append(inputs) or generate(**inputs)
+    )
+    return seen
+
+
+def test_regions_are_read_and_kept(pointing: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = pointing.session([picture(), picture(shade=200)])
+    seen = prompts(session, monkeypatch)
+    region_id = pointing.model.config.region_token_id
+    answer = session.ask(QUESTION, regions=[LEFT])
+    assert answer.question == QUESTION
+    assert answer.regions[0].mask.shape == (40, 60)
+    assert answer.regions[0].mask[:, 20:].sum() == 0
+    AnswerFile.model_validate(answer.to_json(), strict=True)
+    session.ask("And [that] against [this]?", regions=[RIGHT, LEFT])
+    session.ask("What is there?")
+    counts = [int((inputs["input_ids"] == region_id).sum()) for inputs in seen]
+    assert counts == [1, 3, 3]
+    assert [len(inputs["region_features"]) for inputs in seen] == counts
+    # Later prompts begin with the regions of earlier ones, and equal regions have equal features.
+    assert torch.equal(seen[1]["region_features"][0], seen[0]["region_features"][0])
+    assert torch.equal(seen[1]["region_features"][2], seen[0]["region_features"][0])
+    assert not torch.equal(seen[1]["region_features"][1], seen[0]["region_features"][0])
+
+
+def test_the_cache_never_mixes_regions(pointing: LoadedModel) -> None:
+    images = [picture(), picture(shade=200)]
+    session = pointing.session(images)
+    session.ask(QUESTION, regions=[LEFT])
+    session.undo()
+    again = session.ask(QUESTION, regions=[RIGHT])
+    fresh = pointing.session(images).ask(QUESTION, regions=[RIGHT])
+    assert again.markup == fresh.markup
+    for a, b in zip(again.groundings, fresh.groundings, strict=True):
+        assert np.array_equal(a.mask, b.mask)
+
+
+def test_mask_memory_speaks_of_the_answer_before(
+    pointing: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointing.model.config, "mask_memory", True)
+    session = pointing.session([picture(), picture(shade=200)])
+    seen = prompts(session, monkeypatch)
+    first = session.ask("Which is larger?")
+    remembered = sum(bool(g.mask.any()) for g in first.groundings)
+    session.ask(QUESTION, regions=[LEFT])
+    assert len(seen[1]["region_features"]) == 1 + remembered
+    turns = [("user", "a?"), ("assistant", "b"), ("user", "[c]?")]
+    written, pointed = with_regions(turns, [first], (session.history[-1].regions), memory=True)
+    assert written[2][1].startswith("c <region> (IMAGE1)?")
+    assert written[2][1].count("<region>") == len(pointed) == 1 + remembered
+
+
+def test_no_regions_no_change(pointing: LoadedModel, tiny_model: LoadedModel) -> None:
+    images = [picture(), picture(shade=200)]
+    plain, other = (model.session(images).ask("Which is larger?") for model in (tiny_model, pointing))
+    assert plain.markup == other.markup
+    for a, b in zip(plain.groundings, other.groundings, strict=True):
+        assert np.array_equal(a.mask, b.mask)
+
+
+def test_the_command_line_says_what_is_wrong(
+    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture().save(tmp_path / "a.png")
+    base = ["ask", str(tmp_path / "a.png"), "-m", str(tiny_model_folder), "--device", "cpu"]
+    for more, said in (
+        (["-q", "What is [this]?", "--region", "1:2,2,12,20"], "segue match"),
+        (["-q", "What is this?", "--region", "1:2,2"], "more regions than markers"),
+        (["-q", "What is [this]?", "--region", "2:2,2"], "not there"),
+        (["-q", "What is [this]?", "--region", "m.png"], "1:mask.png"),
+    ):
+        assert main([*base, *more]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_regions_stand_in_the_answer_file(pointing: LoadedModel, tmp_path: Path) -> None:
+    answer = pointing.session([picture()]).ask(
+        "What is [this]?", regions=[Region(image_index=0, point=(20, 15))]
+    )
+    answer.save(tmp_path)
+    content = json.loads((tmp_path / "answer.json").read_text())
+    assert content["regions"][0]["image_index"] == 0
+    assert content["regions"][0]["segmentation"]["size"] == [40, 60]
