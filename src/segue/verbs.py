@@ -63,6 +63,7 @@ def train(
     keep_crowds: bool = False,
     val: str | Path | None = None,
     val_images: str | Path | None = None,
+    regions: float = 0.0,
     steps: int | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     dry_run: bool = False,
@@ -83,6 +84,7 @@ def train(
         keep_crowds: COCO: keep what is marked `iscrowd` 1, each as one object.
         val: Annotations that the picture sheets ask about.
         val_images: Folder of their images; the first of `images` by default.
+        regions: Share of the conversations that point at a region, 0 to 1; see docs/matching.md.
         steps: Number of optimiser steps; by default three passes over the data.
         overrides: Values of the recipe by dotted name, or `a.b=value`; they come last and win.
         dry_run: Write the resolved recipe, say what the run needs, and stop.
@@ -106,6 +108,8 @@ def train(
         folder = val_images or next(iter(_listed(images)), None)
         entry = {"path": str(val), "images": None if folder is None else str(folder)}
         changes["data.val"] = entry | ({"keep_crowds": True} if keep_crowds else {})
+    if regions:
+        changes["data.regions"] = regions
     if steps is not None:
         changes["optimiser.max_steps"] = steps
     given = overrides.items() if isinstance(overrides, Mapping) else ()

@@ -70,6 +70,15 @@ class OwnDataOptions:
             help="Folder of the images of --val; the first --images by default.", rich_help_panel=OWN_DATA
         ),
     ] = None
+    regions: Annotated[
+        float,
+        typer.Option(
+            help="Share of the conversations that point at a region (docs/matching.md).",
+            min=0,
+            max=1,
+            rich_help_panel=OWN_DATA,
+        ),
+    ] = 0.0
     cache_features: Annotated[
         bool,
         typer.Option(
@@ -148,6 +157,7 @@ def train(
         keep_crowds=own.keep_crowds,
         val=own.val,
         val_images=own.val_images,
+        regions=own.regions,
         steps=steps,
         overrides=[*changes, *(overrides or [])],
         dry_run=dry_run,

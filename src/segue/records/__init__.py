@@ -26,7 +26,7 @@ from segue.records.conversation import (
 )
 from segue.records.file_form import SCHEMA
 from segue.records.jsonl import RecordReader, read_jsonl, write_jsonl
-from segue.records.markup import grounded_markup
+from segue.records.markup import grounded_markup, question_markup
 from segue.records.meta import Meta, TurnMeta
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Turn",
     "TurnMeta",
     "grounded_markup",
+    "question_markup",
     "read_jsonl",
     "write_jsonl",
 ]

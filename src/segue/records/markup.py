@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segue.errors import InputError, RecordError
-from segue.protocol import MarkedSpan, render
+from segue.protocol import MarkedSpan, SpokenRegion, render, render_question
 from segue.records.conversation import Conversation, Span
 
 
@@ -59,6 +59,38 @@ def grounded_markup(
             found=error.found,
             where=f"turns.{turn_index} of conversation {conversation.id!r}",
             fix="keep the text tag-free and the spans apart when the record is built",
+        ) from None
+
+
+def question_markup(conversation: Conversation, turn_index: int) -> tuple[str, list[tuple[int, list[str]]]]:
+    """Render a question with a `<region>` for each region that its spans name, and list these regions.
+
+    "Find this in image 2." with span (5, 9), rids [r1] gives "Find this <region> (IMAGE1) in image 2." and
+    [(0, ["r1"])]. Several regions of a span are as many, or one with `merge` "union"; see `grounded_markup`.
+
+    Args:
+        conversation: The record.
+        turn_index: Index of a user's turn, from 0.
+
+    Raises:
+        RecordError: The text contains a `<region>`.
+    """
+    turn = conversation.turns[turn_index]
+    spoken, regions = list[SpokenRegion](), list[tuple[int, list[str]]]()
+    for span in turn.spans:
+        own = _targets(conversation, span)
+        if own:
+            spoken.append(SpokenRegion(span.start, span.end, tuple(image_index for image_index, _ in own)))
+            regions += own
+    try:
+        return render_question(turn.text, spoken), regions
+    except InputError as error:
+        raise RecordError(
+            error.summary,
+            expected=error.expected,
+            found=error.found,
+            where=f"turns.{turn_index} of conversation {conversation.id!r}",
+            fix="keep the text tag-free when the record is built",
         ) from None
 
 

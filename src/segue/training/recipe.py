@@ -92,6 +92,9 @@ class DataRecipe(_Strict):
     """Stage "finetune": the mixture."""
     val: OwnDataRecipe | None = None
     """Stage "finetune": what the picture sheets ask about; the first of `own` when None."""
+    regions: float = Field(default=0.0, ge=0, le=1)
+    """Stage "finetune": share of the draws from annotated images that point at a region, see
+    `segue.data.own.pointing`. Above 0 a model that takes no regions gets a new reader of them."""
     scenes: ScenesRecipe = Field(default_factory=ScenesRecipe)
     photos: PhotosRecipe | None = None
     photo_share: float = 0.25

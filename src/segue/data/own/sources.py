@@ -206,8 +206,8 @@ class AnnotationSource:
             spans = []
             for span in exchange.answer.spans:
                 used[span.image_index] |= {region.rid for region in span.payload}
-                rids = [_rid(span.image_index, region.rid) for region in span.payload]
-                spans.append(Span(start=span.start, end=span.end, rids=rids, merge=_merge(rids)))
+                rids = [rid_of(span.image_index, region.rid) for region in span.payload]
+                spans.append(Span(start=span.start, end=span.end, rids=rids, merge=merge_of(rids)))
             turns.append(Turn(role="user", text=exchange.question))
             turns.append(Turn(role="assistant", text=exchange.answer.text, spans=spans))
         if self.all_regions:
@@ -220,22 +220,24 @@ class AnnotationSource:
                 ImageRef(image_id=f"own:{image.image_id}", path=path, height=image.height, width=image.width)
                 for image, path in zip(images, (self.paths[i] for i in chosen))
             ],
-            regions=[region for k, image in enumerate(images) for region in _regions(image, k, used[k])],
+            regions=[region for k, image in enumerate(images) for region in regions_of(image, k, used[k])],
             turns=turns,
             meta={"turns": [exchange.described() for exchange in exchanges]},
         )
 
 
-def _merge(rids: Sequence[str]) -> Literal["each", "union"]:
+def merge_of(rids: Sequence[str]) -> Literal["each", "union"]:
+    """Whether regions under one phrase are a mask each."""
     return "each" if len(rids) <= MOST_MASKS else "union"
 
 
-def _rid(image_index: int, rid: str) -> str:
+def rid_of(image_index: int, rid: str) -> str:
+    """A region's name within a conversation."""
     # With the image's number, as ids of annotations may repeat from image to image.
     return f"{image_index + 1}:{rid}"
 
 
-def _regions(image: AnnotatedImage, image_index: int, used: set[str]) -> Iterable[Region]:
+def regions_of(image: AnnotatedImage, image_index: int, used: set[str]) -> Iterable[Region]:
     """The regions used, and the objects that parts among them belong to."""
     parents = {region.parent for region in image.regions if region.rid in used}
     for region in image.regions:
@@ -245,11 +247,11 @@ def _regions(image: AnnotatedImage, image_index: int, used: set[str]) -> Iterabl
 
 def _region(region: AnnotatedRegion, image_index: int) -> Region:
     return Region(
-        rid=_rid(image_index, region.rid),
+        rid=rid_of(image_index, region.rid),
         image_index=image_index,
         kind=region.kind,
         name=region.name,
-        parent=None if region.parent is None else _rid(image_index, region.parent),
+        parent=None if region.parent is None else rid_of(image_index, region.parent),
         bbox=[float(value) for value in coco_mask.toBbox(region.rle)],
         area=region.area,
         mask=region.rle,

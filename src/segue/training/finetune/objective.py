@@ -16,7 +16,8 @@ from segue.images import load_image
 from segue.masks import resize_mask
 from segue.models.losses import target_weight
 from segue.models.processing_grounded import GroundedProcessor
-from segue.records import Conversation, grounded_markup
+from segue.models.region_tokens import GRID, region_grid
+from segue.records import Conversation, grounded_markup, question_markup
 from segue.training.engine.accumulation import WHOLE, Share
 from segue.training.finetune.auxiliary import AuxiliaryLoss
 from segue.training.finetune.example import Example, Targets, Turns
@@ -31,7 +32,7 @@ BUCKET = 8
 MOST_ATTEMPTS = 20
 """Draws for one place of a batch before the data are called unusable."""
 
-GIVEN = frozenset({"max_tokens", "trainable", "features", "journal", "dialect", "auxiliary"})
+GIVEN = frozenset({"max_tokens", "trainable", "features", "journal", "dialect", "auxiliary", "points"})
 """Arguments of the objective that follow from the run; options of a recipe do not name them."""
 
 
@@ -53,6 +54,7 @@ class RecordsObjective:
         journal: Where skipped draws are noted.
         dialect: How the model writes its answers; the processor's by default.
         auxiliary: Losses beside the model's own, added to it in this order.
+        points: The model reads regions that questions speak of; otherwise their words alone are read.
 
     Source: paper silent; ours.
     """
@@ -70,6 +72,7 @@ class RecordsObjective:
         journal: SkipJournal | None = None,
         dialect: str | None = None,
         auxiliary: Sequence[AuxiliaryLoss] = (),
+        points: bool = False,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
         self.auxiliary = tuple(auxiliary)
@@ -78,6 +81,7 @@ class RecordsObjective:
         self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
         self.features = features
+        self.points = points
         self.journal = journal or SkipJournal(None)
         self.opened = ImageCache()
         self.bucket: tuple[int, list[list[Example]]] = (-1, [])
@@ -164,12 +168,18 @@ class RecordsObjective:
         """
         turns: Turns = []
         targets: list[Targets] = []
+        regions: list[Targets] = []
         for index, turn in enumerate(conversation.turns):
             if turn.role == "assistant":
                 markup, answered = grounded_markup(conversation, index, self.dialect)
                 turns.append(("assistant", markup))
                 targets.append(answered)
+            elif turn.role == "user" and turn.spans and self.points:
+                markup, spoken = question_markup(conversation, index)
+                turns.append(("user", markup))
+                regions.append(spoken)
             elif turn.role == "user":
+                regions.append([])
                 wordings = [turn.text, *turn.alternatives]
                 turns.append(("user", wordings[int(rng.integers(len(wordings)))]))
         cut = 0
@@ -178,6 +188,9 @@ class RecordsObjective:
             item = self.processor.encode_turns(turns, len(conversation.images))
             length = len(item["input_ids"]) + hidden
             if length <= self.max_tokens:
+                if self.points:
+                    asked = sum(role == "user" for role, _ in turns)
+                    item["regions"] = [region for spoken in regions[:asked] for region in spoken]
                 return item, [target for answered in targets[: _answers(turns)] for target in answered], cut
             questions = [k for k, (role, _) in enumerate(turns) if role == "user"]
             if len(questions) < 2:
@@ -205,6 +218,10 @@ class RecordsObjective:
                 raise _another_size(conversation, image.path, (image.height, image.width), hw)
         item: dict[str, Any] = dict(example.item)
         item["num_images"] = len(pictures)
+        if self.points:
+            spoken = item.pop("regions")
+            item["region_masks"] = self.region_grids(conversation, spoken, hws)
+            item["region_image_index"] = torch.tensor([k for k, _ in spoken], dtype=torch.long)
         item["mask_labels"] = self.mask_labels(conversation, example.targets, hws)
         item["seg_image_index"] = [image_index for image_index, _ in example.targets]
         sizes = [self.target_hw(hw) for hw in hws]
@@ -241,6 +258,16 @@ class RecordsObjective:
         """The size at which masks are compared: the photograph's, up to `longest_side`."""
         scale = min(1.0, self.longest_side / max(hw))
         return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
+
+    def region_grids(self, conversation: Conversation, spoken: Targets, hws: list[tuple[int, int]]) -> Tensor:
+        """Grids `[R, G, G]` of the regions that the questions speak of, in order."""
+        grids = []
+        for index, rids in spoken:
+            mask = masks.union([masks.decode(conversation.mask_of(rid, "point at")) for rid in rids])
+            if mask.shape != hws[index]:
+                raise _another_size(conversation, conversation.images[index].path, mask.shape, hws[index])
+            grids.append(region_grid(self.processor, torch.from_numpy(mask), hws[index]))
+        return torch.stack(grids) if grids else torch.zeros(0, GRID, GRID)
 
     def mask_labels(
         self, conversation: Conversation, targets: Targets, hws: list[tuple[int, int]]

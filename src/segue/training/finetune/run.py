@@ -148,6 +148,14 @@ def prepare(
     brought = family.objective(recipe, bundle, sources, out) if family and family.objective else None
     auxiliary = family.auxiliary(recipe, bundle, sources) if family is not None else ()
     trains = choose_trainable(bundle.model, recipe, bundle.processor.tokenizer)
+    if brought is not None and recipe.data.regions:
+        raise InputError(
+            "This model cannot learn regions from own data.",
+            expected="a model that learns from conversations",
+            found=f"{bundle.name}, which learns names",
+            where="data.regions",
+            fix="leave out --regions; `segue match` finds marked things with it as it is",
+        )
     if brought is not None:
         return brought, trains
     return make_objective(recipe, bundle, sources, out, trains, auxiliary), trains
@@ -174,6 +182,7 @@ def make_objective(
         features=features,
         journal=SkipJournal(out / "skipped.jsonl"),
         auxiliary=auxiliary,
+        points=bundle.model.region_reader is not None,
         **{name: value for name, value in recipe.options.items() if name in own},
     )
 

@@ -51,8 +51,9 @@ class Sources:
     def show_all_regions(self, wanted: bool) -> None:
         """Let conversations that are made from annotations carry also what they do not name, or not."""
         for own in self.read:
-            if hasattr(own.source, "all_regions"):
-                own.source.all_regions = wanted
+            source = getattr(own.source, "source", own.source)
+            if hasattr(source, "all_regions"):
+                source.all_regions = wanted
 
     def lines(self) -> list[str]:
         """The reports of the readings and the shares, for people."""
@@ -116,6 +117,8 @@ def open_sources(recipe: Recipe, out: Path | None = None) -> Sources:
         InputError: None is named, one cannot be read, or only some have weights.
     """
     from segue.data.own import read_own_data
+    from segue.data.own.pointing import PointingSource
+    from segue.data.own.sources import AnnotationSource
 
     check_given(recipe)
     given = recipe.data.own
@@ -134,6 +137,10 @@ def open_sources(recipe: Recipe, out: Path | None = None) -> Sources:
         for place, entry in enumerate(entries)
     ]
     training = read[: len(given)]
+    if recipe.data.regions:
+        for own in training:
+            if isinstance(own.source, AnnotationSource):
+                own.source = PointingSource(own.source, recipe.data.regions)
     mixture = Mixture([own.source for own in training], weights or None, recipe.data.seed)
     paths = [file for own in training for file in own.files]
     paths += [Path(own.images) for own in given if own.images is not None]

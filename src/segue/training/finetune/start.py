@@ -15,6 +15,7 @@ from segue.models import auto
 from segue.models.auto import ModelBundle
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.presets import preset
+from segue.models.region_tokens import switch_region_tokens
 from segue.protocol import OBJ_TOKEN, PHRASE_START
 from segue.training.adapters import add_lora, family_named, prepare_for_training, special_token_ids
 from segue.training.engine.trainer import set_trainable
@@ -33,6 +34,8 @@ def open_model(recipe: Recipe) -> ModelBundle:
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
     bundle = auto.load(start_of(recipe), device)
     switch_options(bundle, recipe.model.overrides)
+    if recipe.data.regions:
+        switch_region_tokens(bundle)
     return bundle
 
 
@@ -103,6 +106,8 @@ def model_without_weights(recipe: Recipe) -> GroundedModel:
         if recipe.model.overrides:
             # The id of the opening tag changes no shape.
             model.switch_region_alignment(0, **recipe.model.overrides)
+        if recipe.data.regions and model.region_reader is None:
+            model.switch_region_tokens(0)
     return model
 
 
