@@ -17,12 +17,15 @@ import torch
 
 from segue.agent.address import PREFIX, AgentSettings, read_address
 from segue.agent.box_masks import BoxFiller, SamMaskMaker, load_mask_maker
+from segue.agent.likeness import matcher, told
 from segue.agent.turn import AgentAnswer, AgentTurn
 from segue.chat_model import ChatModel, OpenAIChatModel, RetryPolicy
 from segue.errors import InputError
 from segue.images import ImageSource
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question
 from segue.inference.loaded_model import LoadedModel
+from segue.inference.matching import MatchAnswer
+from segue.inference.regions import Region
 from segue.inference.session import GroundingSession
 from segue.inference.streaming import Event, MaskReady, TextDelta, events_of
 
@@ -48,6 +51,17 @@ class AgentModel(LoadedModel):
     def mask_maker(self) -> SamMaskMaker | BoxFiller:
         """Maker of masks from boxes."""
         return cast(SamMaskMaker, self.processor)
+
+    def match(
+        self,
+        images: Sequence[ImageSource] | ImageSource,
+        region: Region,
+        *,
+        names: Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> MatchAnswer:
+        """Find a marked thing in the other images, by the small model of `segue.agent.likeness`."""
+        return matcher().match(images, region, names=names, threshold=threshold)
 
     def session(
         self, images: Sequence[ImageSource] | ImageSource, *, names: Sequence[str] | None = None
@@ -157,6 +171,7 @@ class AgentSession(GroundingSession):
         *,
         max_new_tokens: int = MAX_NEW_TOKENS,
         stream: Callable[[str], None] | None = None,
+        regions: Sequence[Any] = (),
         **generation_options: Any,
     ) -> AgentAnswer:
         """Ask a question; earlier questions and answers of the session are its context.
@@ -165,6 +180,9 @@ class AgentSession(GroundingSession):
             text: The question, in words.
             max_new_tokens: Budget of the answer's words; the JSON around them has its own (`tokens=`).
             stream: Called once, with the whole text: a reply can be read only when it is complete.
+            regions: What markers such as [this] point at. The chat model is told their boxes, and where the
+                other images show what looks like them, see `segue.agent.likeness`; the answer's `question`
+                says what it was told.
             **generation_options: `temperature`, `top_p`, `seed` for the chat model, `do_sample=False` for
                 temperature 0; greedy by default.
 
@@ -177,6 +195,8 @@ class AgentSession(GroundingSession):
         question = check_question(text)
         check_budget(max_new_tokens)
         sampling = _sampling(generation_options)
+        if regions:
+            question = told(question, regions, self.images)
         answer = self._turn.answer(question, self._answers, max_new_tokens, sampling)
         if stream is not None:
             stream(answer.text)

@@ -189,7 +189,7 @@ def draw_heat(model: ModelBundle, seen: Seen, heat: Tensor) -> tuple[Mask, float
     placed = onto_square(prompt, stream, seen.hw, segmenter.heat_grid)[None]
     device = model.model.device
     logits = segmenter.draw_heat(seen.drawable, placed.to(device), torch.zeros(1, dtype=torch.long))
-    return _full_size(model, logits, seen.hw)
+    return full_size(model, logits, seen.hw)
 
 
 @torch.no_grad()
@@ -211,7 +211,7 @@ def mask_of(model: ModelBundle, region: Region, seen: Seen) -> tuple[Mask, float
                   for side in stream.resized_hw(seen.hw)[::-1]]  # fmt: skip
         placed = (values * torch.tensor(scale) + torch.tensor(corner)).flatten().to(model.model.device)
         draw = segmenter.draw_box if region.form == "box" else segmenter.draw_point
-        mask, score = _full_size(model, draw(seen.drawable, placed), seen.hw)
+        mask, score = full_size(model, draw(seen.drawable, placed), seen.hw)
     else:
         # What looks like the middle of the box, or like the point, and lies there.
         seed = torch.from_numpy(_seed(region, seen.hw)).to(seen.maps[0][0].device)
@@ -259,7 +259,7 @@ def _seed(region: Region, hw: tuple[int, int]) -> Mask:
     return _framed(Region(image_index=region.image_index, box=inner), hw)
 
 
-def _full_size(model: ModelBundle, logits: Tensor, hw: tuple[int, int]) -> tuple[Mask, float]:
+def full_size(model: ModelBundle, logits: Tensor, hw: tuple[int, int]) -> tuple[Mask, float]:
     """Logits `[1, h, w]` over the segmenter's square to a mask of the picture and its mean probability."""
     stream = model.processor.streams[SEGMENTER_STREAM]
     full = resize_logits(logits, stream.resized_hw(hw), hw, stream.size, centred=stream.centred)[0]

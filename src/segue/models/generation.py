@@ -246,10 +246,13 @@ def _unread(
         # Nothing says whose states the cache holds.
         cache.begin([], None, placeholder)
     elif not model.expands_placeholders:
-        ids = text.input_ids[0].tolist()
+        ids = told_apart(text.input_ids[0].tolist(), region, regions)
         kept = cache.begin(ids, images, placeholder)
         if kept and placeholder not in ids[kept:]:
-            words = model.get_input_embeddings()(text.input_ids[:, kept:])
+            # Regions among the words that were read already come first.
+            new = int((text.input_ids[:, kept:] == region).sum())
+            unread = None if regions is None else regions[len(regions) - new :]
+            words = model.look_up(text.input_ids[:, kept:], unread)
             # `generate` cuts off what the cache holds, by length alone: zeros stand in for it.
             return kept, torch.cat([words.new_zeros(1, kept, words.shape[-1]), words], dim=1), {}
     # An added picture is embedded together with the others, which costs a projection each and no encoder.

@@ -165,7 +165,11 @@ class GroundedProcessor(ProcessorMixin):
         encoded: dict[str, list[int]] = {}
         per_image = self.num_query_tokens
         if self.qformer_tokenizer is not None:
-            encoded["qformer_input_ids"] = self.encode_instruction(questions[0])
+            # The Q-Former reads words; a region is the language model's.
+            asked = questions[0]
+            if protocol.REGION_TOKEN in asked:
+                asked = protocol.parse_question(asked, num_images).text
+            encoded["qformer_input_ids"] = self.encode_instruction(asked)
             per_image += len(encoded["qformer_input_ids"]) if self.keep_text_outputs else 0
         text, answers = self.render_chat(turns, num_images, per_image, add_generation_prompt)
         # BOS is put by hand below: whether a tokenizer adds one depends on its files (LLaMA's needs
