@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,13 @@ def with_masks(processor: Any, talk: Any, corner: slice) -> dict[str, Any]:
     return item
 
 
+def switched(model: Any, processor: Any) -> Any:
+    """Let a model take regions; a processor of its own, for the tokenizer is shared between tests."""
+    own = copy.deepcopy(processor)
+    switch_region_tokens(ModelBundle(model, own, "tiny", None))
+    return own
+
+
 BUILDERS = ["fresh", "shaken_segue"]
 
 
@@ -68,7 +76,7 @@ def pointed(request: pytest.FixtureRequest, shake: Callable[..., Any]) -> tuple[
     model, processor = request.getfixturevalue(request.param)(
         **({"seg_projection_hidden_size": 24} if request.param == "shaken_segue" else {})
     )
-    switch_region_tokens(ModelBundle(model, processor, "tiny", None))
+    processor = switched(model, processor)
     shake(model)
     return model, processor
 
@@ -113,9 +121,9 @@ def test_without_regions_nothing_changes(
     batch = batch_of(processor, talks["three"], talks["one"])
     with torch.no_grad():
         before = model(**batch)
-        switch_region_tokens(ModelBundle(model, processor, "tiny", None))
+        own = switched(model, processor)
         after = model(**batch)
-        switch_region_tokens(ModelBundle(model, processor, "tiny", None), on=False)
+        switch_region_tokens(ModelBundle(model, own, "tiny", None), on=False)
     assert torch.equal(before.logits, after.logits)
     assert torch.equal(before.mask_logits, after.mask_logits)
     assert model.region_reader is None
@@ -132,7 +140,7 @@ def test_the_region_decides_the_answer(fresh: Callable[..., Any], talks: dict[st
     """One picture, one question, two answers: learned by heart, only the region can tell them apart."""
     torch.manual_seed(0)
     model, processor = fresh()
-    switch_region_tokens(ModelBundle(model, processor, "tiny", None))
+    processor = switched(model, processor)
     answers = ("The mug.", "No lamp.")
     corners = (slice(0, 20), slice(20, 40))
     talk = talks["one"]
