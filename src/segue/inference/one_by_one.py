@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from segue import protocol
+from segue.errors import InputError
 from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
 from segue.inference.image_encoder import ImageEncoder
+from segue.inference.regions import Region
 from segue.inference.session import GroundingSession
 from segue.inference.streaming import Event, MaskReady, PhraseOpened, TextDelta
 from segue.models.auto import ModelBundle
@@ -70,9 +72,18 @@ class OneByOneSession(GroundingSession):
         options: dict[str, Any],
         tell: Callable[[Event], None] | None,
         draws: bool = False,
+        regions: tuple[Region, ...] = (),
     ) -> SessionAnswer:
         if len(self.images) == 1:
-            return super()._ask(text, max_new_tokens, options, tell, draws)
+            return super()._ask(text, max_new_tokens, options, tell, draws, regions)
+        if regions:
+            raise InputError(
+                "This model is shown one image at a time.",
+                expected="regions of the only image",
+                found=f"{len(regions)} regions among {len(self.images)} images",
+                where="regions",
+                fix="ask about one image, or use model.match(images, region)",
+            )
         answers: list[SessionAnswer] = []
         for number, session in enumerate(self._each(self._answers)):
             so_far = sa2va.join_answers([answer.text for answer in answers])
@@ -121,7 +132,7 @@ class OneByOneSession(GroundingSession):
         """A session for each image, with its part of these answers as its turns."""
         for number in range(len(self._sessions), len(self.images)):
             own = GroundingSession(
-                self.bundle, [self.images[number]], names=[self.names[number]], encoder=self._encoder
+                self.bundle, [self.images[number]], names=[self.names[number]], encoder=self.encoder
             )
             self._sessions.append(own)
         for number, session in enumerate(self._sessions):
