@@ -199,7 +199,7 @@ def _draw_all(
         for g in understand(session.bundle, made, len(session.images)).parsed.groundings:
             key = session._keys[g.image_index]
             if key not in features:
-                features[key] = session.drawable(g.image_index)
+                features[key] = session._encode_segmenter(g.image_index)
                 hws[key] = session.image_hws[g.image_index]
             k = g.seg_ordinal
             mask = Wanted(g, made.seg_prompts[k], made.phrases[k], 0, made.confidences[k])

@@ -132,7 +132,7 @@ class OneByOneSession(GroundingSession):
         """A session for each image, with its part of these answers as its turns."""
         for number in range(len(self._sessions), len(self.images)):
             own = GroundingSession(
-                self.bundle, [self.images[number]], names=[self.names[number]], encoder=self.encoder
+                self.bundle, [self.images[number]], names=[self.names[number]], encoder=self._encoder
             )
             self._sessions.append(own)
         for number, session in enumerate(self._sessions):

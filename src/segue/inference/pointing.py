@@ -49,7 +49,7 @@ def point(session: GroundingSession, text: str, regions: Sequence[Any]) -> tuple
         )
     masks = []
     for region in checked:
-        seen = see(bundle, session.encoder, session.images[region.image_index])
+        seen = see(bundle, session._encoder, session.images[region.image_index])
         masks.append(Region(image_index=region.image_index, mask=mask_of(bundle, region, seen)[0]))
     return tuple(masks)
 
@@ -102,7 +102,7 @@ def pooled(
     for region in regions:
         index = region.image_index
         # Where both halves look with one trunk, this was encoded together with the words' features.
-        drawable = session.drawable(index) if model.encodes_together else {}
+        drawable = session._encode_segmenter(index) if model.encodes_together else {}
         grid = region_grid(processor, torch.from_numpy(region.mask), session.image_hws[index])
         rows.append(model.pool_regions(encoded[index], drawable, grid[None].to(model.device)))
     none = torch.zeros(0, model.region_width, device=model.device, dtype=model.dtype)

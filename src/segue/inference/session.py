@@ -68,7 +68,7 @@ class GroundingSession:
         self.images, self.names = load_images(images, names)
         # By content, not by path: the same picture twice is encoded once, a changed file is another picture.
         self._keys = [content_hash(image) for image in self.images]
-        self.encoder = encoder if encoder is not None else ImageEncoder(bundle, EncoderCache())
+        self._encoder = encoder if encoder is not None else ImageEncoder(bundle, EncoderCache())
         self._held: dict[tuple[str, str], Encoded] = {}
         self._read: ConversationCache | None = None
         self._answers: list[SessionAnswer] = []
@@ -168,7 +168,7 @@ class GroundingSession:
             ahead = ThreadPoolExecutor(1, thread_name_prefix="segue-segmenter")
             try:
                 for index in range(len(self.images)):
-                    ahead.submit(self.drawable, index)
+                    ahead.submit(self._encode_segmenter, index)
                 return self._ask(text, max_new_tokens, options, tell, draws=True, regions=pointed)
             finally:
                 # Images that no mask lies in are not waited for, only the one that is being encoded.
@@ -337,13 +337,13 @@ class GroundingSession:
         """Features of one image for the language model; see `ImageEncoder`."""
         key = self._keys[index]
         # Held, so that they are there for as long as the session is, whatever the cache has room for.
-        held = self._held["visual", key] = self.encoder.visual(self.images[index], key)
+        held = self._held["visual", key] = self._encoder.visual(self.images[index], key)
         return held.visual
 
-    def drawable(self, index: int) -> SegmenterFeatures:
+    def _encode_segmenter(self, index: int) -> SegmenterFeatures:
         """What the segmenter keeps of one image; see `ImageEncoder`."""
         key = self._keys[index]
-        held = self._held["drawable", key] = self.encoder.drawable(self.images[index], key)
+        held = self._held["drawable", key] = self._encoder.drawable(self.images[index], key)
         return held.drawable
 
     def _room(self, prompt_length: int) -> int:
@@ -416,5 +416,5 @@ class GroundingSession:
         wanted = [
             Wanted(g, prompt, phrase, used.index(g.image_index), sure) for g, prompt, phrase, sure in marks
         ]
-        features = [self.drawable(k) for k in used]
+        features = [self._encode_segmenter(k) for k in used]
         return draw(self.bundle, wanted, features, [self.image_hws[k] for k in used])
