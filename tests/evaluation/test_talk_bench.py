@@ -107,8 +107,8 @@ def test_all_steps_of_the_published_way_are_told_by_three(tiny_model: LoadedMode
     counted = count_talk(tiny_model, talk, [answer, way.ask(talk.questions[1])], way.made)
     again = AsPublished(tiny_model, SMALL.pictures(), 30)
     everything = sum(flops_of(lambda q=question: again.ask(q)) for question in talk.questions)
-    # The projection of the mask prompts, once for each, is left out.
-    assert counted["as_published"] == pytest.approx(everything, rel=1e-4)
+    # Left out: the projection of each mask prompt, and the head over its phrase, which says how sure it is.
+    assert counted["as_published"] == pytest.approx(everything, rel=3e-3)
     assert counted["as_published"] <= everything
 
 
