@@ -19,7 +19,7 @@ from segue.models.presets_prima import tiny_prima_config
     ("field", "value", "words"),
     [
         ("pixel_loss", "dice", ("'focal' or 'bce'", "'dice'")),
-        ("mask_loss_resolution", "full", ("'original' or 'decoder'", "'full'")),
+        ("mask_loss_resolution", "full", ("'original', 'decoder' or 'points'", "'full'")),
         ("visual_module", "perceiver", ("'fusion' or 'square'", "'perceiver'")),
     ],
 )

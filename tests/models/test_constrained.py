@@ -73,6 +73,8 @@ def babbled(tokenizer: Any, dialect: str, num_images: int, seed: int, constraine
 def test_a_babbling_model_writes_well_formed_answers(
     dialect: str, num_images: int, kind: str, tiny_tokenizer: Any
 ) -> None:
+    if DIALECTS[dialect].one_by_one and num_images > 1:
+        pytest.skip("each image is asked for itself: no answer is written about several")
     if kind == "one token":
         if dialect == "miras":
             pytest.skip("the small vocabulary has no [OBJ]")

@@ -31,7 +31,16 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = load_recipe(path)
     if recipe.data.own or recipe.stage != "finetune":
         stage_of(recipe).check(recipe)
-    expected = ("segue-scenes", "prima-7b", "prima-square-7b", "miras-7b", "tiny", "tiny-prima", "segue-4b")
+    expected = (
+        "segue-scenes",
+        "prima-7b",
+        "prima-square-7b",
+        "miras-7b",
+        "tiny",
+        "tiny-prima",
+        "segue-4b",
+        "sa2va-4b",
+    )
     assert recipe.model.preset in expected
     if path.stem.startswith("mini"):
         assert recipe.model.preset == "segue-scenes"
