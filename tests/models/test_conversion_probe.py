@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,14 @@ def test_full_size_headers_are_enough(kind: str, tmp_path: Path) -> None:
     again = probe(open_headers(file))
     assert set(again.fates) == set(found.fates)
     assert (again.elsewhere, again.config) == (found.elsewhere, found.config)
+
+
+def test_a_kind_that_is_not_probed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By name: the package's attribute `probe` is the function.
+    monkeypatch.setattr(sys.modules["segue.models.conversion.probe"], "identify", lambda *names: "novelty")
+    found = probe(tiny(authors_like()))
+    assert not found.fits
+    assert "converted, but not probed" in found.stopped
 
 
 def tiny(shapes: dict[str, Shape], config: dict[str, Any] | None = None) -> Headers:

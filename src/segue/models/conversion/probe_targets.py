@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import ConvNextModel, SamConfig, SamModel
 
+from segue.errors import ModelError
 from segue.models.conversion import authors, miras
 from segue.models.conversion.checkpoints import Checkpoint
 from segue.models.conversion.families import FAMILIES, lisa_config, target_shapes
@@ -49,6 +50,13 @@ def outlook(kind: str, checkpoint: Checkpoint, beside: Beside) -> Outlook:
     Raises:
         ModelError: sizes cannot be read from its shapes or config.json.
     """
+    if kind not in _OUTLOOKS:
+        raise ModelError(
+            "Checkpoints of this kind are converted, but not probed.",
+            expected=" or ".join(_OUTLOOKS),
+            found=kind,
+            fix="run `segue convert` itself: it says what is left over before it reads a weight",
+        )
     return _OUTLOOKS[kind](checkpoint, beside)
 
 
@@ -131,7 +139,7 @@ _OUTLOOKS: dict[str, Callable[[Checkpoint, Beside], Outlook]] = {
     "llava": _miras,
     "sam": _sam,
     "sam-hf": _sam_hf,
+    "sa2va": lambda checkpoint, beside: Outlook(sa2va_target(checkpoint)),
     "instructblip": lambda checkpoint, beside: Outlook(instructblip_target(checkpoint)),
     "prima": _prima,
-    "sa2va": lambda checkpoint, beside: Outlook(sa2va_target(checkpoint)),
 }
