@@ -13,6 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ def measure_timings(
     for number, pair in enumerate(pairs):
         model.encoder_cache.clear()
         session = model.session(pair)
-        first = _timed(lambda session=session: session.ask("Which image shows a dog?"))
-        further = _timed(lambda session=session: session.ask("Where is the person?"))
+        first = _timed(partial(session.ask, "Which image shows a dog?"))
+        further = _timed(partial(session.ask, "Where is the person?"))
         if number:
             times["first_answer"].append(first)
             times["further_turn"].append(further)
