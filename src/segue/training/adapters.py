@@ -118,8 +118,8 @@ queries are frozen; relational attention, projections and SAM's decoder train).
 its code (LoRA, tables, `[SEG]` projection and SAM's decoder), and the patch mining that the code leaves at
 random. `miras-frozen`: its paper (decoder and projections train; encoders and language model are frozen, save
 for the rows of the tokens that LLaVA does not have). `omg_llava`: its code's training for one task
-(projections, the decoder of the `[SEG]`, LoRA on every layer, both tables; OMG-Seg is frozen); the head, which
-trains in full, has no LoRA besides. `segue`, `sa2va`: ours; LoRA on every layer of the
+(projections, the decoder of the `[SEG]`, LoRA on every layer, both tables; OMG-Seg is frozen); the head,
+which trains in full, has no LoRA besides. `segue`, `sa2va`: ours; LoRA on every layer of the
 language model as in Sa2VA, and of its tables the rows of the new tokens alone, where Sa2VA trains both whole;
 25 thousand weights of two convolutions stay frozen, so that what is kept of an image stays right.
 """
