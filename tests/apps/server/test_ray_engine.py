@@ -115,6 +115,23 @@ def test_replicas_need_ray(capsys: pytest.CaptureFixture[str]) -> None:
     assert "add --engine ray" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_ray_that_does_not_start_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.serve")
+
+    def fails(**options: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", fails)
+    assert main(["serve", "--engine", "ray"]) == 2
+    error = capsys.readouterr().err
+    assert "The replicas cannot be started." in error
+    assert "timed out during startup" in error
+
+
 @pytest.fixture
 def served(tiny_model_folder: Path, repository: Path, tmp_path: Path) -> Iterator[tuple[Any, str]]:
     """`segue serve --engine ray` with two replicas."""

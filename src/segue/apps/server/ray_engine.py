@@ -7,6 +7,7 @@ is found by content, so that any of them can answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -19,7 +20,7 @@ from segue.apps.server.engine import Engine, Job, events_of_job
 from segue.apps.server.errors import ApiError, refusal
 from segue.apps.server.places import Places
 from segue.apps.server.settings import Settings
-from segue.errors import InputError, SegueError
+from segue.errors import InputError
 
 if TYPE_CHECKING:
     from segue.apps.server.past_answers import PastAnswer
@@ -192,12 +193,12 @@ def start_replicas(
             "Ray Serve is not installed.", expected="the package ray with its extra serve", found=str(error),
             where="--engine ray", fix="pip install 'segue[scale]'",
         ) from None  # fmt: skip
-    if not ray.is_initialized():
-        cpus = max(os.cpu_count() or 1, replicas)
-        local: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
-    gpus = 0 if source.device == "cpu" else int(ray.cluster_resources().get("GPU", 0) >= replicas)
     try:
+        if not ray.is_initialized():
+            cpus = max(os.cpu_count() or 1, replicas)
+            local: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+        gpus = 0 if source.device == "cpu" else int(ray.cluster_resources().get("GPU", 0) >= replicas)
         # Requests come through this process, so that limits and errors are those of the API.
         serve.start(proxy_location="Disabled")
         deployment = serve.deployment(Replica, name="model").options(
@@ -208,15 +209,25 @@ def start_replicas(
         )
         handle = serve.run(deployment.bind(source, settings), name=_APP, route_prefix=None)
         name = handle.name.remote().result()
-    except SegueError:
-        raise
-    except Exception as error:
-        status = serve.status().applications.get(_APP)
-        serve.shutdown()
-        ray.shutdown()
+    except Exception as error:  # Ray raises plain exceptions of many kinds
+        found = f"{type(error).__name__}: {error}"[-300:]
+        # Asked without Ray, Ray Serve would start it once more.
+        if ray.is_initialized():
+            found = _told_by_replicas(serve) or found
+            with contextlib.suppress(Exception):
+                serve.shutdown()
+            ray.shutdown()
         raise InputError(
             "The replicas cannot be started.", expected=f"{replicas} processes with the model",
-            found=str(status.message if status else error)[-300:], where="--engine ray",
-            fix="try the same with --engine builtin, which says more",
+            found=found, where="--engine ray",
+            fix="try --engine builtin, which says more of a model; on a busy machine try again",
         ) from error  # fmt: skip
     return RayEngine(handle, settings, name)
+
+
+def _told_by_replicas(serve: Any) -> str:
+    """Why replicas did not start, in their own words; "" where they said nothing."""
+    with contextlib.suppress(Exception):
+        status = serve.status().applications.get(_APP)
+        return "" if status is None else str(status.message)[-300:]
+    return ""
