@@ -95,7 +95,7 @@ def _of_own_questions(line: Line, conversation: Conversation, number: int) -> It
     for turn in line["turns"]:
         for entry in turn.get("groundings", ()):
             mark = GroundedMask(entry["image_index"], entry["phrase"], entry["segmentation"])
-            if entry["presence"] is not None:
+            if "presence" in entry:
                 yield _judged(entry["presence"], is_there(mark, truth), number, False)
 
 

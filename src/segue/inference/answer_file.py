@@ -73,7 +73,7 @@ class GroundingEntry(_Part):
     area: int = Field(ge=0, description="Pixels of the mask.")
     score: float = Field(ge=0, le=1, description="Mean probability inside the mask; 0 for an empty mask.")
     presence: PresenceEntry | None = Field(
-        default=None, description="How sure the model is that the thing is there; null where nothing says so."
+        default=None, description="How sure the model is that the thing is there; absent where none says."
     )
 
 

@@ -35,7 +35,10 @@ class Grounding:
     presence: Presence | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form; the mask as COCO RLE in `segmentation`, `image_index` from 0."""
+        """Return the JSON form; the mask as COCO RLE in `segmentation`, `image_index` from 0.
+
+        `presence` is absent where nothing said so.
+        """
         return {
             "phrase": self.phrase,
             "span": list(self.span),
@@ -45,7 +48,7 @@ class Grounding:
             "bbox": [float(value) for value in self.box],
             "area": masks.area(self.mask),
             "score": float(self.score),
-            "presence": None if self.presence is None else self.presence.to_json(),
+            **({} if self.presence is None else {"presence": self.presence.to_json()}),
         }
 
 
