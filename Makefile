@@ -22,7 +22,7 @@ DEMO_QUESTION ?= Where is the cat?
 DEMO_OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-all lint clean
+.PHONY: help setup browser demo docs test test-all lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ setup: $(DEVELOPMENT)  ## make .venv and install Segue and the development tools
 # Stamps are written last, so an interrupted installation is taken up again by the next `make`.
 $(RUNTIME): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Segue needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make setup PYTHON=python3.11")'
-	@echo "Setting up $(VENV), once. pip downloads 260 MB with the CPU build of torch, 2.8 GB with the CUDA build that"
+	@echo "Setting up $(VENV), once. pip downloads 310 MB with the CPU build of torch, 2.9 GB with the CUDA build that"
 	@echo "PyPI serves on Linux; README.md says how to choose. pip's own words go to $(LOG)."
 	$(STEP) "1/3 a virtual environment in $(VENV)" sh -c 'test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)'
 	$(STEP) "2/3 what builds the package" $(PIP_INSTALL) hatchling editables
@@ -59,6 +59,10 @@ demo: $(RUNTIME)  ## ask the embedded model a question about two photographs
 	@$(BIN)/segue ask $(DEMO_IMAGES) -q "$(DEMO_QUESTION)" --out $(DEMO_OUT)
 	@echo "Open $(DEMO_OUT)/answer.html in a browser: each phrase has the colour of its mask."
 	@echo "A page for your own pictures and questions: $(BIN)/segue demo"
+
+docs: setup  ## build the documents as a site, strictly and without a network: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open build/site/index.html in a browser."
 
 test: setup browser  ## the tests that a change must pass (minutes)
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -5,6 +5,7 @@ import site
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -75,3 +76,20 @@ def test_installed_wheel_answers(wheel: Path, tmp_path: Path) -> None:
     )
     assert "bottle" in said
     assert (tmp_path / "answer" / "answer.html").is_file()
+
+
+def extras() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return sorted(project["optional-dependencies"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", extras())
+def test_every_extra_can_be_installed_within_the_constraints(wheel: Path, extra: str) -> None:
+    """pip finds a version of everything; nothing is downloaded that is there."""
+    asked = [f"{wheel}[{extra}]", "-c", str(ROOT / "constraints.txt")]
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", *asked]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=wheel.parent)
+    if "No matching distribution found" in done.stderr and "Could not find a version" in done.stderr:
+        pytest.skip("no index of packages")
+    assert done.returncode == 0, done.stderr[-2000:]
