@@ -1,9 +1,9 @@
 """Turns the documents into a site: what `mkdocs.yml` names as its hook.
 
 The documents are written to be read in a checkout. For the site, the second word of a fence (`bash run`)
-goes, links to Markdown files outside docs/ lead to copies of them under project/, and links to code become plain
-words. After the build every link of every page is followed: one that leads nowhere, or a page that fetches
-anything from elsewhere, fails it.
+goes, links to Markdown files outside docs/ lead to copies of them under project/, and links to code become
+plain words. After the build every link of every page is followed: one that leads nowhere, or a page that
+fetches anything from elsewhere, fails it.
 """
 
 from __future__ import annotations
