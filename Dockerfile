@@ -12,11 +12,11 @@ RUN python -m venv /opt/segue \
 
 FROM python:3.12-slim-bookworm
 
-RUN useradd --create-home --uid 10001 segue
+RUN useradd --home-dir /var/lib/segue --create-home --uid 10001 segue
 COPY --from=build /opt/segue /opt/segue
 ENV PATH="/opt/segue/bin:$PATH" PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 USER segue
-WORKDIR /home/segue
+WORKDIR /var/lib/segue
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
