@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 MARKS = ("run", "run-slow", "check")
 # Beside `segue`, `python`, `make` and scripts of ours, a block may call these, which nothing here looks into.
-OTHER_PROGRAMS = frozenset({"accelerate", "cd", "export", "hf", "pip", "source", "torchrun"})
+OTHER_PROGRAMS = frozenset({"accelerate", "cd", "docker", "export", "hf", "pip", "source", "torchrun"})
 
 
 @dataclass(frozen=True)
