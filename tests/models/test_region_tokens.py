@@ -76,6 +76,8 @@ def pointed(request: pytest.FixtureRequest, shake: Callable[..., Any]) -> tuple[
     model, processor = request.getfixturevalue(request.param)(
         **({"seg_projection_hidden_size": 24} if request.param == "shaken_segue" else {})
     )
+    # Builders may give one model to many tests.
+    model = copy.deepcopy(model)
     processor = switched(model, processor)
     shake(model)
     return model, processor
@@ -164,5 +166,5 @@ def test_the_region_decides_the_answer(fresh: Callable[..., Any], talks: dict[st
         right = float(model(**batch).loss)
         batch["region_masks"] = batch["region_masks"].flip(0)
         exchanged = float(model(**batch).loss)
-    assert right < 0.1
-    assert exchanged > 1.0
+    assert right < 0.3
+    assert exchanged > right + 1.0

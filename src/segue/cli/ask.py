@@ -65,6 +65,9 @@ def ask(
             metavar="1:MASK.PNG|1:X0,Y0,X1,Y1|1:X,Y",
         ),
     ] = None,
+    zoom: Annotated[
+        bool, typer.Option("--zoom", help="Draw small masks again, each in a crop around it.")
+    ] = False,
     batch: Batch = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Conversations at a time, with --batch.", min=1, show_default="8")
@@ -96,9 +99,12 @@ def ask(
     from segue.cli.growing import ask_growing, loading
 
     with loading(model):
-        session = place.load(model).session(pictures, names=names)
+        loaded = place.load(model)
+        session = loaded.session(pictures, names=names)
     options = {"max_new_tokens": budget} | free_writing(grammar) | regions
     answer = session.ask(text, **options) if as_json else ask_growing(session, text, **options)
+    if zoom:
+        answer = loaded.zoom(answer)
     # stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
     if as_json:
         import json

@@ -83,6 +83,16 @@ class LoadedModel(ModelBundle):
 
         return match(self, images, region, names=names, threshold=threshold)
 
+    def zoom(self, answer: SessionAnswer) -> SessionAnswer:
+        """The answer with its small masks drawn again, each in a crop around it at the segmenter's full size.
+
+        Args:
+            answer: Of this model, with its pictures; left as it is.
+        """
+        from segue.inference.zoom import zoomed
+
+        return zoomed(self, self.image_encoder, answer)
+
     def ask_many(
         self,
         conversations: Sequence[tuple[Sequence[ImageSource] | ImageSource, str | Sequence[str]]],

@@ -6,18 +6,24 @@ it it has hundreds; the first mask, made soft, says there where it is.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
 import numpy as np
 import torch
 from PIL import Image
 
 from segue import masks
 from segue.images import content_hash
+from segue.inference.answer import SessionAnswer
 from segue.inference.image_encoder import SEGMENTER_STREAM, ImageEncoder
 from segue.inference.matching import full_size
 from segue.masks import Mask
 from segue.models.auto import ModelBundle
 from segue.models.dense_features import onto_square
 from segue.models.segmenter import HeatSegmenter
+
+Answer = TypeVar("Answer", bound=SessionAnswer)
 
 MARGIN = 0.75
 """What is seen around a mask's box, on each side, as a fraction of the box's longer side."""
@@ -50,7 +56,8 @@ def zoom(
 
     Source: paper silent; ours.
     """
-    segmenter = bundle.model.segmenter
+    # An agent draws elsewhere, from boxes.
+    segmenter = getattr(bundle.model, "segmenter", None)
     window = window_around(mask)
     if window is None or not isinstance(segmenter, HeatSegmenter):
         return None
@@ -73,6 +80,25 @@ def zoom(
     whole = np.zeros_like(mask)
     whole[top:bottom, left:right] = found
     return whole, score
+
+
+def zoomed(bundle: ModelBundle, encoder: ImageEncoder, answer: Answer) -> Answer:
+    """An answer whose masks were looked at again, those that `zoom` finds more in; notes say how many.
+
+    Args:
+        bundle, encoder: see `zoom`.
+        answer: Of a session or of `LoadedModel.match`; left as it is.
+    """
+    groundings, changed = [], 0
+    for grounding in answer.groundings:
+        found = zoom(bundle, encoder, answer.pictures[grounding.image_index], grounding.mask)
+        if found is not None:
+            mask, score = found
+            grounding = replace(grounding, mask=mask, score=score, box=masks.box(mask))
+            changed += 1
+        groundings.append(grounding)
+    note = f"{changed} of {len(groundings)} masks were drawn again, in a crop around them"
+    return replace(answer, groundings=groundings, notes=[*answer.notes, note])
 
 
 def window_around(mask: Mask) -> tuple[int, int, int, int] | None:
