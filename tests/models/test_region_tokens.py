@@ -167,4 +167,4 @@ def test_the_region_decides_the_answer(fresh: Callable[..., Any], talks: dict[st
         batch["region_masks"] = batch["region_masks"].flip(0)
         exchanged = float(model(**batch).loss)
     assert right < 0.3
-    assert exchanged > right + 1.0
+    assert exchanged > 5 * right
