@@ -20,7 +20,7 @@ _STYLE = (
 
 def reliability_svg(measured: Measured) -> str:
     """Frequency over score, bin by bin; on the diagonal a score is a probability. Dots grow with counts."""
-    parts = [svg_text(LEFT, 18, "Reliability of the presence score", size=14)]
+    parts = [svg_text(LEFT, 18, "Share that is there, by presence score", size=14)]
     for tick in range(0, 11, 2):
         at = tick / 10
         parts.append(f'<path d="M{LEFT} {_y(at):.1f}h{SIDE}M{_x(at):.1f} {TOP}v{SIDE}" stroke="#ddd"/>')
