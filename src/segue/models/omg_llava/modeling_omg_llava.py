@@ -199,7 +199,7 @@ class OmgLlavaModel(GroundedModel):
             if len(masks) == 0:
                 continue
             targets = square_masks(masks, self.segmenter.input_size)
-            for logits in rounds[:, chosen]:
+            for logits in rounds[:, chosen].float():
                 losses = point_losses(logits, targets, uncertain_points(logits, self.config.num_points))
                 dice, pixel = dice + losses[0].sum(), pixel + losses[1].sum()
             count += len(masks)
