@@ -48,17 +48,13 @@ class PointingSource:
 
     def __init__(self, source: AnnotationSource, share: float) -> None:
         self.source, self.share = source, share
+        self.root: Path = source.root
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.source, name)
 
     def __len__(self) -> int:
         return len(self.source)
-
-    @property
-    def root(self) -> Path:
-        """Folder of the images."""
-        return self.source.root
 
     def draw(self, rng: np.random.Generator) -> Conversation:
         """A conversation that points, or one of the source's own where none can be made."""

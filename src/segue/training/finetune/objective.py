@@ -185,7 +185,7 @@ class RecordsObjective:
         cut = 0
         hidden = self.processor.hidden_tokens([(image.height, image.width) for image in conversation.images])
         while True:
-            item = self.processor.encode_turns(turns, len(conversation.images))
+            item: dict[str, Any] = self.processor.encode_turns(turns, len(conversation.images))
             length = len(item["input_ids"]) + hidden
             if length <= self.max_tokens:
                 if self.points:
