@@ -51,6 +51,9 @@ class PointingSource:
         self.root: Path = source.root
 
     def __getattr__(self, name: str) -> Any:
+        # While it is being copied to a worker it has nothing yet.
+        if name == "source":
+            raise AttributeError(name)
         return getattr(self.source, name)
 
     def __len__(self) -> int:
