@@ -176,7 +176,8 @@ def module_fault(module: str, arguments: list[str]) -> str | None:
         main = importlib.import_module(module).main
     except (ImportError, AttributeError) as error:
         return f"python -m {module}: {error}"
-    if inspect.signature(main).parameters:  # a function that typer.run turns into a command
+    # A function that typer.run turns into a command; `arguments` are words for argparse, for tests.
+    if set(inspect.signature(main).parameters) - {"arguments"}:
         return _typer_fault(main, module, arguments)
     parse, exit_, argv = argparse.ArgumentParser.parse_args, argparse.ArgumentParser.error, sys.argv
 

@@ -142,6 +142,7 @@ def test_a_row_as_it_is_typed() -> None:
         "My model", Path("runs/a"), Path("runs/b"), "prima-7b", True
     )
     assert parse_row("LISA=,compute=lisa-7b").metrics is None
+    assert parse_row("PRIMA, Q-Former only=runs/a,control=runs/b").name == "PRIMA, Q-Former only"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

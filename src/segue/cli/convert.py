@@ -135,10 +135,13 @@ def convert(
 def _probe(source: str, to: Path | None, given: Mapping[str, str | None]) -> None:
     """Print what each tensor would become and write the report."""
     from segue.cli.console import err, out, show_paths
+    from segue.cli.options import make_way
     from segue.inference.visualize import printable
     from segue.models.conversion import locate, open_checkpoint, open_headers, told, write_report
     from segue.models.conversion import probe as run
 
+    if to is not None:
+        make_way(to)
     beside = {option: open_checkpoint(locate(part)) for option, part in given.items() if part}
     # The folder below a cache of the hub has a hash for a name; a report says itself whose it is.
     name = None if source.endswith(".json") else Path(source).name

@@ -83,8 +83,9 @@ def parse_row(text: str) -> RowSpec:
     Raises:
         InputError: It is not written as `RowSpec` says.
     """
-    first, *rest = text.split(",")
-    name, found, folder = first.partition("=")
+    # A name may hold commas ("PRIMA, Q-Former only"), a folder may not.
+    name, found, tail = text.partition("=")
+    folder, *rest = tail.split(",")
     fields: dict[str, Any] = {"metrics": Path(folder) if folder else None}
     wrong = not name.strip() or not found
     for piece in rest:
