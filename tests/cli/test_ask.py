@@ -18,6 +18,7 @@ from PIL import Image
 
 from segue.cli import main
 from segue.inference.answer_file import AnswerFile
+from segue.protocol import WORDINGS
 from tiny_model import ANSWER, FAMILIES, TEXT, picture
 
 
@@ -285,3 +286,19 @@ def test_a_smaller_language_model_from_the_command_line(
     assert capsys.readouterr().out.startswith("The ")
     assert ask(tiny_model_folder, photos, "Which is larger?", "--quantize", "4bit") == 2
     assert "of width" in capsys.readouterr().err
+
+
+def test_a_family_is_asked_as_it_was_trained(
+    tiny_model_folder: Path,
+    photos: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The tiny model writes as PRIMA, which has no question of its own.
+    assert ask(tiny_model_folder, photos, "the mug", "--wording", "refer") == 2
+    assert "ask in your own words" in capsys.readouterr().err
+    monkeypatch.setitem(WORDINGS, "prima", {"refer": "Which is {x}?", "describe": "Which is larger?"})
+    assert ask(tiny_model_folder, photos, "larger", "--wording", "refer", "--json") == 0
+    assert '"question": "Which is larger?"' in capsys.readouterr().out
+    assert main(["ask", *photos, "--model", str(tiny_model_folder), "--wording", "describe", "--json"]) == 0
+    assert '"question": "Which is larger?"' in capsys.readouterr().out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,7 @@ Model = Annotated[
 ]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.", show_default="256")]
 
+Wording = Literal["refer", "describe"]  # as in segue.protocol, which is not imported before it is needed
 Grammar = Annotated[
     bool,
     typer.Option(
@@ -65,6 +66,13 @@ def ask(
             metavar="1:MASK.PNG|1:X0,Y0,X1,Y1|1:X,Y",
         ),
     ] = None,
+    wording: Annotated[
+        Wording | None,
+        typer.Option(
+            help="As the model's family was trained: for the thing that --question names, or for all.",
+            metavar="refer|describe",
+        ),
+    ] = None,
     zoom: Annotated[
         bool, typer.Option("--zoom", help="Draw small masks again, each in a crop around it.")
     ] = False,
@@ -82,7 +90,11 @@ def ask(
     from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
 
     budget = check_budget(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
+    if wording == "describe" and batch is None:
+        question = question or ""
     _check_mode(images or [], question, batch, out, batch_size)
+    if batch is not None and wording is not None:
+        raise typer.BadParameter("it needs one question", param_hint="--wording")
     if masks is not None and (batch is not None or out is None):
         raise typer.BadParameter("it needs one question, and --out FOLDER to write to", param_hint="--masks")
     if batch is not None and region:
@@ -90,7 +102,9 @@ def ask(
     if batch is not None and out is not None:
         return _ask_file(batch, out, model, place, budget, grammar, batch_size)
     # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
-    text = check_question(question or "")
+    text = question or ""
+    if wording != "describe":
+        text = check_question(text)
     pictures, names = load_images(images or [])
     regions = _regions(text, region or [], [(picture.height, picture.width) for picture in pictures])
     if out is not None:
@@ -101,6 +115,10 @@ def ask(
     with loading(model):
         loaded = place.load(model)
         session = loaded.session(pictures, names=names)
+    if wording is not None:
+        from segue.protocol import word_question
+
+        text = word_question(wording, text, getattr(session, "dialect", "a chat model"))
     options = {"max_new_tokens": budget} | free_writing(grammar) | regions
     answer = session.ask(text, **options) if as_json else ask_growing(session, text, **options)
     if zoom:

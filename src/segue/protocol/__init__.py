@@ -47,6 +47,7 @@ from segue.protocol.tags import (
     identifier,
     overview,
 )
+from segue.protocol.wordings import WORDINGS, Wording, word_question
 
 __all__ = [
     "DIALECTS",
@@ -57,6 +58,7 @@ __all__ = [
     "REGION_TOKEN",
     "SEG_TOKEN",
     "TAG_LITERALS",
+    "WORDINGS",
     "Dialect",
     "MarkedSpan",
     "Note",
@@ -67,6 +69,7 @@ __all__ = [
     "Source",
     "SpokenRegion",
     "Unplaced",
+    "Wording",
     "as_past_turn",
     "contains_tag",
     "escape_user_text",
@@ -78,6 +81,7 @@ __all__ = [
     "parse_question",
     "render",
     "render_question",
+    "word_question",
 ]
 
 _ALL: tuple[Dialect, ...] = (PrimaDialect(), GlammDialect(), LisaDialect(), MirasDialect(), Sa2vaDialect())

@@ -18,17 +18,6 @@ from segue.protocol.answers import MarkedSpan, ParsedAnswer
 from segue.protocol.glamm import LisaDialect
 from segue.protocol.tags import IMAGE_TOKEN, PHRASE_END, PHRASE_START, SEG_TOKEN
 
-REFERRING_QUESTION = "Please segment {x} in this image."
-"""What Sa2VA's own evaluation asks for an expression `x`; its answers are a `[SEG]` without a phrase. Source:
-Sa2VA's code."""
-
-CONVERSATION_QUESTION = (
-    "Could you please give me a brief description of the image? Please respond with interleaved "
-    "segmentation masks for the corresponding parts of the answer."
-)
-"""One of the questions whose answers have phrases, `<p> mug </p> [SEG]`. Source: GLaMM's code, with whose
-questions Sa2VA was trained."""
-
 _HEADING = re.compile(r"^Image ([1-9]): ", re.MULTILINE | re.ASCII)
 
 
