@@ -10,8 +10,8 @@ from typing import Any
 # Before anything imports torch or transformers: both read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Side by side (`make test`) each has a core; two threads on one change sums from run to run. Whoever starts
-    # the workers has come by here too, and hands its two threads down: they are set anew.
+    # Side by side (`make test`) each has a core; two threads on one change sums from run to run. Set anew, for
+    # whoever starts the workers has come by here too, and hands its two threads down.
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
