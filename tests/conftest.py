@@ -10,7 +10,7 @@ from typing import Any
 # Before anything imports torch or transformers: both read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Side by side (`make test`) each has a core; two threads on one change sums from run to run. Set anew, for
+    # Side by side (`make test`) each has a core; two threads on one change sums from run to run. Set anew:
     # whoever starts the workers has come by here too, and hands its two threads down.
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
