@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from official import LLAMA_7B, SAM_HUGE, official_shapes
+from official import LLAMA_7B, TINY_SAM, official_shapes
 from segue.models.conversion import target_shapes
 from segue.models.presets import preset
 
@@ -21,11 +21,6 @@ LAVIS_EVA = {  # a block of EVA-CLIP-g and what stands around it, as LAVIS names
     "blocks.0.attn.proj.weight": (176, 176), "blocks.0.attn.proj.bias": (176,),
     "blocks.0.mlp.fc1.weight": (352, 176), "blocks.0.mlp.fc1.bias": (352,),
     "blocks.0.mlp.fc2.weight": (176, 352), "blocks.0.mlp.fc2.bias": (176,),
-}  # fmt: skip
-TINY_SAM = SAM_HUGE | {
-    "image_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "prompt_dim": 32,
-    "global_attn_indexes": [1], "window_size": 2, "num_pos_feats": 16, "decoder_mlp_dim": 32,
-    "iou_head_hidden_dim": 24,
 }  # fmt: skip
 TINY_LLAMA = LLAMA_7B | {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,

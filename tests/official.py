@@ -27,6 +27,11 @@ SAM_HUGE = {
     "attention_downsample_rate": 2, "num_multimask_outputs": 3, "iou_head_depth": 3,
     "iou_head_hidden_dim": 256,
 }  # fmt: skip
+TINY_SAM = SAM_HUGE | {
+    "image_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "prompt_dim": 32,
+    "global_attn_indexes": [1], "window_size": 2, "num_pos_feats": 16, "decoder_mlp_dim": 32,
+    "iou_head_hidden_dim": 24,
+}  # fmt: skip
 CLIP_LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14,
               "num_attention_heads": 16}  # fmt: skip
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "vocab_size": 32007,

@@ -6,10 +6,16 @@ import base64
 import http.client
 import io
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,6 +63,34 @@ def received(link: socket.socket) -> bytes:
         body += (piece := link.recv(1 << 16))
         assert piece, body
     return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def serving_process(
+    *options: str, repository: Path, log: Path, seconds: float
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`segue serve` as a process of its own, and its address; killed at the end.
+
+    Args:
+        options: Of the command; any free port is taken.
+        repository: The checkout whose package runs.
+        log: File for what it says.
+        seconds: How long it may take to listen.
+    """
+    command = [sys.executable, "-m", "segue.cli", "serve", "--port", "0", *options]
+    environment = os.environ | {"PYTHONPATH": str(repository / "src")}
+    with log.open("w") as written:
+        running = subprocess.Popen(command, stdout=written, stderr=written, text=True, env=environment)
+        try:
+            ends = time.monotonic() + seconds
+            while not (found := re.search(r"http://127\.0\.0\.1:[0-9]+/v1", log.read_text())):
+                assert running.poll() is None, log.read_text()
+                assert time.monotonic() < ends, log.read_text()
+                time.sleep(0.1)
+            yield running, found[0]
+        finally:
+            running.kill()
+            running.wait()
 
 
 class Served:

@@ -18,16 +18,11 @@ from transformers import (
     InstructBlipForConditionalGeneration,
 )
 
-from official import LLAMA_7B, SAM_HUGE, clip_shapes, llama_config, official_shapes, write_tokenizer
+from official import LLAMA_7B, TINY_SAM, clip_shapes, llama_config, official_shapes, write_tokenizer
 from segue.cli import main
 from segue.inference.answer_file import AnswerFile
 from tiny_model import ANSWER, QUESTIONS, TEXT, picture
 
-SAM = SAM_HUGE | {
-    "image_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "prompt_dim": 32,
-    "global_attn_indexes": [1], "window_size": 2, "num_pos_feats": 16, "decoder_mlp_dim": 32,
-    "iou_head_hidden_dim": 24,
-}  # fmt: skip
 LLAMA = LLAMA_7B | {
     "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
     "max_position_embeddings": 768, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
@@ -60,7 +55,7 @@ def write_repository(which: str, folder: Path) -> tuple[Path, Path]:
     model.mkdir(parents=True)
     clip.mkdir()
     llm = LLAMA | {"vocab_size": BASE + len(ADDED[which])}
-    shapes = official_shapes(which, llm, SAM, CLIP["hidden_size"])
+    shapes = official_shapes(which, llm, TINY_SAM, CLIP["hidden_size"])
     tensors = {n: drawn(s, generator) for n, s in shapes.items()}
     save_file(tensors, model / "model.safetensors")
     (model / "config.json").write_text(json.dumps(llama_config(llm)))

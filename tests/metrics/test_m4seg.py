@@ -1,9 +1,7 @@
 """PRIMA's metrics against slow readings of their words, GLaMM's against what its code said."""
 
 import json
-import os
 from itertools import combinations, permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load_file
 
+from goldens import GOLDENS, needs
 from segue import masks
 from segue.metrics.m4seg import (
     TargetScore,
@@ -27,9 +26,6 @@ from segue.metrics.matching import GroundedMask, iou_matrix
 from segue.metrics.similarity import SemanticSimilarity, semantic_iou
 from segue.metrics.tally import score
 
-GOLDENS = Path(
-    os.environ.get("SEGUE_GOLDENS", Path(__file__).resolve().parents[3] / "shared" / "goldens" / "A")
-)
 PHRASES = ("red mug", "mug", "lamp", "")
 VECTORS = {"red mug": (1.0, 0.4), "mug": (1.0, 0.0), "lamp": (0.1, 1.0)}
 MASK = arrays(bool, (3, 3))
@@ -140,9 +136,7 @@ def test_one_good_mask_with_a_wrong_name_hides_what_follows_in_glamms_count_only
     assert recalled(ious, similarity) == [(1, 1)]
 
 
-@pytest.mark.skipif(
-    not (GOLDENS / "gcg_metrics").is_dir(), reason=f"no recordings at {GOLDENS}: set SEGUE_GOLDENS"
-)
+@needs("gcg_metrics")
 def test_glamms_own_scores() -> None:
     cases = load_file(GOLDENS / "gcg_metrics" / "gcg_cases.safetensors")
     expected = json.loads((GOLDENS / "gcg_metrics" / "gcg_expected.json").read_text())

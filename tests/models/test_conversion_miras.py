@@ -19,6 +19,7 @@ from official import (
     CONVNEXT_L,
     LLAMA_7B,
     SAM_HUGE,
+    TINY_SAM,
     clip_shapes,
     convnext_shapes,
     llama_config,
@@ -174,11 +175,6 @@ def test_sizes_of_a_convnext(stem: str) -> None:
 
 BASE = 420
 WORDS = ("A red mug is in it.", "What is there? Which is larger? USER ASSISTANT: The")
-TINY_SAM = SAM_HUGE | {
-    "image_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "prompt_dim": 32,
-    "global_attn_indexes": [1], "window_size": 2, "num_pos_feats": 16, "decoder_mlp_dim": 32,
-    "iou_head_hidden_dim": 24,
-}  # fmt: skip
 TINY_LLAMA = LLAMA_7B | {
     "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
     "max_position_embeddings": 768, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,

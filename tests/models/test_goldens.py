@@ -11,7 +11,6 @@ official code's own float32 lies from its float64 (up to 1.5e-5 for logits of si
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from goldens import GOLDENS, needs
 from official import golden_repository, official_shapes
 from segue.errors import AlignmentError
 from segue.models import auto
@@ -33,9 +33,6 @@ from segue.models.processing_grounded import GroundedProcessor
 from segue.models.segmenter import MaskPrompts
 from segue.models.segmenter_sam import EMBEDDINGS
 
-GOLDENS = Path(
-    os.environ.get("SEGUE_GOLDENS", Path(__file__).resolve().parents[3] / "shared" / "goldens" / "A")
-)
 WHICH = ("glamm", "lisa")
 FLOORS = {
     "features": 2e-5,
@@ -54,10 +51,7 @@ def names(which: str, prefix: str) -> list[str]:
 
 CASES = [(which, name) for which in WHICH for name in names(which, "case")]
 GENERATIONS = [(which, name) for which in WHICH for name in names(which, "gen")]
-needs_goldens = pytest.mark.skipif(
-    not (GOLDENS / "glamm" / "config.json").is_file(),
-    reason=f"no recordings at {GOLDENS}: set SEGUE_GOLDENS to their folder",
-)
+needs_goldens = needs("glamm/config.json")
 pytestmark = needs_goldens
 
 

@@ -7,8 +7,6 @@ data); everything here skips without them.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,18 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from goldens import GOLDENS, needs
 from segue.models.conversion.templates import MIRAS
 from segue.models.modeling_miras import MirasModel
 from segue.models.presets_miras import tiny_miras_config
 
-GOLDENS = Path(
-    os.environ.get("SEGUE_GOLDENS", Path(__file__).resolve().parents[3] / "shared" / "goldens" / "A")
-)
 FOLDER = GOLDENS / "miras_fusion"
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "config.json").is_file(),
-    reason=f"no recordings at {FOLDER}: set SEGUE_GOLDENS to the folder above it",
-)
+pytestmark = needs("miras_fusion/config.json")
 # float32 against float64 of the official code itself differs by 2.6e-6.
 FUSION, MAPS = 1e-5, 2e-5
 

@@ -9,9 +9,7 @@ are shown below move logits by 0.1 to 12.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from goldens import GOLDENS, needs
 from official_sa2va import TOKENS, sa2va_shapes, write_sa2va
 from segue.models.auto import ModelBundle, load
 from segue.models.conversion import convert_sa2va, open_checkpoint
@@ -36,14 +35,8 @@ from segue.models.segmenter_sam import EMBEDDINGS
 from segue.models.segmenter_sam2 import FINE, FINEST, Sam2Segmenter
 from segue.models.splice import TextInputs
 
-GOLDENS = Path(
-    os.environ.get("SEGUE_GOLDENS", Path(__file__).resolve().parents[3] / "shared" / "goldens" / "A")
-)
 FOLDER = GOLDENS / "sa2va"
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "config.json").is_file(),
-    reason=f"no recordings at {FOLDER}: set SEGUE_GOLDENS to the folder above it",
-)
+pytestmark = needs("sa2va/config.json")
 STATES, LOGITS, LOSSES = 1e-5, 1e-4, 1e-5
 PICTURES = ("image_one_seg", "image_two_seg", "image_seg_last", "image_no_seg")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from segue.cli.export import Format, write_export
+from segue.cli.export import Format, show_result
 from segue.cli.option_groups import LoadingOptions, expand_groups
 
 Batch = Annotated[
@@ -102,14 +102,11 @@ def ask(
     if batch is not None and out is not None:
         return _ask_file(batch, out, model, place, budget, grammar, batch_size)
     # Everything a user can get wrong is looked at before torch is imported, which takes seconds.
-    text = question or ""
-    if wording != "describe":
-        text = check_question(text)
+    text = check_question(question or "") if wording != "describe" else question or ""
     pictures, names = load_images(images or [])
     regions = _regions(text, region or [], [(picture.height, picture.width) for picture in pictures])
     if out is not None:
         make_folder(out)
-    from segue.cli.console import err, show_answer, show_paths
     from segue.cli.growing import ask_growing, loading
 
     with loading(model):
@@ -123,19 +120,7 @@ def ask(
     answer = session.ask(text, **options) if as_json else ask_growing(session, text, **options)
     if zoom:
         answer = loaded.zoom(answer)
-    # stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
-    if as_json:
-        import json
-
-        typer.echo(json.dumps(answer.to_json(), ensure_ascii=False, indent=2))
-    else:
-        show_answer(answer)
-    if out is not None:
-        show_paths(answer.save(out))
-        if masks is not None:
-            write_export(answer.to_json(), masks, out / masks)
-    elif not as_json:
-        err().print("add --out FOLDER to see the masks: overlays, answer.html, answer.json", style="dim")
+    show_result(answer, answer.to_json if as_json else None, "answer.json", out, masks)
 
 
 def _regions(text: str, given: list[str], image_hws: list[tuple[int, int]]) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from segue.inference.answer import SessionAnswer
 
 Format = Literal["png", "index-png", "coco", "coco-results", "labelme", "yolo", "polygons", "datasets"]
 
@@ -19,6 +23,38 @@ def export(
     """Write the masks of an answer for other programs; says what the format cannot hold."""
     content = read_answer(answer / "answer.json" if answer.is_dir() else answer)
     write_export(content, form, out)
+
+
+def show_result(
+    answer: SessionAnswer,
+    content: Callable[[], dict[str, Any]] | None,
+    file: str,
+    out: Path | None,
+    masks: Format | None,
+) -> None:
+    """Print an answer and write its files, as far as they are wanted.
+
+    stdout holds the result alone, so that it can be piped; paths and hints go to stderr.
+
+    Args:
+        answer: Of any command that asks.
+        content: What is printed as JSON, where that is wanted in place of the text.
+        file: Its name among the files that are written.
+        out: Folder for them.
+        masks: A further format for the masks, in a folder of its name in `out`.
+    """
+    from segue.cli.console import err, show_answer, show_paths
+
+    if content is not None:
+        typer.echo(json.dumps(content(), ensure_ascii=False, indent=2))
+    else:
+        show_answer(answer)
+    if out is not None:
+        show_paths(answer.save(out))
+        if masks is not None:
+            write_export(answer.to_json(), masks, out / masks)
+    elif content is None:
+        err().print(f"add --out FOLDER to see the masks: overlays, answer.html, {file}", style="dim")
 
 
 def write_export(content: dict[str, Any], form: Format, out: Path) -> None:

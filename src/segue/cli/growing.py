@@ -23,17 +23,15 @@ def loading(name: str) -> Iterator[None]:
     from segue.inference.visualize import printable
 
     console = err()
-    if not console.is_terminal:
-        yield
-        gc.freeze()
-        return
     # No spinner: the thread that turns it would take its time from the imports that are waited for.
-    line = printable(f"loading {name} ...")[: console.width - 1]
-    console.print(line, style="dim", end="\r", markup=False)
+    line = printable(f"loading {name} ...")[: console.width - 1] if console.is_terminal else ""
+    if line:
+        console.print(line, style="dim", end="\r", markup=False)
     try:
         yield
     finally:
-        console.print(" " * len(line), end="\r", markup=False)
+        if line:
+            console.print(" " * len(line), end="\r", markup=False)
     # What was loaded stays as long as the command: to look through it, and to take it apart, costs a second.
     gc.freeze()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.cli.ask import Model
-from segue.cli.export import Format, write_export
+from segue.cli.export import Format, show_result
 from segue.cli.option_groups import LoadingOptions, expand_groups
 
 if TYPE_CHECKING:
@@ -63,24 +63,12 @@ def match(
     region = region.checked([(picture.height, picture.width) for picture in pictures], "the mark")
     if out is not None:
         make_folder(out)
-    from segue.cli.console import err, show_answer, show_paths
     from segue.cli.growing import loading
 
     with loading(model):
         loaded = place.load(model)
     answer = loaded.match(pictures, region, names=names, threshold=threshold)
-    if as_json:
-        import json
-
-        typer.echo(json.dumps(answer.to_match_json(), ensure_ascii=False, indent=2))
-    else:
-        show_answer(answer)
-    if out is not None:
-        show_paths(answer.save(out))
-        if masks is not None:
-            write_export(answer.to_json(), masks, out / masks)
-    elif not as_json:
-        err().print("add --out FOLDER to see the masks: overlays, answer.html, match.json", style="dim")
+    show_result(answer, answer.to_match_json if as_json else None, "match.json", out, masks)
 
 
 def _region(mask: str | None, box: str | None, point: str | None) -> Region:

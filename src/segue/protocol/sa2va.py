@@ -16,6 +16,7 @@ from dataclasses import replace
 from segue.errors import InputError
 from segue.protocol.answers import MarkedSpan, ParsedAnswer
 from segue.protocol.glamm import LisaDialect
+from segue.protocol.prima import PrimaDialect
 from segue.protocol.tags import IMAGE_TOKEN, PHRASE_END, PHRASE_START, SEG_TOKEN
 
 _HEADING = re.compile(r"^Image ([1-9]): ", re.MULTILINE | re.ASCII)
@@ -62,12 +63,8 @@ class Sa2vaDialect(LisaDialect):
         return IMAGE_TOKEN * num_images + "\n"
 
     def as_past_turn(self, markup: str, num_images: int) -> str:
-        """An earlier answer as context: as it was, with stray tags taken out."""
-        parsed = self.parse(markup, num_images)
-        try:
-            return self.render(parsed.text, parsed.marked_spans(), num_images)
-        except InputError:
-            return parsed.text
+        """As PRIMA: there are no identifiers that GLaMM's way would take out."""
+        return PrimaDialect.as_past_turn(self, markup, num_images)
 
     def render(self, text: str, spans: Sequence[MarkedSpan], num_images: int | None = None) -> str:
         """As LISA, without identifiers; about several images a span must stand under its image's heading.

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +18,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from serving import shown
+from serving import serving_process, shown
 
 pytestmark = pytest.mark.slow
 
@@ -38,23 +35,10 @@ def photographs() -> dict[str, Image.Image]:
 @pytest.fixture
 def served(repository: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`segue serve` with fewer places than there are clients, and its address."""
-    command = [sys.executable, "-m", "segue.cli", "serve", "--port", "0", "--queue", str(PLACES)]
     # Little enough to be full long before the end: what grows after that is not bounded.
-    command += ["--cache-mb", "32"]
-    environment = os.environ | {"PYTHONPATH": str(repository / "src")}
-    log = tmp_path / "log"
-    with log.open("w") as written:
-        running = subprocess.Popen(command, stdout=written, stderr=written, text=True, env=environment)
-        try:
-            ends = time.monotonic() + 300
-            while not (found := re.search(r"http://127\.0\.0\.1:[0-9]+/v1", log.read_text())):
-                assert running.poll() is None, log.read_text()
-                assert time.monotonic() < ends
-                time.sleep(0.1)
-            yield running, found[0]
-        finally:
-            running.kill()
-            running.wait()
+    options = ("--queue", str(PLACES), "--cache-mb", "32")
+    with serving_process(*options, repository=repository, log=tmp_path / "log", seconds=300) as served:
+        yield served
 
 
 @dataclass

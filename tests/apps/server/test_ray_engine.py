@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +20,7 @@ from segue.apps.server.settings import Settings
 from segue.cli import main
 from segue.inference.answer import SessionAnswer
 from segue.inference.streaming import Done, TextDelta
-from serving import shown, two
+from serving import serving_process, shown, two
 from tiny_model import TEXT
 
 DONE = Done(SessionAnswer("?", "word", "word"))
@@ -136,22 +131,9 @@ def test_ray_that_does_not_start_is_told_in_words(
 def served(tiny_model_folder: Path, repository: Path, tmp_path: Path) -> Iterator[tuple[Any, str]]:
     """`segue serve --engine ray` with two replicas."""
     pytest.importorskip("ray.serve")
-    command = [sys.executable, "-m", "segue.cli", "serve", "--model", str(tiny_model_folder), "--port", "0"]
-    command += ["--engine", "ray", "--replicas", "2", "--device", "cpu"]
-    environment = os.environ | {"PYTHONPATH": str(repository / "src")}
-    log = tmp_path / "log"
-    with log.open("w") as written:
-        running = subprocess.Popen(command, stdout=written, stderr=written, text=True, env=environment)
-        try:
-            ends = time.monotonic() + 600
-            while not (found := re.search(r"http://127\.0\.0\.1:[0-9]+/v1", log.read_text())):
-                assert running.poll() is None, log.read_text()
-                assert time.monotonic() < ends, log.read_text()
-                time.sleep(0.2)
-            yield running, found[0]
-        finally:
-            running.kill()
-            running.wait()
+    options = ("--model", str(tiny_model_folder), "--engine", "ray", "--replicas", "2", "--device", "cpu")
+    with serving_process(*options, repository=repository, log=tmp_path / "log", seconds=600) as served:
+        yield served
 
 
 @pytest.mark.slow

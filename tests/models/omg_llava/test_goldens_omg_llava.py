@@ -7,8 +7,6 @@ data); everything here skips without them.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from goldens import GOLDENS, needs
 from segue.models.conversion.fused import thirds
 from segue.models.conversion.rules import under
 from segue.models.conversion.templates_omg_llava import CLASS_TEXTS, HEAD_SHARED, PROJECTORS
@@ -34,14 +33,8 @@ from segue.models.point_loss import point_losses
 from segue.models.presets_parts import TINY_LLAMA
 from segue.models.segmenter import MaskPrompts
 
-GOLDENS = Path(
-    os.environ.get("SEGUE_GOLDENS", Path(__file__).resolve().parents[4] / "shared" / "goldens" / "A")
-)
 FOLDER = GOLDENS / "omg_llava"
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "config.json").is_file(),
-    reason=f"no recordings at {FOLDER}: set SEGUE_GOLDENS to the folder above it",
-)
+pytestmark = needs("omg_llava/config.json")
 # Sums of other orders, each over tens of numbers; masks are products of 32 numbers up to 10.
 QUERIES, MASKS, PRIOR, TOKENS, LOSS = 2e-6, 2.2e-5, 1e-6, 3e-6, 2e-7
 
