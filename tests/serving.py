@@ -40,6 +40,20 @@ def file_of(image: Image.Image, kind: str = "PNG") -> bytes:
     return out.getvalue()
 
 
+def form_of(*parts: tuple[str, str | bytes], filename: str = "a.png") -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a form; bytes are sent as files."""
+    out = io.BytesIO()
+    for name, value in parts:
+        head = f'Content-Disposition: form-data; name="{name}"'
+        if isinstance(value, bytes):
+            head += f'; filename="{filename}"\r\nContent-Type: image/png'
+        out.write(f"--edge\r\n{head}\r\n\r\n".encode())
+        out.write(value if isinstance(value, bytes) else value.encode())
+        out.write(b"\r\n")
+    out.write(b"--edge--\r\n")
+    return out.getvalue(), {"Content-Type": "multipart/form-data; boundary=edge"}
+
+
 def shown(*pictures: Image.Image, text: str = "Which is larger?") -> dict[str, Any]:
     """A user message with pictures and a question."""
     parts = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in pictures]

@@ -109,6 +109,24 @@ def loaded_tiny_models(tiny_model_folders: Callable[[str], Path]) -> Callable[[s
     return load
 
 
+@pytest.fixture(scope="session")
+def pointing(loaded_tiny_models: Callable[[str], LoadedModel]) -> LoadedModel:
+    """The taught model with a reader of regions, which it has not learned to use."""
+    import copy
+
+    import torch
+
+    from segue.inference import LoadedModel
+    from segue.models.region_tokens import switch_region_tokens
+
+    taught = loaded_tiny_models("prima_mini")
+    model, processor = copy.deepcopy((taught.model, taught.processor))
+    found = LoadedModel(model, processor, taught.name, taught.path)
+    torch.manual_seed(0)
+    switch_region_tokens(found)
+    return found
+
+
 @pytest.fixture
 def tiny_model(
     request: pytest.FixtureRequest, loaded_tiny_models: Callable[[str], LoadedModel]

@@ -45,6 +45,15 @@ def test_the_chat_model_reads_them(chat_server: ChatServer) -> None:
     assert [g.image_index for g in answer.groundings] == [1]
 
 
+def test_a_turn_that_was_told_points_in_words(chat_server: ChatServer) -> None:
+    chat_server.script = []
+    model = segue.load(chat_server.address())
+    session = model.session(IMAGES)
+    asked = session.add_turn("Where else is [this]?", "Nowhere.", [MARK])
+    assert asked.question.startswith("Where else is this (in image 1, box [")
+    assert model.takes_regions
+
+
 def test_agents_match_without_words(chat_server: ChatServer) -> None:
     chat_server.script = []
     answer = segue.load(chat_server.address()).match(IMAGES, MARK)

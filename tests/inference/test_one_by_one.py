@@ -11,6 +11,8 @@ import torch
 import segue
 from segue import protocol
 from segue.cli import main
+from segue.errors import InputError
+from segue.inference import Region
 from segue.inference.loaded_model import LoadedModel
 from segue.inference.one_by_one import ASKED_APART, OneByOneSession
 from segue.inference.streaming import Done, MaskReady, PhraseOpened, TextDelta
@@ -162,3 +164,10 @@ def test_ask_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr()
     assert printed.out.startswith("Image 1: Sure")
     assert ASKED_APART.split(":")[0] in printed.err
+
+
+def test_turns_about_several_images_cannot_point(loaded: LoadedModel) -> None:
+    session = loaded.session([picture(), picture(shade=200)])
+    with pytest.raises(InputError, match="one image at a time"):
+        session.add_turn("What is [this]?", "A mug.", [Region(image_index=0, point=(3, 3))])
+    assert session.history == ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from segue.errors import InputError, ModelError
 from segue.inference import LoadedModel, Region
 from segue.inference.answer_file import AnswerFile
 from segue.inference.pointing import with_regions
-from segue.models.region_tokens import switch_region_tokens
 from tiny_model import picture
 
 if TYPE_CHECKING:
@@ -25,17 +23,6 @@ if TYPE_CHECKING:
 QUESTION = "Find [this] in the other image."
 LEFT = Region(image_index=0, box=(2, 2, 12, 20))
 RIGHT = Region(image_index=0, box=(30, 10, 50, 35))
-
-
-@pytest.fixture(scope="module")
-def pointing(loaded_tiny_models: Any) -> LoadedModel:
-    """The taught model with a reader of regions, which it has not learned to use."""
-    taught = loaded_tiny_models("prima_mini")
-    model, processor = copy.deepcopy((taught.model, taught.processor))
-    found = LoadedModel(model, processor, taught.name, taught.path)
-    torch.manual_seed(0)
-    switch_region_tokens(found)
-    return found
 
 
 def test_weights_that_never_saw_regions_say_so(tiny_model: LoadedModel) -> None:
@@ -119,6 +106,27 @@ def test_mask_memory_speaks_of_the_answer_before(
     written, pointed = with_regions(turns, [first], (session.history[-1].regions), memory=True)
     assert written[2][1].startswith("c <region> (IMAGE1)?")
     assert written[2][1].count("<region>") == len(pointed) == 1 + remembered
+
+
+def test_a_turn_that_was_told_points_as_one_that_was_asked(
+    pointing: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [picture(), picture(shade=200)]
+    session = pointing.session(images)
+    seen = prompts(session, monkeypatch)
+    asked = session.ask(QUESTION, regions=[LEFT])
+    session.ask("What is there?")
+    told = pointing.session(images)
+    told.add_turn(QUESTION, asked.markup, [LEFT])
+    told.ask("What is there?")
+    assert torch.equal(seen[2]["input_ids"], seen[1]["input_ids"])
+    assert torch.equal(seen[2]["region_features"], seen[1]["region_features"])
+    with pytest.raises(InputError, match="more regions than markers"):
+        told.add_turn("What is there?", "A mug.", [LEFT])
+
+
+def test_models_say_whether_they_take_regions(pointing: LoadedModel, tiny_model: LoadedModel) -> None:
+    assert (pointing.takes_regions, tiny_model.takes_regions) == (True, False)
 
 
 def test_no_regions_no_change(pointing: LoadedModel, tiny_model: LoadedModel) -> None:

@@ -22,6 +22,7 @@ from segue.agent.turn import AgentAnswer, AgentTurn
 from segue.chat_model import ChatModel, OpenAIChatModel, RetryPolicy
 from segue.errors import InputError
 from segue.images import ImageSource
+from segue.inference.answer import SessionAnswer
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question
 from segue.inference.loaded_model import LoadedModel
 from segue.inference.matching import MatchAnswer
@@ -51,6 +52,11 @@ class AgentModel(LoadedModel):
     def mask_maker(self) -> SamMaskMaker | BoxFiller:
         """Maker of masks from boxes."""
         return cast(SamMaskMaker, self.processor)
+
+    @property
+    def takes_regions(self) -> bool:
+        """Always: the chat model is told of them in words."""
+        return True
 
     def match(
         self,
@@ -154,6 +160,10 @@ class AgentSession(GroundingSession):
         number = super().add_image(image, name)
         self._turn.add_image(self.images[-1], self.names[-1])
         return number
+
+    def add_turn(self, question: str, markup: str, regions: Sequence[Any] = ()) -> SessionAnswer:
+        """Add a turn whose answer is given; its regions are told in words, see `ask`."""
+        return super().add_turn(told(question, regions, self.images) if regions else question, markup)
 
     @property
     def batches(self) -> bool:

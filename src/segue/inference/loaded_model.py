@@ -40,6 +40,11 @@ class LoadedModel(ModelBundle):
             self._encoder = ImageEncoder(self, self.encoder_cache)
         return self._encoder
 
+    @property
+    def takes_regions(self) -> bool:
+        """Whether its questions may point at regions; `match` works with every model."""
+        return self.model.region_reader is not None
+
     def session(
         self, images: Sequence[ImageSource] | ImageSource, *, names: Sequence[str] | None = None
     ) -> GroundingSession:

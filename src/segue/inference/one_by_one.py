@@ -76,14 +76,7 @@ class OneByOneSession(GroundingSession):
     ) -> SessionAnswer:
         if len(self.images) == 1:
             return super()._ask(text, max_new_tokens, options, tell, draws, regions)
-        if regions:
-            raise InputError(
-                "This model is shown one image at a time.",
-                expected="regions of the only image",
-                found=f"{len(regions)} regions among {len(self.images)} images",
-                where="regions",
-                fix="ask about one image, or use model.match(images, region)",
-            )
+        self._check_regions(regions)
         answers: list[SessionAnswer] = []
         for number, session in enumerate(self._each(self._answers)):
             so_far = sa2va.join_answers([answer.text for answer in answers])
@@ -98,14 +91,16 @@ class OneByOneSession(GroundingSession):
         self._parts[joined] = answers
         return joined
 
-    def add_turn(self, question: str, markup: str) -> SessionAnswer:
+    def add_turn(self, question: str, markup: str, regions: Sequence[Region] = ()) -> SessionAnswer:
         """Add a turn whose answer is given, see `GroundingSession.add_turn`.
 
         Args:
             question: As it would have been asked.
             markup: Under the headings of its images; without any it is context for each of them, as text.
+            regions: That the question points at; of the only image.
         """
-        whole = super().add_turn(question, markup)
+        self._check_regions(regions)
+        whole = super().add_turn(question, markup, regions)
         if len(self.images) > 1:
             split = {image: body for image, _, body in sa2va.split_answer(markup, len(self.images))}
             other = whole.text if set(split) == {None} else ""
@@ -127,6 +122,16 @@ class OneByOneSession(GroundingSession):
         """Forget all turns; the images stay encoded."""
         super().reset()
         self._parts.clear()
+
+    def _check_regions(self, regions: Sequence[Region]) -> None:
+        if regions and len(self.images) > 1:
+            raise InputError(
+                "This model is shown one image at a time.",
+                expected="regions of the only image",
+                found=f"{len(regions)} regions among {len(self.images)} images",
+                where="regions",
+                fix="ask about one image, or use model.match(images, region)",
+            )
 
     def _each(self, answers: Sequence[SessionAnswer]) -> list[GroundingSession]:
         """A session for each image, with its part of these answers as its turns."""

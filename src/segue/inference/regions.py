@@ -5,6 +5,7 @@ Boxes and points become masks by the model's own segmenter, so that everything b
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from segue import masks
 from segue.errors import ImageError, InputError
@@ -170,43 +171,47 @@ def marked(image_index: int, text: str, where: str) -> Region:
     return Region(image_index=image_index, box=numbers)
 
 
-def read_mask(path: str | Path, hw: tuple[int, int] | None = None) -> Mask:
+def read_mask(source: str | Path | bytes, hw: tuple[int, int] | None = None, where: str = "") -> Mask:
     """The mask that a picture file shows, `[height, width]`.
 
     Inside is what is brighter than half, or not zero where a file holds only small numbers (0 and 1, labels);
     a picture with transparency is inside where it can be seen.
 
     Args:
-        path: PNG or any other picture.
-        hw: Size of the image that it is a mask of, as it is shown.
+        source: PNG or any other picture: its path or its bytes.
+        hw: Size of the image that it is a mask of, as it is shown; known from the header, before it is read.
+        where: For errors; the path by default.
 
     Raises:
-        ImageError: No such file, or no picture.
+        ImageError: No such file, or no picture. InputError: It has another size than its image.
     """
+    where = where or ("the mask" if isinstance(source, bytes) else str(source))
     try:
-        with Image.open(path) as opened:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            if hw is not None and (opened.height, opened.width) != hw:
+                raise _another_size((opened.height, opened.width), hw, where)
             if opened.width * opened.height > MAX_PIXELS:
                 raise ImageError(
                     "The mask is too large.",
                     expected=f"at most {MAX_PIXELS:,} pixels",
                     found=f"{opened.width} x {opened.height}",
-                    where=str(path),
+                    where=where,
                     fix="save it at the size of its image",
                 )
             has_alpha = opened.mode in ("RGBA", "LA")
             values = np.asarray(opened.getchannel("A") if has_alpha else opened)
             if has_alpha and values.min() == 255:
                 values = np.asarray(opened.convert("L"))
-    except ImageError:
+    except InputError:
         raise
     # PIL's decoders raise nearly anything on damaged files.
     except Exception as error:
         raise ImageError(
             "The mask cannot be read.",
             expected="a picture file of the image's size, black outside of the mask",
-            found="nothing" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}",
-            where=str(path),
-            fix="check the path of the mask",
+            found=_told(error),
+            where=where,
+            fix="save the mask as PNG" if isinstance(source, bytes) else "check the path of the mask",
         ) from None
     if values.ndim == 3:
         values = values.max(axis=2)
@@ -216,10 +221,22 @@ def read_mask(path: str | Path, hw: tuple[int, int] | None = None) -> Mask:
     return np.ascontiguousarray(values)
 
 
+def _told(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "nothing"
+    # PIL names the object that it was to read, which tells nobody anything.
+    unknown = isinstance(error, UnidentifiedImageError)
+    return "no picture" if unknown else f"{type(error).__name__}: {error}"
+
+
 def _checked_mask(given: Any, hw: tuple[int, int], where: str) -> Mask:
     if isinstance(given, str | Path):
-        where, mask = str(given), read_mask(given)
+        where, mask = str(given), read_mask(given, hw)
     elif isinstance(given, Mapping):
+        masks.check_rle(given)
+        # Before it is decoded: a few bytes may claim any size.
+        if tuple(given["size"]) != hw:
+            raise _another_size(tuple(given["size"]), hw, where)
         mask = masks.decode(given)
     else:
         array = np.asarray(given)
@@ -228,16 +245,20 @@ def _checked_mask(given: Any, hw: tuple[int, int], where: str) -> Mask:
             raise _wrong("This is no mask.", "bool or integers [height, width]", what, where)
         mask = array != 0
     if mask.shape != hw:
-        raise InputError(
-            "A mask has another size than its image.",
-            expected=f"(height, width) {hw}",
-            found=str(mask.shape),
-            where=where,
-            fix="draw it on the image as it is shown, upright and at its own size",
-        )
+        raise _another_size(mask.shape, hw, where)
     if not mask.any():
         raise _wrong("A mask is empty.", "at least one pixel", "none", where)
     return mask
+
+
+def _another_size(found: tuple[int, ...], hw: tuple[int, int], where: str) -> InputError:
+    return InputError(
+        "A mask has another size than its image.",
+        expected=f"(height, width) {hw}",
+        found=str(found),
+        where=where,
+        fix="draw it on the image as it is shown, upright and at its own size",
+    )
 
 
 def _are_numbers(values: Any, count: int) -> bool:

@@ -247,18 +247,21 @@ class GroundingSession:
         self._added = True
         return number
 
-    def add_turn(self, question: str, markup: str) -> SessionAnswer:
+    def add_turn(self, question: str, markup: str, regions: Sequence[Region] = ()) -> SessionAnswer:
         """Add a turn whose answer is given, as context for later questions; no masks are drawn.
 
         Args:
             question: As it would have been asked.
             markup: The answer with tags, as `segue.records.grounded_markup` writes it.
+            regions: That the question points at, see `ask`.
         """
+        pointed = point(self, question, regions) if regions else ()
         parsed = protocol.parse(markup, len(self.images), self.dialect)
         self._answers.append(
             SessionAnswer(
                 check_question(question), parsed.text, markup, image_hws=self.image_hws,
                 model=self.bundle.name, images=list(self.names), pictures=tuple(self.images),
+                regions=pointed,
             )
         )  # fmt: skip
         return self._answers[-1]

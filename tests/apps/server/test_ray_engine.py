@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 
+from segue import masks
 from segue.apps.server.engine import Job, events_of_job
 from segue.apps.server.errors import ApiError, refusal
-from segue.apps.server.ray_engine import RayEngine
+from segue.apps.server.ray_engine import RayEngine, _without_pictures
+from segue.apps.server.regions import Mark
 from segue.apps.server.sampling import Sampling
 from segue.apps.server.settings import Settings
 from segue.cli import main
+from segue.inference import Region
 from segue.inference.answer import SessionAnswer
 from segue.inference.streaming import Done, TextDelta
-from serving import serving_process, shown, two
+from serving import file_of, form_of, serving_process, shown, two
 from tiny_model import TEXT
 
 DONE = Done(SessionAnswer("?", "word", "word"))
@@ -105,6 +110,16 @@ def test_what_goes_wrong_is_told() -> None:
     assert "/secret" not in str(failed.value.body())
 
 
+def test_marks_and_what_was_found_survive_the_way_to_a_replica(tiny_model: Any) -> None:
+    mark = Mark(Region(image_index=0, mask=masks.encode(np.eye(40, 60, dtype=bool))), 0.2)
+    sent: Mark = pickle.loads(pickle.dumps(mark))
+    assert (sent.region.mask, sent.threshold) == (mark.region.mask, 0.2)
+    answer = tiny_model.match(list(two()), sent.region, threshold=sent.threshold)
+    back = pickle.loads(pickle.dumps(_without_pictures(Done(answer))))
+    assert back.answer.pictures == ()
+    assert back.answer.to_match_json() == answer.to_match_json()
+
+
 def test_replicas_need_ray(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--replicas", "2"]) == 2
     assert "add --engine ray" in capsys.readouterr().err
@@ -169,6 +184,16 @@ def test_two_replicas_answer_as_one_server(served: tuple[Any, str], tiny_model: 
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model=name, messages=[shown(*two(), text="mug " * 2000)])
     assert refused.value.code == "context_length_exceeded"
+    # Marks and regions get there too.
+    boxed = [("image", file_of(image)) for image in two()] + [("box", "15,10,30,20")]
+    body, headers = form_of(*boxed)
+    found = client._client.post(base + "/images/matches", content=body, headers=headers).json()
+    own = tiny_model.match(list(two()), Region(image_index=0, box=(15, 10, 30, 20)))
+    assert found["matches"] == own.to_match_json()["matches"]
+    pointing = shown(*two(), text="What is [this]?") | {"regions": [{"image_index": 0, "point": [20, 12]}]}
+    with pytest.raises(openai.BadRequestError) as never_saw:
+        client.chat.completions.create(model=name, messages=[pointing])
+    assert never_saw.value.code == "regions_not_supported"
     # SIGTERM in the middle of a stream: it is told to its end.
     streamed = client.chat.completions.create(model=name, messages=[shown(*two())], stream=True)
     first = next(streamed)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import numpy as np
 import pytest
@@ -9,22 +10,10 @@ from PIL import Image
 
 from segue import masks
 from segue.apps.server.segmentations import question_of
-from serving import Served, file_of, two
+from segue.inference import LoadedModel, Region
+from serving import Served, file_of, form_of, two
 
 PATH = "/v1/images/segmentations"
-
-
-def form(*parts: tuple[str, str | bytes], filename: str = "a.png") -> tuple[bytes, dict[str, str]]:
-    out = io.BytesIO()
-    for name, value in parts:
-        head = f'Content-Disposition: form-data; name="{name}"'
-        if isinstance(value, bytes):
-            head += f'; filename="{filename}"\r\nContent-Type: image/png'
-        out.write(f"--edge\r\n{head}\r\n\r\n".encode())
-        out.write(value if isinstance(value, bytes) else value.encode())
-        out.write(b"\r\n")
-    out.write(b"--edge--\r\n")
-    return out.getvalue(), {"Content-Type": "multipart/form-data; boundary=edge"}
 
 
 @pytest.fixture
@@ -34,7 +23,7 @@ def files() -> list[bytes]:
 
 @pytest.mark.parametrize("name", ["image", "image[]"])
 def test_masks_of_several_pictures(served: Served, tiny_model, files: list[bytes], name: str) -> None:
-    sent = form((name, files[0]), (name, files[1]), ("prompt", "Which is larger?"), ("mask_format", "rle"))
+    sent = form_of((name, files[0]), (name, files[1]), ("prompt", "Which is larger?"), ("mask_format", "rle"))
     status, _, answer = served.send("POST", PATH, *sent)
     own = tiny_model.session(list(two())).ask("Which is larger?")
     assert status == 200
@@ -47,7 +36,7 @@ def test_masks_of_several_pictures(served: Served, tiny_model, files: list[bytes
 
 
 def test_masks_as_png(served: Served, tiny_model, files: list[bytes]) -> None:
-    sent = form(("image", files[0]), ("image", files[1]), ("prompt", "Which is larger?"), ("boxes", "[]"))
+    sent = form_of(("image", files[0]), ("image", files[1]), ("prompt", "Which is larger?"), ("boxes", "[]"))
     answer = served.send("POST", PATH, *sent)[2]
     own = tiny_model.session(list(two())).ask("Which is larger?")
     found = Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["mask"])))
@@ -61,6 +50,8 @@ def test_masks_as_png(served: Served, tiny_model, files: list[bytes]) -> None:
         ([("points", "[[3, 3]]")], "points"),
         ([("mask", b"x")], "mask"),
         ([("mask_format", "svg")], "mask_format"),
+        ([("regions", "[")], "regions"),
+        ([("regions", '[{"image_index": 0, "point": [1, 1]}]')], "regions"),
         ([("n", "2")], "n"),
         ([("response_format", "url")], "response_format"),
         ([("model", "other")], "model"),
@@ -69,7 +60,7 @@ def test_masks_as_png(served: Served, tiny_model, files: list[bytes]) -> None:
     ],
 )
 def test_what_cannot_be_honoured_is_named(served: Served, files: list[bytes], fields, param: str) -> None:
-    sent = form(("image", files[0]), ("prompt", "What is there?"), *fields)
+    sent = form_of(("image", files[0]), ("prompt", "What is there?"), *fields)
     status, _, answer = served.send("POST", PATH, *sent)
     assert status in (400, 404)
     assert answer["error"]["param"] == param
@@ -79,23 +70,35 @@ def test_forms_that_are_none(served: Served, files: list[bytes]) -> None:
     for body, headers in (
         (b"", {"Content-Type": "multipart/form-data; boundary=edge"}),
         (b"{}", {"Content-Type": "application/json"}),
-        (form(("image", files[0]))[0][:80], {"Content-Type": "multipart/form-data; boundary=edge"}),
-        (form(("prompt", "a"))[0], {"Content-Type": "multipart/form-data"}),
-        form(("prompt", "a")),
-        form(("image", files[0])),
-        form(("image", files[0]), ("prompt", "  ")),
-        form(*[("image", files[0])] * 10, ("prompt", "a")),
-        form(*[("image", files[0])] * 100, ("prompt", "a")),
+        (form_of(("image", files[0]))[0][:80], {"Content-Type": "multipart/form-data; boundary=edge"}),
+        (form_of(("prompt", "a"))[0], {"Content-Type": "multipart/form-data"}),
+        form_of(("prompt", "a")),
+        form_of(("image", files[0])),
+        form_of(("image", files[0]), ("prompt", "  ")),
+        form_of(*[("image", files[0])] * 10, ("prompt", "a")),
+        form_of(*[("image", files[0])] * 100, ("prompt", "a")),
     ):
         status, _, answer = served.send("POST", PATH, body, headers)
         assert status == 400
         assert answer["error"]["message"]
 
 
+def test_a_prompt_may_point(serve, pointing: LoadedModel, files: list[bytes]) -> None:
+    regions = [{"image_index": 0, "box": [2, 2, 12, 20]}]
+    sent = form_of(
+        *[("image", file) for file in files], ("prompt", "[this]"), ("mask_format", "rle"),
+        ("regions", json.dumps(regions)),
+    )  # fmt: skip
+    status, _, answer = serve(pointing).send("POST", PATH, *sent)
+    own = pointing.session(list(two())).ask("Segment [this].", regions=[Region(**regions[0])])
+    assert status == 200
+    assert (answer["text"], answer["usage"]["prompt_tokens"]) == (own.text, own.prompt_tokens)
+
+
 def test_a_file_may_be_called_anything(served: Served, files: list[bytes], tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("../../etc/passwd", "/etc/passwd", "a\\..\\b", "%2e%2e%2f", "x" * 5000):
-        sent = form(("image", files[0]), ("image", files[1]), ("prompt", "What is there?"), filename=name)
+        sent = form_of(("image", files[0]), ("image", files[1]), ("prompt", "What is there?"), filename=name)
         status, _, answer = served.send("POST", PATH, *sent)
         assert status in (200, 400)
         assert "passwd" not in str(answer)

@@ -18,8 +18,8 @@ from segue.errors import InputError
 
 _OPEN = ("/healthz", "/docs", "/openapi.json")
 _ROUTES = (
-    "/v1/chat/completions", "/v1/images/segmentations", "/v1/models", "/healthz", "/metrics", "/docs",
-    "/openapi.json", "/predict", "/setup", "/webhook", "/health",
+    "/v1/chat/completions", "/v1/images/segmentations", "/v1/images/matches", "/v1/models", "/healthz",
+    "/metrics", "/docs", "/openapi.json", "/predict", "/setup", "/webhook", "/health",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from segue.apps.server.access import Gate
 from segue.apps.server.chat import complete
 from segue.apps.server.engine import AnyEngine
 from segue.apps.server.errors import ApiError, from_exception, json_response, refusal
+from segue.apps.server.matches import find_matches
 from segue.apps.server.metrics import CONTENT_TYPE
 from segue.apps.server.segmentations import segment
 from segue.apps.server.service import Named, Service
@@ -96,6 +97,13 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def segmentations(request: Request) -> Response:
         """Masks of what a prompt names, in one to nine pictures."""
         return await segment(service, request)
+
+    @app.post(
+        "/v1/images/matches", openapi_extra=schema.described(schema.MatchResult, schema.MatchRequest, form)
+    )
+    async def matches(request: Request) -> Response:
+        """What is marked in one picture, found in the others by its looks; no words, any model."""
+        return await find_matches(service, request)
 
     @app.get("/v1/models", openapi_extra=schema.described(None))
     async def models() -> Response:

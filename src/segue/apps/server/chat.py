@@ -50,7 +50,8 @@ async def complete(service: Service, request: Request) -> Response:
         held.enter_context(service.engine.place())
         caller = request.scope["state"]["caller"]
         pictures = await held.enter_async_context(service.pictures(dialogue.pictures, caller))
-        job = service.job(dialogue, pictures, sampling, streamed)
+        pointed = await service.pointed(dialogue, pictures)
+        job = service.job(dialogue, pictures, sampling, streamed, pointed)
         completion = Completion(service.model.name, pictures)
         if streamed:
             stream = _Stream(service, job, completion, with_usage)
@@ -148,7 +149,7 @@ class _Stream:
     async def lines(self) -> AsyncIterator[bytes]:
         """The stream; only `data:` lines and comments."""
         # The lists are there from the start, so that an answer without masks says so as a whole one does.
-        empty: dict[str, list[Any]] = {"groundings": [], "problems": [], "notes": []}
+        empty: dict[str, list[Any]] = {"groundings": [], "problems": [], "notes": [], "regions": []}
         begun = {"images": self._completion.images(), **empty}
         yield self._data({"role": "assistant", "content": "", "segue": begun})
         async for line in self._rest():

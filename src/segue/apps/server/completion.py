@@ -71,12 +71,13 @@ class Completion:
         ]
 
     def remarks(self, answer: SessionAnswer) -> dict[str, Any]:
-        """What could not be placed, and oddities; items of lists, as deltas have to be."""
+        """What could not be placed, oddities, what was pointed at; items of lists, as deltas have to be."""
         notes = [note for picture in self._pictures for note in picture.notes] + answer.notes
         problems = answer.to_json()["problems"] if answer.problems else []
         return {
             "problems": [{"index": k, **problem} for k, problem in enumerate(problems)],
             "notes": [{"index": k, "text": note} for k, note in enumerate(notes)],
+            "regions": [{"index": k, **region.to_json()} for k, region in enumerate(answer.regions)],
         }
 
     def _frame(self, kind: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from segue.apps.server.past_answers import PastAnswer
 from segue.apps.server.pictures import Picture
+from segue.apps.server.regions import Pointed
 
 if TYPE_CHECKING:
     from segue.inference.loaded_model import LoadedModel
@@ -38,8 +39,15 @@ class Conversations:
             OrderedDict()
         )
 
-    def take(self, pictures: Sequence[Picture], turns: Sequence[tuple[str, PastAnswer]]) -> GroundingSession:
+    def take(
+        self, pictures: Sequence[Picture], turns: Sequence[tuple[str, PastAnswer]], pointed: Pointed = ()
+    ) -> GroundingSession:
         """A session with these pictures and this history, which is the caller's until it is given back.
+
+        Args:
+            pictures: Of the conversation.
+            turns: Questions and answers, oldest first.
+            pointed: What each question points at, the next one's too; empty where none does.
 
         Raises:
             ApiError: An earlier answer's groundings do not fit.
@@ -52,8 +60,8 @@ class Conversations:
             for picture in pictures[len(session.images) :]:
                 session.add_image(picture.image)
         session.reset()
-        for question, answer in turns:
-            session.add_turn(question, answer.markup(session.dialect, len(pictures)))
+        for (question, answer), regions in zip(turns, pointed or ((),) * len(turns), strict=False):
+            session.add_turn(question, answer.markup(session.dialect, len(pictures)), regions)
         return session
 
     def give_back(self, session: GroundingSession, pictures: Sequence[Picture]) -> None:

@@ -18,6 +18,7 @@ from segue.apps.server.errors import ApiError, from_exception, refusal
 from segue.apps.server.past_answers import PastAnswer
 from segue.apps.server.pictures import Picture
 from segue.apps.server.places import Places
+from segue.apps.server.regions import Mark, Pointed, takes_no_regions
 from segue.apps.server.sampling import Sampling
 from segue.apps.server.settings import Settings
 from segue.errors import SegueError
@@ -38,6 +39,8 @@ class Job:
         pictures, turns, question: The conversation.
         sampling: How to answer.
         streamed: Whether somebody listens while the answer grows; others may be asked in a batch.
+        pointed: What each question points at, see `Dialogue`; empty where none does.
+        mark: To be found in the other pictures, in the place of a question.
         events: What the asking coroutine reads: events, then `Done` or an exception.
         loop: Of that coroutine.
     """
@@ -47,6 +50,8 @@ class Job:
     question: str
     sampling: Sampling
     streamed: bool
+    pointed: Pointed = ()
+    mark: Mark | None = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     events: asyncio.Queue[Event | BaseException] = field(default_factory=asyncio.Queue)
     left: threading.Event = field(default_factory=threading.Event)
@@ -63,7 +68,7 @@ class Job:
 
         Sampled answers would depend on their neighbours, and later turns have read most of their prompt.
         """
-        if self.streamed or self.turns or self.sampling.options:
+        if self.streamed or self.turns or self.sampling.options or self.pointed or self.mark:
             return None
         return (self.sampling.max_new_tokens,)
 
@@ -183,10 +188,15 @@ class Engine(Places):
             return jobs
 
     def _answer(self, job: Job) -> None:
-        session = self._conversations.take(job.pictures, job.turns)
-        events = session.stream(
-            job.question, max_new_tokens=job.sampling.max_new_tokens, **self._options(job, session)
-        )
+        if job.mark is not None:
+            job.tell(self._found(job.pictures, job.mark))
+            return
+        if job.pointed and not self.model.takes_regions:
+            raise takes_no_regions(self.model.name)
+        session = self._conversations.take(job.pictures, job.turns, job.pointed)
+        pointed: dict[str, Any] = {"regions": job.pointed[-1]} if job.pointed else {}
+        budget = job.sampling.max_new_tokens
+        events = session.stream(job.question, max_new_tokens=budget, **pointed, **self._options(job, session))
         finished = False
         # Closing the events, by leaving the loop, ends the generation at its next event.
         with contextlib.closing(events):  # type: ignore[type-var]
@@ -197,6 +207,12 @@ class Engine(Places):
                 if finished:
                     self._conversations.give_back(session, job.pictures)
                 job.tell(event)
+
+    def _found(self, pictures: Sequence[Picture], mark: Mark) -> Event:
+        from segue.inference.streaming import Done
+
+        images = [picture.image for picture in pictures]
+        return Done(self.model.match(images, mark.region, threshold=mark.threshold))
 
     def _options(self, job: Job, session: GroundingSession) -> dict[str, Any]:
         options, seed = dict(job.sampling.options), job.sampling.seed

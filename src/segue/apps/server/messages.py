@@ -8,6 +8,7 @@ from typing import Any
 
 from segue.apps.server.errors import ApiError, refusal
 from segue.apps.server.past_answers import PastAnswer, joined, past_answer
+from segue.apps.server.regions import RegionRef, marked_question, read_regions
 from segue.apps.server.sampling import refuse_unheeded
 from segue.apps.server.settings import Settings
 from segue.inference.inputs import whole_unicode
@@ -42,11 +43,13 @@ class Dialogue:
         pictures: Of all messages, in order; the answer numbers them so.
         turns: Earlier questions and their answers.
         question: To be answered now.
+        pointed: What each question points at: those of the turns, and the new one last.
     """
 
     pictures: list[PictureRef] = field(default_factory=list)
     turns: list[tuple[str, PastAnswer]] = field(default_factory=list)
     question: str = ""
+    pointed: list[tuple[RegionRef, ...]] = field(default_factory=list)
 
 
 def read_dialogue(body: dict[str, Any], settings: Settings) -> Dialogue:
@@ -82,13 +85,15 @@ class _Reader:
         self._dialogue = Dialogue()
         self._asked: list[str] = []
         self._shown: list[int] = []
+        self._regions: list[RegionRef] = []
         self._characters = 0
 
     def read(self, messages: list[Any]) -> Dialogue:
         for number, message in enumerate(messages):
             where = f"messages.{number}"
             role = self._role(message, where)
-            refuse_unheeded({"regions": message.get("regions")}, f"{where}.")
+            if role != "user":
+                refuse_unheeded({"regions": message.get("regions")}, f"{where}.")
             if role == "assistant":
                 self._answered(message, where)
             else:
@@ -124,6 +129,12 @@ class _Reader:
             text = f"{name}: {text}"
         if text:
             self._asked.append(text)
+        self._point(message, where)
+
+    def _point(self, message: dict[str, Any], where: str) -> None:
+        pointed = sum(map(len, self._dialogue.pointed)) + len(self._regions)
+        most = self._settings.most_regions
+        self._regions += read_regions(message.get("regions"), f"{where}.regions", most, pointed)
 
     def _show(self, picture: PictureRef) -> None:
         pictures = self._dialogue.pictures
@@ -140,8 +151,10 @@ class _Reader:
     def _question(self) -> str:
         """What was asked since the last answer; a turn that only shows pictures says which."""
         text = "\n".join(self._asked) or " ".join(identifier(k) for k in self._shown)
-        self._asked, self._shown = [], []
-        return text
+        regions = tuple(self._regions)
+        self._dialogue.pointed.append(regions)
+        self._asked, self._shown, self._regions = [], [], []
+        return marked_question(text, regions)
 
     def _close(self, where: str) -> None:
         if not self._asked:
@@ -175,7 +188,7 @@ class _Reader:
         if name and text:
             answer = joined(PastAnswer(f"{name}:"), answer, " ")
         turns = self._dialogue.turns
-        if self._asked or self._shown:
+        if self._asked or self._shown or self._regions:
             turns.append((self._question(), answer))
         elif turns:
             turns[-1] = (turns[-1][0], joined(turns[-1][1], answer, "\n"))

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import unquote_to_bytes
 
 from PIL import Image
 
-from segue.apps.server.errors import ApiError, from_exception, refusal
+from segue.apps.server.errors import from_exception, refusal
 from segue.apps.server.fetch import fetch
+from segue.apps.server.inline import inline_bytes
 from segue.apps.server.messages import PictureRef
 from segue.apps.server.settings import Settings
 from segue.errors import ImageError
 from segue.images import content_hash, is_animated, load_image
-
-_DATA = re.compile(r"\s*data:([^,]{0,300}),", re.IGNORECASE)
-_BLANK = re.compile(rb"[ \t\r\n\f\v]+")
-_LEAST_BARE = 64
-"""Shorter texts without a scheme are no picture's base64, and rather paths or words."""
 
 
 @dataclass(frozen=True)
@@ -132,32 +124,5 @@ def _file(ref: PictureRef, caller: str, store: PictureStore, settings: Settings)
                 fix="send the image again, with its uuid beside it",
             )  # fmt: skip
         return data
-    if match := _DATA.match(address):
-        return _from_data(match[1], address[match.end() :], ref.where)
-    if ":" not in address[:40] and len(address) >= _LEAST_BARE:
-        return _from_base64(address.encode("utf-8", "replace"), ref.where)
-    return fetch(address.strip(), settings, ref.where)
-
-
-def _from_data(head: str, text: str, where: str) -> bytes:
-    raw = unquote_to_bytes(text)
-    # "image/jpg;charset=utf-8;base64": what stands before the last word is a label.
-    if head.replace(" ", "").lower().endswith(";base64") or head.strip().lower() == "base64":
-        return _from_base64(raw, where)
-    return raw
-
-
-def _from_base64(raw: bytes, where: str) -> bytes:
-    packed = _BLANK.sub(b"", raw).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
-    try:
-        return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _not_base64(where, str(error)) from None
-
-
-def _not_base64(where: str, found: str) -> ApiError:
-    return refusal(
-        "The image is not base64.", where, code="invalid_image_url",
-        expected="data:image/png;base64,... with the bytes of a picture file", found=found,
-        fix="encode the file's bytes, nothing else",
-    )  # fmt: skip
+    found = inline_bytes(address, ref.where)
+    return fetch(address.strip(), settings, ref.where) if found is None else found

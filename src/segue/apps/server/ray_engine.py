@@ -25,6 +25,7 @@ from segue.errors import InputError
 if TYPE_CHECKING:
     from segue.apps.server.past_answers import PastAnswer
     from segue.apps.server.pictures import Picture
+    from segue.apps.server.regions import Mark, Pointed
     from segue.apps.server.sampling import Sampling
     from segue.inference.streaming import Event
 
@@ -80,9 +81,11 @@ class Replica:
         question: str,
         sampling: Sampling,
         streamed: bool,
+        pointed: Pointed,
+        mark: Mark | None,
     ) -> AsyncIterator[Event | ApiError]:
         """Events of a question; what went wrong is the last of them. Cancelled, the question is given up."""
-        job = Job(pictures, turns, question, sampling, streamed)
+        job = Job(pictures, turns, question, sampling, streamed, pointed, mark)
         try:
             async with aclosing(events_of_job(job, self._engine)) as events:
                 async for event in events:
@@ -144,7 +147,7 @@ class RayEngine(Places):
     async def _run(self, job: Job) -> None:
         started = time.monotonic()
         asked = (job.pictures, job.turns, job.question, job.sampling, job.streamed)
-        events = self._handle.answer.remote(*asked)
+        events = self._handle.answer.remote(*asked, job.pointed, job.mark)
         try:
             async for event in events:
                 self._silent.discard(job)

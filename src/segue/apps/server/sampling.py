@@ -76,7 +76,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "input": ("",),
 }
 _WHY = {
-    "regions": "no model here reads regions yet",
+    "regions": "they stand in the user message whose question points at them",
     "n": "one answer is given to a request",
     "images": "pictures are read from the parts of messages only",
     "files": "pictures are read from the parts of messages only",

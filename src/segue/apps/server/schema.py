@@ -17,12 +17,21 @@ class _Open(BaseModel):
 
 
 class RegionInput(_Open):
-    """A region that a user points at. Refused in words until a model takes regions."""
+    """A region that a question points at: exactly one of box, point, segmentation and mask."""
 
     image_index: int = Field(ge=0, description="0-based number of the image in the conversation.")
-    box: list[float] | None = Field(default=None, description="[x1, y1, x2, y2] in pixels.")
-    point: list[float] | None = Field(default=None, description="[x, y] in pixels.")
-    segmentation: dict[str, Any] | None = Field(default=None, description="COCO RLE.")
+    box: Annotated[list[float], Field(min_length=4, max_length=4)] | None = Field(
+        default=None, description="[left, top, right, bottom] in pixels of the image, upright."
+    )
+    point: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="[x, y] in pixels."
+    )
+    segmentation: dict[str, Any] | None = Field(
+        default=None, description="COCO RLE, {size: [height, width], counts: ...}, of the image's size."
+    )
+    mask: str | None = Field(
+        default=None, description="PNG of the image's size in base64 (a data URL is as good), black outside."
+    )
 
 
 class SentBack(_Open):
@@ -45,7 +54,11 @@ class Message(_Open):
     )
     name: str | None = Field(default=None, description="Written ahead of the text.")
     segue: SentBack | None = None
-    regions: list[RegionInput] | None = None
+    regions: list[RegionInput] | None = Field(
+        default=None,
+        description="What the markers of a user's text point at, in order, such as [this] in "
+        '"Find [this] in the other images."',
+    )
 
 
 class StreamOptions(_Open):
@@ -102,6 +115,14 @@ class Remark(BaseModel):
     text: str
 
 
+class RegionSeen(BaseModel):
+    """What the question pointed at, as the mask that was made of it."""
+
+    index: int
+    image_index: int
+    segmentation: dict[str, Any] = Field(description="COCO RLE.")
+
+
 class SegueFields(BaseModel):
     """`message.segue`, and in pieces `delta.segue`: each item of each list once and complete."""
 
@@ -109,6 +130,7 @@ class SegueFields(BaseModel):
     groundings: list[Grounding]
     problems: list[Problem]
     notes: list[Remark]
+    regions: list[RegionSeen]
 
 
 class AnswerMessage(BaseModel):
@@ -173,8 +195,51 @@ class SegmentationRequest(_Open):
     prompt: str
     model: str | None = None
     mask_format: Literal["png", "rle"] | None = None
-    boxes: str | None = Field(default=None, description="Refused in words until a model takes boxes.")
+    regions: str | None = Field(
+        default=None, description="What markers such as [this] point at: a JSON list as in messages."
+    )
+    boxes: str | None = Field(default=None, description="Refused: a prompt in words is needed.")
     box_labels: str | None = Field(default=None, description="Refused with `boxes`.")
+
+
+class MatchRequest(_Open):
+    """A mark in one picture, as a form: exactly one of box, point, segmentation and mask."""
+
+    image: list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]] = Field(
+        description="Two to nine picture files, the one with the mark first."
+    )
+    image_index: int | None = Field(default=None, ge=0, description="Number of the marked one, if not 0.")
+    box: str | None = Field(default=None, description="[left, top, right, bottom] in pixels.")
+    point: str | None = Field(default=None, description="[x, y] in pixels.")
+    segmentation: str | None = Field(default=None, description="COCO RLE as JSON.")
+    mask: str | None = Field(
+        default=None, description="A picture file of the marked one's size, black outside; or base64 of it."
+    )
+    threshold: float | None = Field(default=None, ge=0, description="Score from which it is there.")
+    model: str | None = None
+
+
+class MatchEntry(BaseModel):
+    """Whether the marked thing is in one picture, and where."""
+
+    image_index: int
+    path: str
+    score: float = Field(description="0 for nothing alike, about 1 for the marked thing itself.")
+    is_there: bool
+    segmentation: dict[str, Any] | None = Field(description="COCO RLE; null where it is not there.")
+    bbox: list[float] | None = Field(description="[x, y, width, height] in pixels.")
+    area: int
+
+
+class MatchResult(BaseModel):
+    """The content of `match.json`, and the same in words."""
+
+    created: int
+    text: str
+    model: str
+    threshold: float
+    region: dict[str, Any] = Field(description="The mark: as it was given, and its mask as COCO RLE.")
+    matches: list[MatchEntry] = Field(description="Of every other picture, in order.")
 
 
 class Segment(BaseModel):
@@ -201,8 +266,8 @@ class SegmentationAnswer(BaseModel):
     usage: Usage
 
 
-_REQUESTS = (ChatRequest, SegmentationRequest)
-_ANSWERS = (ChatAnswer, SegmentationAnswer, ErrorAnswer)
+_REQUESTS = (ChatRequest, SegmentationRequest, MatchRequest)
+_ANSWERS = (ChatAnswer, SegmentationAnswer, MatchResult, ErrorAnswer)
 
 
 def component_schemas() -> dict[str, Any]:

@@ -6,45 +6,42 @@ import base64
 import io
 import json
 import time
-from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
 from segue import masks
 from segue.apps.server.completion import usage_of
 from segue.apps.server.engine import events_of_job
-from segue.apps.server.errors import json_response, refusal
+from segue.apps.server.errors import json_response
+from segue.apps.server.forms import Form, json_of, read_form, wrong
 from segue.apps.server.messages import Dialogue
+from segue.apps.server.regions import marked_question, read_regions
 from segue.apps.server.sampling import Sampling, refuse_unheeded
 from segue.apps.server.service import Service, time_limit, unless_left
 from segue.inference.inputs import MAX_NEW_TOKENS, check_number, check_question
 from segue.records import Grounding
-from segue.records.conversation import MAX_IMAGES
 
 if TYPE_CHECKING:
     from segue.inference.answer import SessionAnswer
 
-_IMAGE_FIELDS = ("image", "image[]", "images", "images[]")
-_UNHEEDED = ("mask", "points", "point_labels", "negative_prompt", "regions", "size")
+_UNHEEDED = ("mask", "points", "point_labels", "negative_prompt", "size")
 _FORMATS = ("png", "rle")
 _LEFT = 499
 
 
-@dataclass
-class _Form:
+@dataclass(frozen=True)
+class _Wanted:
     """What a form asks for."""
 
-    files: list[tuple[str, bytes]] = field(default_factory=list)
-    prompt: str = ""
-    model: str | None = None
-    mask_format: str = "png"
+    prompt: str
+    model: str | None
+    mask_format: str
+    regions: Any
 
 
 async def segment(service: Service, request: Request) -> Response:
@@ -53,14 +50,18 @@ async def segment(service: Service, request: Request) -> Response:
     Raises:
         ApiError: Whatever is wrong with the form.
     """
-    form = await _read(await service.bodies.read(request), request.headers)
-    service.check_model(form.model)
-    check_number(len(form.files))
-    dialogue = Dialogue(question=question_of(check_question(form.prompt)))
+    form = await read_form(await service.bodies.read(request), request.headers)
+    wanted = _wanted(form)
+    service.check_model(wanted.model)
+    check_number(len(form.pictures))
+    regions = read_regions(wanted.regions, "regions", service.settings.most_regions)
+    question = marked_question(question_of(check_question(wanted.prompt)), regions)
     async with AsyncExitStack() as held:
         held.enter_context(service.engine.place())
-        pictures = await held.enter_async_context(service.decoded(form.files))
-        job = service.job(dialogue, pictures, Sampling(MAX_NEW_TOKENS), streamed=False)
+        pictures = await held.enter_async_context(service.decoded(form.pictures))
+        dialogue = Dialogue(question=question, pointed=[regions])
+        pointed = await service.pointed(dialogue, pictures)
+        job = service.job(dialogue, pictures, Sampling(MAX_NEW_TOKENS), streamed=False, pointed=pointed)
 
         async def work() -> Response:
             from segue.inference.streaming import Done
@@ -72,7 +73,7 @@ async def segment(service: Service, request: Request) -> Response:
                     if isinstance(event, Done):
                         answer = event.answer
             service.metrics.answer(answer, len(pictures))
-            return json_response(_content(answer, form.mask_format))
+            return json_response(_content(answer, wanted.mask_format))
 
         return await unless_left(request, work) or Response(status_code=_LEFT)
 
@@ -82,39 +83,10 @@ def question_of(prompt: str) -> str:
     return prompt if prompt[-1] in ".?!" else f"Segment {prompt}."
 
 
-async def _read(body: bytes, headers: Headers) -> _Form:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    try:
-        # Parts of more than a megabyte lie in temporary files without a name.
-        parser = MultiPartParser(headers, stream(), max_files=4 * MAX_IMAGES, max_fields=64)
-        found = await parser.parse()
-    except (MultiPartException, KeyError, ValueError, AssertionError) as error:
-        raise refusal(
-            "The body is no form.", None, code="invalid_form", expected="multipart/form-data with a boundary",
-            found=str(getattr(error, "message", error))[:200], fix="send image files and a prompt as a form",
-        ) from None  # fmt: skip
-    form, values = _Form(), dict[str, str]()
-    try:
-        for name, value in found.multi_items():
-            if isinstance(value, UploadFile) and name in _IMAGE_FIELDS:
-                # What the client calls the file is not looked at: it might be any path.
-                form.files.append((name, await value.read()))
-            elif isinstance(value, UploadFile):
-                raise _unheeded(name)
-            elif name in _IMAGE_FIELDS:
-                raise _wrong(name, "a file", "a text", "send the picture's bytes, with a filename")
-            else:
-                values[name] = value
-    finally:
-        await found.close()
-    return _with_values(form, values)
-
-
-def _with_values(form: _Form, values: dict[str, str]) -> _Form:
-    if len(form.files) == 0:
-        raise _wrong("image", "one to nine picture files", "none", "add a file `image`")
+def _wanted(form: Form) -> _Wanted:
+    values = form.values
+    for name in form.files:
+        raise _unheeded(name)
     for name in ("boxes", "box_labels", *_UNHEEDED):
         if not _is_empty(values.get(name)):
             raise _unheeded(name)
@@ -123,14 +95,14 @@ def _with_values(form: _Form, values: dict[str, str]) -> _Form:
         read["n"] = int(values["n"]) if values["n"].isdecimal() and len(values["n"]) < 9 else values["n"]
     refuse_unheeded(read)
     if values.get("response_format") not in (None, "", "b64_json", "json"):
-        raise _wrong("response_format", "b64_json", values["response_format"], "leave it out")
-    form.mask_format = values.get("mask_format") or "png"
-    if form.mask_format not in _FORMATS:
-        raise _wrong("mask_format", "png or rle", form.mask_format, "choose one of them")
+        raise wrong("response_format", "b64_json", values["response_format"], "leave it out")
+    mask_format = values.get("mask_format") or "png"
+    if mask_format not in _FORMATS:
+        raise wrong("mask_format", "png or rle", mask_format, "choose one of them")
     if "prompt" not in values:
-        raise _wrong("prompt", "a text", "none", "say what is to be segmented")
-    form.prompt, form.model = values["prompt"], values.get("model") or None
-    return form
+        raise wrong("prompt", "a text", "none", "say what is to be segmented")
+    regions = json_of(form, "regions", '[{"image_index": 0, "box": [x0, y0, x1, y1]}]')
+    return _Wanted(values["prompt"], values.get("model") or None, mask_format, regions)
 
 
 def _is_empty(value: str | None) -> bool:
@@ -174,10 +146,5 @@ def _png(mask: masks.Mask) -> str:
 
 
 def _unheeded(name: str) -> Any:
-    return _wrong(name, "a prompt in words, and no other hints", "a value", f"leave {name} out")
-
-
-def _wrong(name: str, expected: str, found: str, fix: str) -> Any:
-    return refusal(
-        f"`{name}` cannot be used.", name, code="invalid_value", expected=expected, found=found[:200], fix=fix
-    )
+    fix = f"leave {name} out; POST /v1/images/matches finds what is marked"
+    return wrong(name, "a prompt in words, with `regions` for its markers", "a value", fix)

@@ -17,6 +17,7 @@ from segue.apps.server.errors import refusal
 from segue.apps.server.messages import Dialogue, PictureRef
 from segue.apps.server.metrics import Metrics
 from segue.apps.server.pictures import Picture, PictureStore, decoded, files_of
+from segue.apps.server.regions import Pointed, checked_region
 from segue.apps.server.sampling import Sampling
 from segue.apps.server.settings import Settings
 
@@ -87,9 +88,32 @@ class Service:
                 pictures.append(picture)
             yield pictures
 
-    def job(self, dialogue: Dialogue, pictures: list[Picture], sampling: Sampling, streamed: bool) -> Job:
+    async def pointed(self, dialogue: Dialogue, pictures: Sequence[Picture]) -> Pointed:
+        """What the questions of a dialogue point at, checked against their pictures.
+
+        Raises:
+            ApiError: A region that does not fit.
+        """
+        if not any(dialogue.pointed):
+            return ()
+        hws = [(picture.image.height, picture.image.width) for picture in pictures]
+
+        def checked() -> Pointed:
+            return tuple(tuple(checked_region(ref, hws) for ref in refs) for refs in dialogue.pointed)
+
+        async with self._decoding:
+            return await asyncio.to_thread(checked)
+
+    def job(
+        self,
+        dialogue: Dialogue,
+        pictures: list[Picture],
+        sampling: Sampling,
+        streamed: bool,
+        pointed: Pointed = (),
+    ) -> Job:
         """A question for the engine."""
-        return Job(pictures, dialogue.turns, dialogue.question, sampling, streamed)
+        return Job(pictures, dialogue.turns, dialogue.question, sampling, streamed, pointed)
 
 
 async def unless_left(request: Request, work: Callable[[], Awaitable[Result]]) -> Result | None:

@@ -39,6 +39,7 @@ class Settings:
         most_pixels_at_once: Pixels of all pictures of the requests under way.
         most_messages: Messages of a conversation.
         most_characters: Characters of all its texts.
+        most_regions: Regions that all its questions point at.
         most_kept_pictures: Bytes of picture files kept for `uuid`.
         queue: Requests under way, waiting or answered; further ones get 429.
         batch_size: Questions asked in one batch, where they are not streamed.
@@ -63,6 +64,7 @@ class Settings:
     most_pixels_at_once: int = 500_000_000
     most_messages: int = 200
     most_characters: int = 100_000
+    most_regions: int = 16
     most_kept_pictures: int = 256 * MEBIBYTE
     queue: int = 64
     batch_size: int = 8
