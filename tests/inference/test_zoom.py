@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import segue
-from segue.inference import LoadedModel
+from segue.cli import main
+from segue.inference import LoadedModel, Region
 from segue.inference.zoom import window_around, zoom
-from segue.masks import iou
+from segue.masks import decode, iou
 from tiny_model import picture
 
 
@@ -51,3 +54,33 @@ def test_an_answer_keeps_what_cannot_be_looked_at(tiny_model: LoadedModel) -> No
     assert [g.span for g in again.groundings] == [g.span for g in answer.groundings]
     assert "drawn again" in again.notes[-1]
     assert answer.notes == []
+
+
+def test_a_match_stays_one_with_its_answer(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = mask(slice(2, 5), slice(2, 5), (40, 60))
+    monkeypatch.setattr("segue.inference.zoom.zoom", lambda *given: (drawn, 0.9))
+    pictures = [picture(), picture(shade=200), picture(shade=60)]
+    answer = tiny_model.match(pictures, Region(image_index=1, box=(15, 10, 30, 20)), threshold=0.0)
+    again = tiny_model.zoom(answer)
+    assert again.notes[-1].startswith("2 of 3 masks were drawn again")
+    # What the user marked is not drawn by anybody else.
+    assert np.array_equal(again.groundings[0].mask, answer.groundings[0].mask)
+    assert again.mark is answer.mark
+    assert [(m.image_index, m.score) for m in again.matches] == [
+        (m.image_index, m.score) for m in answer.matches
+    ]
+    for entry, g in zip(again.to_match_json()["matches"], again.groundings[1:], strict=True):
+        assert np.array_equal(decode(entry["segmentation"]), drawn)
+        assert np.array_equal(g.mask, drawn)
+        assert entry["bbox"] == g.box
+
+
+def test_match_on_the_command_line_takes_it(
+    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, shade in (("a", 60), ("b", 200)):
+        picture(shade=shade).save(tmp_path / f"{name}.png")
+    files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    options = ["--box", "15,10,30,20", "--zoom", "--out", str(tmp_path / "found"), "--device", "cpu"]
+    assert main(["match", *files, *options, "-m", str(tiny_model_folder)]) == 0
+    assert "masks were drawn again" in (tmp_path / "found" / "answer.json").read_text()

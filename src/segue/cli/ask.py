@@ -27,6 +27,8 @@ Model = Annotated[
 ]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.", show_default="256")]
 
+Zoom = Annotated[bool, typer.Option("--zoom", help="Draw small masks again, each in a crop around it.")]
+
 Wording = Literal["refer", "describe"]  # as in segue.protocol, which is not imported before it is needed
 Grammar = Annotated[
     bool,
@@ -73,9 +75,7 @@ def ask(
             metavar="refer|describe",
         ),
     ] = None,
-    zoom: Annotated[
-        bool, typer.Option("--zoom", help="Draw small masks again, each in a crop around it.")
-    ] = False,
+    zoom: Zoom = False,
     batch: Batch = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Conversations at a time, with --batch.", min=1, show_default="8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segue.cli.ask import Model
+from segue.cli.ask import Model, Zoom
 from segue.cli.export import Format, show_result
 from segue.cli.option_groups import LoadingOptions, expand_groups
 
@@ -36,6 +36,7 @@ def match(
         typer.Option(help="Score from which it is there.", min=0.0, show_default="the model's own"),
     ] = None,
     model: Model = "segue-mini",
+    zoom: Zoom = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for match.json, answer.json, answer.html and the overlays."),
@@ -68,6 +69,8 @@ def match(
     with loading(model):
         loaded = place.load(model)
     answer = loaded.match(pictures, region, names=names, threshold=threshold)
+    if zoom:
+        answer = loaded.zoom(answer)
     show_result(answer, answer.to_match_json if as_json else None, "match.json", out, masks)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from segue import protocol
 from segue.images import ImageSource
@@ -19,6 +19,8 @@ from segue.models.auto import ModelBundle
 if TYPE_CHECKING:
     from segue.inference.matching import MatchAnswer
     from segue.inference.regions import Region
+
+Answer = TypeVar("Answer", bound=SessionAnswer)
 
 
 @dataclass
@@ -88,11 +90,11 @@ class LoadedModel(ModelBundle):
 
         return match(self, images, region, names=names, threshold=threshold)
 
-    def zoom(self, answer: SessionAnswer) -> SessionAnswer:
+    def zoom(self, answer: Answer) -> Answer:
         """The answer with its small masks drawn again, each in a crop around it at the segmenter's full size.
 
         Args:
-            answer: Of this model, with its pictures; left as it is.
+            answer: Of this model, with its pictures; left as it is. Of `match` too: its mark stays.
         """
         from segue.inference.zoom import zoomed
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,16 @@ class MatchAnswer(SessionAnswer):
     mark: Mask | None = field(default=None, repr=False)
     matches: tuple[ImageMatch, ...] = ()
     threshold: float = 0.0
+
+    def drawn_as(self, groundings: Sequence[Grounding]) -> tuple[ImageMatch, ...]:
+        """The matches with the masks of groundings that were drawn anew; the first one is the mark's."""
+        drawn = {g.image_index: g for g in groundings[1:]}
+        return tuple(
+            replace(match, mask=drawn[match.image_index].mask, mask_score=drawn[match.image_index].score)
+            if match.image_index in drawn
+            else match
+            for match in self.matches
+        )
 
     def to_match_json(self) -> dict[str, Any]:
         """The content of `match.json`; see docs/matching.md."""

@@ -7,7 +7,7 @@ it it has hundreds; the first mask, made soft, says there where it is.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from segue import masks
 from segue.images import content_hash
 from segue.inference.answer import SessionAnswer
 from segue.inference.image_encoder import SEGMENTER_STREAM, ImageEncoder
-from segue.inference.matching import full_size
+from segue.inference.matching import MatchAnswer, full_size
 from segue.masks import Mask
 from segue.models.auto import ModelBundle
 from segue.models.dense_features import onto_square
@@ -87,18 +87,21 @@ def zoomed(bundle: ModelBundle, encoder: ImageEncoder, answer: Answer) -> Answer
 
     Args:
         bundle, encoder: see `zoom`.
-        answer: Of a session or of `LoadedModel.match`; left as it is.
+        answer: Of a session or of `LoadedModel.match`, whose mark stays what the user marked; left as it is.
     """
-    groundings, changed = [], 0
-    for grounding in answer.groundings:
+    groundings, changed = list(answer.groundings), 0
+    for place in range(1 if isinstance(answer, MatchAnswer) else 0, len(groundings)):
+        grounding = groundings[place]
         found = zoom(bundle, encoder, answer.pictures[grounding.image_index], grounding.mask)
         if found is not None:
             mask, score = found
-            grounding = replace(grounding, mask=mask, score=score, box=masks.box(mask))
+            groundings[place] = replace(grounding, mask=mask, score=score, box=masks.box(mask))
             changed += 1
-        groundings.append(grounding)
     note = f"{changed} of {len(groundings)} masks were drawn again, in a crop around them"
-    return replace(answer, groundings=groundings, notes=[*answer.notes, note])
+    found_there: dict[str, Any] = (
+        {"matches": answer.drawn_as(groundings)} if isinstance(answer, MatchAnswer) else {}
+    )
+    return replace(answer, groundings=groundings, notes=[*answer.notes, note], **found_there)
 
 
 def window_around(mask: Mask) -> tuple[int, int, int, int] | None:
