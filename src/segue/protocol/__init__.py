@@ -31,6 +31,7 @@ from segue.protocol.questions import (
     ParsedQuestion,
     SpokenRegion,
     mark_question,
+    markers,
     parse_question,
     render_question,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "escape_user_text",
     "identifier",
     "mark_question",
+    "markers",
     "opening",
     "overview",
     "parse",

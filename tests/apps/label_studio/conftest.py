@@ -40,9 +40,9 @@ def backend(loaded_tiny_models: Callable[[str], Any]) -> Iterator[Callable[..., 
 
     running: list[Served] = []
 
-    def start(settings: dict[str, Any] | None = None, **options: Any) -> Served:
+    def start(settings: dict[str, Any] | None = None, model: Any = None, **options: Any) -> Served:
         chosen = Settings(**(settings or {}))
-        app = create_backend(loaded_tiny_models("prima_mini"), chosen, **options)
+        app = create_backend(model or loaded_tiny_models("prima_mini"), chosen, **options)
         running.append(Served(app, chosen))
         return running[-1]
 

@@ -98,13 +98,6 @@ def test_without_a_prompt_each_label_is_asked_for(backend, config: str, task, mo
     assert asked == ["Segment lamps."]
 
 
-def test_a_point_that_was_drawn_is_refused_in_words(backend, config: str, task) -> None:
-    drawn = {"result": [{"type": "keypointlabels", "value": {"x": 3, "y": 4}}]}
-    status, content = predict(backend(), config, task, context=drawn)
-    assert status == 400
-    assert content["error"]["segue"]["found"] == "a keypointlabels"
-
-
 def test_two_images_beside_each_other_have_no_item_index(backend, task) -> None:
     config = """<View><Image name="a" value="$one"/><Image name="b" value="$two"/>
     <BrushLabels name="x" toName="a"><Label value="mug"/></BrushLabels>
