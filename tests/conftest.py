@@ -24,7 +24,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 # The tests are no package (--import-mode=importlib); what they share stands in modules beside this one.
 sys.path.insert(0, str(REPOSITORY / "tests"))
-pytest_plugins = ["tiny_model", "serving", "chat_server", "browser_page", "small_pools"]
+pytest_plugins = ["tiny_model", "serving", "chat_server", "browser_page", "small_runs"]
 
 # Derandomized and without an example database: what fails on one machine fails on every machine. No deadline:
 # the first call of a function that imports torch takes seconds.

@@ -337,7 +337,7 @@ def test_unknown_name_lists_the_public_ones() -> None:
         ("segue.models.splice", "segue.masks", True),
         ("segue.models.splice", "segue.data.own", False),
         ("segue.models.auto", "segue.models.mini.label_reader", False),
-        ("segue.mini.slots", "segue.models.mini.label_reader", True),
+        ("segue.mini.small_rows", "segue.models.mini.label_reader", True),
         ("segue.training.recipe", "segue.evaluation.scores", False),
         ("segue.training.recipe", "segue.mini", False),
         ("segue.cli.train", "segue.training.recipe", True),

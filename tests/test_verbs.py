@@ -49,7 +49,7 @@ def test_train_resolves_a_recipe_from_its_arguments(
         images=tmp_path / "photos",
         val=coco,
         steps=7,
-        overrides={"optimiser.max_steps": 5, "data.seed": 3},
+        overrides={"optimiser.max_steps": 5, "data.seed": 3, "finetune.family": "prima-encoders-frozen"},
         dry_run=True,
     )
     recipe = yaml.safe_load((out / "recipe.yaml").read_text())

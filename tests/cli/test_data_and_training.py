@@ -89,7 +89,7 @@ def test_training_passes_its_arguments_on(tmp_path: Path, monkeypatch: pytest.Mo
         return tmp_path
 
     monkeypatch.setattr("segue.training.run.train", train)
-    recipe.write_text("stage: masks")
+    recipe.write_text("stage: talk")
     out = tmp_path / "out"
     arguments = [
         "train",

@@ -64,4 +64,4 @@ def test_encoders_that_train_have_nothing_to_keep(overrides: list[str]) -> None:
 
 def test_other_stages_are_refused(repository: Path) -> None:
     with pytest.raises(InputError, match="stage finetune"):
-        bench_training(repository / "recipes" / "debug.yaml")
+        bench_training(repository / "recipes" / "mini_talk.yaml")

@@ -81,9 +81,9 @@ def test_paths_come_first(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -
     assert files_below(bare_machine) == []
 
 
-def test_the_run_itself_stops_before_it_renders(bare_machine: Path) -> None:
-    with pytest.raises(InputError, match=r"clothing/train\.json"):
-        train(REPOSITORY / "recipes" / "scenes_masks.yaml", "run")
+def test_the_run_itself_stops_before_it_looks(bare_machine: Path) -> None:
+    with pytest.raises(InputError, match=r"everyday/train\.json"):
+        train(REPOSITORY / "recipes" / "mini_look.yaml", "run")
     assert files_below(bare_machine) == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,10 +102,10 @@ def test_the_second_stage_starts_from_the_first() -> None:
 
 
 @pytest.fixture
-def start(ground: SimpleNamespace, tmp_path: Path) -> Path:
+def start(small_tokenizer: Any, tmp_path: Path) -> Path:
     """A folder with a tiny MIRAS whose tables are not tied, as the published ones."""
     text = preset("tiny-miras").config().text_config.to_dict() | {"tie_word_embeddings": False}
-    return save_final(tmp_path / "start", *build_miras(ground.tokenizer, text_config=text))
+    return save_final(tmp_path / "start", *build_miras(small_tokenizer, text_config=text))
 
 
 @pytest.fixture
@@ -161,10 +160,10 @@ def test_both_stages_run_and_the_second_resets_nothing(
     assert all(torch.equal(after[name], kept[name]) for name in after), "bit by bit, before the first step"
 
 
-def test_rows_alone_fold_away_without_a_trace(ground: SimpleNamespace) -> None:
+def test_rows_alone_fold_away_without_a_trace(small_tokenizer: Any) -> None:
     text = preset("tiny-miras").config().text_config.to_dict() | {"tie_word_embeddings": False}
-    model, processor = build_miras(ground.tokenizer, text_config=text)
-    plain, _ = build_miras(ground.tokenizer, text_config=text, seed=5)
+    model, processor = build_miras(small_tokenizer, text_config=text)
+    plain, _ = build_miras(small_tokenizer, text_config=text, seed=5)
     names = add_lora(model, targets=(), token_ids=special_token_ids(processor.tokenizer, "miras-frozen"))
     assert len(names) == 2
     with torch.no_grad():

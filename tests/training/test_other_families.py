@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,13 @@ FROM_SA2VA = {"prompt_position": "at", "prompt_norm": "before", "padding_points"
 """What weights of Sa2VA keep under PRIMA's protocol; its own way of writing names no image."""
 
 
-@pytest.mark.parametrize("family", ["prima_mini-frozen", "lisa", "segue", "segue from Sa2VA"])
+@pytest.mark.parametrize("family", ["prima-encoders-frozen", "lisa", "segue", "segue from Sa2VA"])
 def test_other_families_train_on_records(
-    tiny_lisa: Callable[..., Any], ground: SimpleNamespace, records: Any, tmp_path: Path, family: str
+    tiny_lisa: Callable[..., Any], small_tokenizer: Any, records: Any, tmp_path: Path, family: str
 ) -> None:
     options = FROM_SA2VA if "Sa2VA" in family else {}
     of_segue, family = family.startswith("segue"), family.split(" ")[0]
-    model, processor = build_segue(ground.tokenizer, **options) if of_segue else tiny_lisa()
+    model, processor = build_segue(small_tokenizer, **options) if of_segue else tiny_lisa()
     row = FAMILIES[family]
     if row.lora:
         ids = special_token_ids(processor.tokenizer, family) if row.token_rows else ()
@@ -36,7 +35,7 @@ def test_other_families_train_on_records(
         assert len(layers) == 2 * len(row.lora) * model.config.text_config.num_hidden_layers
     trains = prepare_for_training(model, family)
     assert not any(name.startswith(model.encoder_parts) for name in trains)
-    assert any(name.startswith("image_projection") for name in trains) == (family == "prima_mini-frozen")
+    assert any(name.startswith("image_projection") for name in trains) == (family == "prima-encoders-frozen")
     losses = []
     for features in (
         None,
@@ -58,8 +57,8 @@ def test_other_families_train_on_records(
         assert any(name.startswith(part) for name in reached), part
 
 
-def test_images_count_in_the_length_of_a_conversation(ground: SimpleNamespace, records: Any) -> None:
-    processor = build_segue(ground.tokenizer)[1]
+def test_images_count_in_the_length_of_a_conversation(small_tokenizer: Any, records: Any) -> None:
+    processor = build_segue(small_tokenizer)[1]
     mixture = Mixture([records], seed=1)
     drawn = mixture.draw(0, 0, 0)
     wide = RecordsObjective(processor, mixture, max_tokens=10**6)

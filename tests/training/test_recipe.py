@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +31,17 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     if recipe.data.own or recipe.stage != "finetune":
         stage_of(recipe).check(recipe)
     expected = (
-        "segue-scenes",
+        "segue-mini",
         "prima-7b",
         "prima-square-7b",
         "miras-7b",
-        "tiny",
         "tiny-prima",
         "segue-4b",
         "sa2va-4b",
     )
     assert recipe.model.preset in expected
     if path.stem.startswith("mini"):
-        assert recipe.model.preset == "segue-scenes"
+        assert recipe.model.preset == "segue-mini"
     if recipe.engine.config is not None:
         assert read_config(
             recipe.engine.model_copy(update={"config": str(REPOSITORY / recipe.engine.config)})
@@ -53,39 +51,20 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 
 
 def test_there_are_recipes_for_all_stages() -> None:
-    stages = ["masks", "vision", "slots", "labels", "conversation", "look", "talk", "finetune"]
-    assert {load_recipe(path).stage for path in RECIPES} == set(stages)
+    assert {load_recipe(path).stage for path in RECIPES} == {"look", "talk", "finetune"}
     for path in RECIPES:
         assert stage_of(load_recipe(path))
 
 
 def test_an_unknown_stage_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="conversation or finetune") as caught:
-        stage_of(Recipe(stage="mask"))
-    assert "'mask'" in str(caught.value)
-
-
-def test_stages_share_vocabulary_and_scenes_and_start_from_each_other() -> None:
-    recipes = {path.stem: load_recipe(path) for path in RECIPES if path.stem.startswith("scenes_")}
-    assert (
-        len(
-            {
-                (r.model.tokenizer.folder, r.data.scenes.folder, r.data.scenes.seed, r.data.scenes.count)
-                for r in recipes.values()
-            }
-        )
-        == 1
-    )
-    script = (RECIPES[0].parent / "reproduce_scenes.sh").read_text()
-    made = set(re.findall(r"--out (runs/scenes/\w+)", script))
-    assert {f"runs/scenes/{name.removeprefix('scenes_')}" for name in recipes} <= made
-    used = {init.folder for r in recipes.values() for init in r.model.init}
-    assert used <= {f"{folder}/final" for folder in made}, "what a stage starts from is made"
+    with pytest.raises(InputError, match="finetune or look or talk") as caught:
+        stage_of(Recipe(stage="tolk"))
+    assert "'tolk'" in str(caught.value)
 
 
 def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
-    recipe = load_recipe(write(tmp_path, "stage: masks"))
-    assert recipe.data.photos is None
+    recipe = load_recipe(write(tmp_path, "stage: talk"))
+    assert recipe.data.val is None
     assert recipe.optimiser.betas == (0.9, 0.98)
     assert recipe.options == {}
 
@@ -94,11 +73,11 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("model: {preset: tiny}", ("stage", "Field required")),
-        ("stage: masks\noptimizer: {}", ("optimizer", "not permitted")),
-        ("stage: masks\noptimiser: {learning_rat: 1}", ("optimiser.learning_rat", "not permitted")),
-        ("stage: masks\noptimiser: {max_steps: many}", ("optimiser.max_steps", "valid integer", "'many'")),
-        ("stage: masks\ndata: {photos: {coco: a.json}}", ("data.photos.images", "Field required")),
-        ("stage: masks\ndata: [", ("not YAML",)),
+        ("stage: talk\noptimizer: {}", ("optimizer", "not permitted")),
+        ("stage: talk\noptimiser: {learning_rat: 1}", ("optimiser.learning_rat", "not permitted")),
+        ("stage: talk\noptimiser: {max_steps: many}", ("optimiser.max_steps", "valid integer", "'many'")),
+        ("stage: look\ndata: {own: [{weight: 1}]}", ("data.own.0.path", "Field required")),
+        ("stage: talk\ndata: [", ("not YAML",)),
         ("- stage", ("not a mapping", "list")),
         ("", ("not a mapping", "NoneType")),
     ],
@@ -121,29 +100,29 @@ def test_unreadable_files_say_so(tmp_path: Path, make: Any) -> None:
 
 
 def test_overrides_reach_every_depth(tmp_path: Path) -> None:
-    path = write(tmp_path, "stage: masks\ndata: {photos: null}\noptions: {batch_size: 4}")
+    path = write(tmp_path, "stage: talk\ndata: {val: null}\noptions: {batch_size: 4}")
     recipe = load_recipe(
         path,
         [
             "optimiser.max_steps=7",
-            "data.scenes.folder=x/y",
-            "options.prompts=2",
-            "data.photos.coco=a.json",
-            "data.photos.images=b",
-            "model.overrides={pixel_loss: focal}",
+            "model.tokenizer.folder=x/y",
+            "options.points=2",
+            "data.val.path=a.json",
+            "data.val.images=b",
+            "model.overrides={hidden_size: 32}",
             "optimiser.lr_multipliers={sam.mask_decoder: 0.5}",
             "optimiser.betas=[0.8, 0.9]",
         ],
     )
     assert recipe.optimiser.max_steps == 7
-    assert recipe.data.scenes.folder == "x/y"
-    assert recipe.options == {"batch_size": 4, "prompts": 2}
-    assert recipe.data.photos is not None
-    assert (recipe.data.photos.coco, recipe.data.photos.images) == ("a.json", "b")
-    assert recipe.model.overrides == {"pixel_loss": "focal"}
+    assert recipe.model.tokenizer.folder == "x/y"
+    assert recipe.options == {"batch_size": 4, "points": 2}
+    assert recipe.data.val is not None
+    assert (recipe.data.val.path, recipe.data.val.images) == ("a.json", "b")
+    assert recipe.model.overrides == {"hidden_size": 32}
     assert recipe.optimiser.lr_multipliers == {"sam.mask_decoder": 0.5}
     assert recipe.optimiser.betas == (0.8, 0.9)
-    assert load_recipe(path, ["data.photos=null"]).data.photos is None
+    assert load_recipe(path, ["data.val=null"]).data.val is None
 
 
 @pytest.mark.parametrize(
@@ -152,25 +131,25 @@ def test_overrides_reach_every_depth(tmp_path: Path) -> None:
         ("optimiser.max_steps", ("a.b=value",)),
         ("=3", ("a.b=value",)),
         ("optimiser..x=3", ("a.b=value",)),
-        ("stage.name=3", ("'masks'", "--set stage")),
-        ("options.prompts=[1", ("a YAML value", "[1")),
+        ("stage.name=3", ("'talk'", "--set stage")),
+        ("options.points=[1", ("a YAML value", "[1")),
         ("optimiser.max_step=3", ("optimiser.max_step", "not permitted")),
     ],
 )
 def test_bad_overrides_say_why(tmp_path: Path, override: str, words: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:
-        load_recipe(write(tmp_path, "stage: masks"), [override])
+        load_recipe(write(tmp_path, "stage: talk"), [override])
     assert all(word in str(caught.value) for word in words)
 
 
 @pytest.mark.parametrize("old", RENAMED)
 def test_old_names_name_the_new_ones(tmp_path: Path, old: str) -> None:
-    path = write(tmp_path, "stage: masks")
+    path = write(tmp_path, "stage: talk")
     with pytest.raises(InputError, match=RENAMED[old].replace(".", r"\.")) as caught:
         load_recipe(path, [f"{old}=1"])
     assert old in str(caught.value)
     section, name = RENAMED[old].split(".")
-    assert name in Recipe(stage="masks").model_dump()[section]
+    assert name in Recipe(stage="talk").model_dump()[section]
 
 
 def test_a_value_may_hold_an_equals_sign() -> None:
@@ -182,14 +161,12 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("stage: masks\noptions: {promts: 3}", ("options", "promts", "prompts")),
-        ("stage: vision\noptions: {prompts: 3}", ("options", "prompts", "recolour")),
-        ("stage: conversation\noptions: {cache: here}", ("options", "cache")),
+        ("stage: talk\noptions: {point: 3}", ("options", "point", "points")),
         (
-            "stage: masks\nmodel: {overrides: {pixel_los: bce}}",
-            ("model.overrides", "pixel_los", "pixel_loss"),
+            "stage: talk\nmodel: {overrides: {hiden_size: 8}}",
+            ("model.overrides", "hiden_size", "hidden_size"),
         ),
-        ("stage: masks\nmodel: {preset: mini}", ("mini", "segue-scenes")),
+        ("stage: finetune\noptions: {points: 3}", ("options", "points", "batch_size")),
     ],
 )
 def test_names_that_nothing_reads_are_refused_before_anything_runs(

@@ -116,7 +116,7 @@ def train(
     ],
     recipe: Annotated[
         Path | None,
-        typer.Argument(help="A YAML recipe, such as recipes/scenes_joint.yaml; may be left out with --data."),
+        typer.Argument(help="A YAML recipe, such as recipes/mini_talk.yaml; may be left out with --data."),
     ] = None,
     own: OwnDataOptions,
     steps: Annotated[

@@ -49,7 +49,7 @@ class GroundedOutput(ModelOutput):
         logits: `[B, L, V]` of the language model.
         mask_logits: `[K, h, w]` on the decoder's grid, in text order over the batch.
         seg_prompts: `[K, D_S]` projected states that predict `[SEG]`.
-        visual: the visual tokens, for auxiliary losses.
+        visual: the visual tokens.
     """
 
     loss: Tensor | None = None

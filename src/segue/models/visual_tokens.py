@@ -24,7 +24,7 @@ class VisualTokens:
         mask: `[N, T]` bool, False where a token is padding.
         outputs: `[N, T, C]` before the projection: the Q-Former's outputs, or features.
         num_queries: Q, how many of them stand at queries; all where there are no others.
-        extras: readings of a family's own by name, for its auxiliary losses; shared code never reads them.
+        extras: readings of a family's own by name, for its own later steps; shared code never reads them.
     """
 
     tokens: Tensor

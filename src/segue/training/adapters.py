@@ -19,7 +19,7 @@ from segue.protocol import OBJ_TOKEN, PHRASE_END, PHRASE_START, SEG_TOKEN
 
 if TYPE_CHECKING:
     from segue.models.auto import ModelBundle
-    from segue.training.finetune.auxiliary import AuxiliaryLoss, OwnDataObjective
+    from segue.training.finetune.own_objective import OwnDataObjective
     from segue.training.finetune.sources import Sources
     from segue.training.recipe import Recipe
 
@@ -38,23 +38,19 @@ class FinetuneFamily:
         lora: Layers of the language model that LoRA adapts; PRIMA's queries and keys. Empty: none.
         frozen: Prefixes that stay frozen although they begin with one of `trainable`.
         token_rows: Tokens whose rows of embeddings and head train; the rest of both tables is frozen.
-        frozen_encoders: The row that takes this one's place while outputs of the encoders are kept.
         defaults: From a model to fields of a recipe ("options", "optimiser", "finetune") that hold unless the
             recipe says otherwise.
         options: Names that `options` of a recipe may have beside the objective's own.
-        auxiliary: From a run's recipe, model and data to losses beside the model's own.
-        objective: From those and the run folder to an objective in place of the one over conversations; None
-            for models that learn from conversations. It may bring parameters into the model.
+        objective: From a run's recipe, model, data and folder to an objective in place of the one over
+            conversations; None for models that learn from those. It may bring parameters into the model.
     """
 
     trainable: tuple[str, ...]
     lora: tuple[str, ...] = ("q_proj", "k_proj")
     frozen: tuple[str, ...] = ()
     token_rows: tuple[str, ...] = ()
-    frozen_encoders: str | None = None
     defaults: Callable[[GroundedModel], Mapping[str, Mapping[str, Any]]] = lambda model: {}
     options: frozenset[str] = frozenset()
-    auxiliary: Callable[[Recipe, ModelBundle, Sources], Sequence[AuxiliaryLoss]] = lambda *run: ()
     objective: Callable[[Recipe, ModelBundle, Sources, Path], OwnDataObjective] | None = None
 
 

@@ -10,7 +10,7 @@ from segue.errors import InputError
 from segue.training.engine.engines import check_optimiser
 from segue.training.engine.estimate import Estimate, estimate
 from segue.training.engine.loop import check_prefixes
-from segue.training.finetune.defaults import known_family, with_family_defaults, without_absent_parts
+from segue.training.finetune.defaults import with_family_defaults, without_absent_parts
 from segue.training.finetune.run import choose_trainable, make_objective
 from segue.training.finetune.sources import open_sources
 from segue.training.finetune.start import open_model
@@ -73,10 +73,8 @@ def _measure(recipe: Recipe) -> dict[str, Any]:
         bundle = open_model(recipe)
         recipe = without_absent_parts(with_family_defaults(recipe, bundle.model), bundle.model)
         check_prefixes(recipe, bundle.model)
-        family = known_family(recipe, bundle.model)
-        auxiliary = family.auxiliary(recipe, bundle, sources) if family is not None else ()
         trains = choose_trainable(bundle.model, recipe, bundle.processor.tokenizer)
-        objective = make_objective(recipe, bundle, sources, out, trains, auxiliary)
+        objective = make_objective(recipe, bundle, sources, out, trains)
         found = estimate(bundle.model, objective, recipe.optimiser.max_steps or 1)
         return _described(found, objective.batch_size)
 

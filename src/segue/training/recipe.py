@@ -19,7 +19,7 @@ class _Strict(BaseModel):
 
 
 class TokenizerRecipe(_Strict):
-    """The subword vocabulary, learned from dialogues when the folder does not hold one yet."""
+    """Stage "talk": the vocabulary, learned from dialogues when the folder does not hold one yet."""
 
     folder: str = "tokenizer"
     """Folder that holds the vocabulary, or gets it."""
@@ -39,33 +39,17 @@ class InitRecipe(_Strict):
 class ModelRecipe(_Strict):
     """The model that is trained and what it starts from."""
 
-    preset: str = "segue-scenes"
+    preset: str = "segue-mini"
+    """Stage "finetune": what `start` will hold, where a dry run does not find it yet."""
     start: str | None = None
     """Stage "finetune": the whole model to start from, a folder or a preset with weights."""
     seed: int = 0
+    """Of random weights: of the whole model, or of what stage "finetune" adds to it."""
     tokenizer: TokenizerRecipe = Field(default_factory=TokenizerRecipe)
     init: list[InitRecipe] = Field(default_factory=list)
+    """Stage "talk": saved weights in place of random ones."""
     overrides: dict[str, Any] = Field(default_factory=dict)
-
-
-class ScenesRecipe(_Strict):
-    """Procedural scenes, rendered once into `folder`."""
-
-    seed: int = 1
-    count: int = 16384
-    size: int = 240
-    split: str = "train"
-    folder: str = "scenes"
-
-
-class PhotosRecipe(_Strict):
-    """Photographs with PACO-style annotations."""
-
-    coco: str
-    """File of the annotations."""
-    images: str
-    """Folder of the photographs."""
-    size: int = 320
+    """Fields of the configuration: sizes of stage "talk", options that stage "finetune" can switch on."""
 
 
 class OwnDataRecipe(_Strict):
@@ -89,16 +73,12 @@ class DataRecipe(_Strict):
     """Data that the batches are drawn from."""
 
     own: list[OwnDataRecipe] = Field(default_factory=list)
-    """Stage "finetune": the mixture."""
+    """The mixture: for stage "finetune" any data, for stage "look" its known sources."""
     val: OwnDataRecipe | None = None
     """Stage "finetune": what the picture sheets ask about; the first of `own` when None."""
     regions: float = Field(default=0.0, ge=0, le=1)
     """Stage "finetune": share of the draws from annotated images that point at a region, see
     `segue.data.own.pointing`. Above 0 a model that takes no regions gets a new reader of them."""
-    scenes: ScenesRecipe = Field(default_factory=ScenesRecipe)
-    photos: PhotosRecipe | None = None
-    photo_share: float = 0.25
-    """Share of the examples that are photographs; the others are scenes."""
     seed: int = 0
     """Seed of every draw; batch i depends on (seed, i) alone."""
     workers: int = 0
@@ -179,7 +159,7 @@ class Recipe(_Strict):
     optimiser: OptimiserRecipe = Field(default_factory=OptimiserRecipe)
     finetune: FinetuneRecipe = Field(default_factory=FinetuneRecipe)
     options: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the stage's objective (batch_size, prompts, ...)."""
+    """Arguments of the stage's objective (batch_size, ...)."""
     trainable: list[str] = Field(default_factory=list)
     """Parameter prefixes that train; the objective's own list when empty."""
     engine: EngineRecipe = Field(default_factory=EngineRecipe)
@@ -209,7 +189,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
             expected="a YAML file",
             found=str(error),
             where=str(path),
-            fix="give the path of a recipe, e.g. recipes/scenes_masks.yaml",
+            fix="give the path of a recipe, e.g. recipes/mini_talk.yaml",
         ) from error
     except yaml.YAMLError as error:
         raise InputError(
@@ -221,7 +201,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
             expected="keys such as stage, model, data",
             found=type(data).__name__,
             where=str(path),
-            fix="see recipes/scenes_masks.yaml",
+            fix="see recipes/mini_talk.yaml",
         )
     for override in overrides or []:
         apply_override(data, override)

@@ -138,10 +138,11 @@ def test_slots_that_are_asked_for_are_marked(shaken: Shaken, batch_of: Any, talk
     mark, model.slot_heads.mark.data = model.slot_heads.mark.data, torch.zeros_like(model.slot_heads.mark)
     added = visual.tokens - tokens_of(model, batch)
     model.slot_heads.mark.data = mark
-    assert visual.extras["asked"].shape == (3, 2)
-    total = visual.queries.shape[1]
+    named = model.named_slots(batch["qformer_input_ids"]).expand(3, -1)
+    asked, total = model.slot_heads.asked(visual.queries, named), visual.queries.shape[1]
+    assert asked.shape == (3, 2)
     assert mark.norm() > 0
-    wanted = visual.extras["asked"].sigmoid()[..., None] * mark
+    wanted = asked.sigmoid()[..., None] * mark
     torch.testing.assert_close(added[:, total - 2 : total], wanted, atol=1e-5, rtol=1e-4)
     assert (added[:, : total - 2] == 0).all()
     assert (added[:, total:] == 0).all()

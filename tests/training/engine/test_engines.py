@@ -17,7 +17,6 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from segue.errors import InputError, ModelError
-from segue.mini.vocabulary import SLOT_CLASSES
 from segue.training.engine.checkpoints import last_checkpoint
 from segue.training.engine.engines import (
     Processes,
@@ -35,7 +34,7 @@ from segue.training.run import train
 RecipeOf = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
 ENGINES = Path(__file__).resolve().parents[3] / "recipes" / "engines"
-TERMS = ("loss", "text", "dice", "pixel", "seg")
+TERMS = ("loss", "text", "dice", "pixel")
 
 with_deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="the package deepspeed is not installed"
@@ -45,9 +44,8 @@ with_deepspeed = pytest.mark.skipif(
 def small(recipe_of: RecipeOf, steps: int = 4) -> Path:
     """Every term of the loss, four conversations a step."""
     return recipe_of(
-        "conversation",
-        options={"batch_size": 4, "masks": True, "scene_count": 10, "photo_views": 2},
-        optimiser={"max_steps": steps, "warmup_steps": 1, "learning_rate": 0.003},
+        options={"batch_size": 4},
+        optimiser={"max_steps": steps, "warmup_steps": 0, "learning_rate": 0.003},
         save_every=2,
     )
 
@@ -146,10 +144,10 @@ def shard_and_train(folder: Path, tokenizer: Any) -> None:
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
 
-    from segue.models.mini.build import build_from_tokenizer
+    from segue.models.build import build_prima
 
     count = int(os.environ.get("WORLD_SIZE", 1))
-    model, processor = build_from_tokenizer("tiny", tokenizer, slot_classes=SLOT_CLASSES)
+    model, processor = build_prima(tokenizer)
     turns = [("user", "What is it?"), ("assistant", "It is the <p> mug </p> [SEG] (IMAGE1).")]
     batch = processor.collate(
         [dict(processor.encode_turns(turns, 1)) | processor.encode_pixels([image]) | {"num_images": 1}
@@ -184,10 +182,10 @@ def pictures() -> list[Any]:
 
 
 def test_fsdp2_shards_the_model_and_learns_the_same(
-    started: Any, ground: SimpleNamespace, tmp_path: Path
+    started: Any, small_tokenizer: Any, tmp_path: Path
 ) -> None:
     for count in (1, 2):
-        started(shard_and_train, tmp_path, ground.tokenizer, count=count)
+        started(shard_and_train, tmp_path, small_tokenizer, count=count)
     one, two = (json.loads((tmp_path / f"{count}.json").read_text()) for count in (1, 2))
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert one["losses"][0] > one["losses"][-1]
@@ -197,7 +195,7 @@ def test_fsdp2_shards_the_model_and_learns_the_same(
 def test_fsdp2_on_a_cpu_is_refused_not_replaced(recipe_of: RecipeOf, tmp_path: Path) -> None:
     fields = ["engine.kind=fsdp2", f"engine.config={ENGINES / 'fsdp2.yaml'}"]
     with pytest.raises(InputError, match="run DDP in its place"):
-        train(recipe_of("conversation"), tmp_path / "run", fields)
+        train(recipe_of(), tmp_path / "run", fields)
 
 
 # ---- refusals ----
@@ -226,18 +224,16 @@ def test_numbers_of_processes_that_do_not_fit() -> None:
 
 
 def test_muon_is_refused_where_matrices_are_cut() -> None:
-    recipe = Recipe.model_validate({"stage": "masks", "optimiser": {"muon_rate": 0.02}})
+    recipe = Recipe.model_validate({"stage": "talk", "optimiser": {"muon_rate": 0.02}})
     check_optimiser(recipe)
     cut = recipe.model_copy(update={"engine": EngineRecipe(kind="deepspeed")})
     with pytest.raises(InputError, match="whole matrices"):
         check_optimiser(cut)
 
 
-def test_stages_that_cannot_be_divided_say_so(recipe_of: RecipeOf, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="one process"):
-        train(recipe_of("masks"), tmp_path / "run", ["engine.accumulation_steps=2"])
+def test_batches_smaller_than_their_shares_are_refused(recipe_of: RecipeOf, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="too small"):
-        train(recipe_of("conversation"), tmp_path / "run", ["engine.accumulation_steps=3"])
+        train(recipe_of(), tmp_path / "run", ["engine.accumulation_steps=3"])
 
 
 def test_configurations_are_read_or_told(tmp_path: Path) -> None:
@@ -254,5 +250,5 @@ def test_configurations_are_read_or_told(tmp_path: Path) -> None:
 
 
 def test_an_engine_is_part_of_the_resolved_recipe(recipe_of: RecipeOf) -> None:
-    recipe = load_recipe(recipe_of("masks"), ["engine.bf16=true"])
+    recipe = load_recipe(recipe_of(), ["engine.bf16=true"])
     assert recipe.model_dump(mode="json")["engine"]["bf16"] is True

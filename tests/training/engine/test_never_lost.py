@@ -12,17 +12,21 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 from transformers import AutoModel
 
 from segue.errors import InputError, ModelError
-from segue.mini.conversation_objective import ConversationObjective
 from segue.models.presets import preset
-from segue.training.adapters import add_lora, prepare_for_training
 from segue.training.engine import checkpoints
+from segue.training.engine.accumulation import Share
 from segue.training.engine.loss_log import LossLog, read_losses, spent_seconds
-from segue.training.engine.resume import changed_fields, check_same_processes, check_same_recipe
+from segue.training.engine.resume import (
+    changed_fields,
+    check_same_processes,
+    check_same_recipe,
+    without_gone_fields,
+)
+from segue.training.finetune.objective import RecordsObjective
 from segue.training.recipe import load_recipe
 from segue.training.run import train
 
@@ -30,12 +34,11 @@ RecipeOf = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
 
 
-def with_dropout(recipe_of: RecipeOf, **fields: Any) -> Path:
-    """A recipe in which everything has a state: dropout, Muon, AdamW, a schedule, feature dropout."""
-    text = preset("tiny").config().text_config.to_dict() | {"attention_dropout": 0.3}
-    recipe = recipe_of(
-        "conversation",
-        options={"batch_size": 2, "feature_dropout": 0.1, "masks": True, "scene_count": 10},
+def with_dropout(recipe_of: RecipeOf) -> Path:
+    """A recipe in which everything has a state: dropout, Muon, AdamW, a schedule."""
+    text = preset("tiny-prima").config().text_config.to_dict() | {"attention_dropout": 0.3}
+    return recipe_of(
+        {"text_config": text},
         optimiser={
             "max_steps": 6,
             "warmup_steps": 2,
@@ -44,12 +47,7 @@ def with_dropout(recipe_of: RecipeOf, **fields: Any) -> Path:
             "muon_parts": ["language_model"],
         },
         save_every=2,
-        **fields,
     )
-    content = load_recipe(recipe).model_dump(mode="json")
-    content["model"]["overrides"] = {"text_config": text}
-    recipe.write_text(yaml.safe_dump(content))
-    return recipe
 
 
 def stop_here(flag: Path) -> None:
@@ -61,9 +59,9 @@ def stop_here(flag: Path) -> None:
 def train_until(moment: str, flag: Path, recipe: Path, out: Path) -> None:
     """Train, and stop for ever at a moment."""
     if moment == "in a step":
-        batch = ConversationObjective.batch
-        ConversationObjective.batch = (  # type: ignore[method-assign]
-            lambda self, step: stop_here(flag) if step == 3 else batch(self, step)  # type: ignore[func-returns-value]
+        share = RecordsObjective.share
+        RecordsObjective.share = (  # type: ignore[method-assign]
+            lambda self, step, part: stop_here(flag) if step == 3 else share(self, step, part)  # type: ignore
         )
     elif moment == "while a checkpoint is written":
         save = torch.save
@@ -171,27 +169,27 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(
 
 
 def test_an_edited_recipe_is_refused_and_named(recipe_of: RecipeOf, tmp_path: Path) -> None:
-    recipe, out = recipe_of("masks"), tmp_path / "run"
-    few = ["optimiser.max_steps=3"]
+    recipe = recipe_of(optimiser={"max_steps": 6, "warmup_steps": 0, "learning_rate": 0.01})
+    out, few = tmp_path / "run", ["optimiser.max_steps=3"]
     train(recipe, out, few)
     written = (out / "recipe.yaml").read_text()
     edits = [
         "optimiser.learning_rate=0.02",
-        "data.photo_share=0.1",
+        "data.seed=7",
         "options.batch_size=3",
-        "model.overrides={pixel_loss: focal}",
+        "finetune.lora_rank=4",
     ]
     with pytest.raises(InputError) as caught:
         train(recipe, out, [*few, *edits])
     message = str(caught.value)
-    for words in ("optimiser.learning_rate: 0.01", "0.02", "data.photo_share: 0.4", "options.batch_size",
-                  "model.overrides.pixel_loss", "checkpoint-3", "may_change=["):  # fmt: skip
+    for words in ("optimiser.learning_rate: 0.01", "0.02", "data.seed: 0", "options.batch_size",
+                  "finetune.lora_rank", "checkpoint-3", "may_change=["):  # fmt: skip
         assert words in message
     assert (out / "recipe.yaml").read_text() == written
     free = ["optimiser.max_steps=4", "save_every=1", "log_every=1", "keep=1", "data.workers=0"]
     train(recipe, out, free)
     assert [line["step"] for line in read_losses(out)] == [1, 2, 3, 4]
-    allowed = ["may_change=[optimiser.learning_rate, options, data, model.overrides]"]
+    allowed = ["may_change=[optimiser.learning_rate, options, data, finetune]"]
     train(recipe, out, [*free, *edits, *allowed, "optimiser.max_steps=5"])
     assert [line["step"] for line in read_losses(out)] == [1, 2, 3, 4, 5]
 
@@ -203,19 +201,28 @@ def test_changes_are_found_at_every_depth() -> None:
 
 
 def test_fields_newer_than_the_checkpoint_have_their_defaults(recipe_of: RecipeOf, tmp_path: Path) -> None:
-    recipe = load_recipe(recipe_of("masks"))
+    recipe = load_recipe(recipe_of())
     written = recipe.model_dump(mode="json")
     del written["engine"]
     folder = checkpoints.partial_folder(tmp_path, 1)
     folder.mkdir()
     checkpoint = checkpoints.finish_checkpoint(tmp_path, 1, {"recipe": written, "processes": 2})
     check_same_recipe(checkpoint, recipe)
-    other = recipe.model_copy(update={"stage": "vision"})
-    with pytest.raises(InputError, match="stage: 'masks'"):
+    other = recipe.model_copy(update={"stage": "look"})
+    with pytest.raises(InputError, match="stage: 'finetune'"):
         check_same_recipe(checkpoint, other)
     check_same_processes(checkpoint, "ddp", 4)
     with pytest.raises(InputError, match="2 processes"):
         check_same_processes(checkpoint, "deepspeed", 4)
+
+
+def test_fields_that_are_gone_hinder_no_run(recipe_of: RecipeOf) -> None:
+    recipe = load_recipe(recipe_of())
+    written = recipe.model_dump(mode="json")
+    written |= {"palette": 3, "data": written["data"] | {"photo_share": 0.4}}
+    assert without_gone_fields(written, recipe) == recipe.model_dump(mode="json")
+    written["options"] = {"prompts": 2}
+    assert without_gone_fields(written, recipe)["options"] == {"prompts": 2}, "options are the stage's own"
 
 
 def test_the_log_drops_what_was_lost_and_keeps_its_time(tmp_path: Path) -> None:
@@ -240,28 +247,22 @@ def test_the_log_drops_what_was_lost_and_keeps_its_time(tmp_path: Path) -> None:
 def test_a_lora_run_keeps_what_trains_and_goes_on(
     recipe_of: RecipeOf, curve: Curve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def with_lora(model: Any, prefixes: Any) -> list[str]:
-        add_lora(model, dropout=0.3)
-        return prepare_for_training(model, "prima")
-
-    monkeypatch.setattr("segue.mini.stages.set_trainable", with_lora)
     recipe = recipe_of(
-        "conversation",
-        options={"batch_size": 2, "scene_count": 10, "masks": True},
+        finetune={"family": "prima", "sheet_every": 0},
         optimiser={"max_steps": 4, "warmup_steps": 1, "learning_rate": 0.01},
         save_every=2,
     )
     straight = train(recipe, tmp_path / "a" / "straight")
     out = tmp_path / "b" / "stopped"
     with monkeypatch.context() as patched:
-        batch = ConversationObjective.batch
+        share = RecordsObjective.share
 
-        def stop(self: Any, step: int) -> dict[str, Any]:
+        def stop(self: Any, step: int, part: Share) -> dict[str, Any]:
             if step == 3:
                 raise KeyboardInterrupt
-            return batch(self, step)
+            return share(self, step, part)
 
-        patched.setattr(ConversationObjective, "batch", stop)
+        patched.setattr(RecordsObjective, "share", stop)
         with pytest.raises(KeyboardInterrupt):
             train(recipe, out)
     kept = load_file(out / "checkpoint-2" / "model.safetensors")
@@ -274,7 +275,7 @@ def test_a_lora_run_keeps_what_trains_and_goes_on(
     assert not any("lora" in name or "base_layer" in name for name in first)
     again, report = AutoModel.from_pretrained(final, output_loading_info=True)
     assert {name: found for name, found in report.items() if found} == {}
-    assert again.config.model_type == "prima_mini"
+    assert again.config.model_type == "prima"
     manifest = out / "checkpoint-4" / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"frozen": "other"}))
     with pytest.raises(ModelError, match="other frozen weights"):

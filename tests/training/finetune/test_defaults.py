@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segue.errors import InputError
-from segue.models.build import build_prima
+from segue.models.auto import load_config, weights_folder
 from segue.models.presets import preset
+from segue.training.adapters import FAMILIES
 from segue.training.finetune.defaults import (
     family_for,
     family_of,
@@ -20,6 +22,7 @@ from segue.training.finetune.defaults import (
     with_steps,
     without_absent_parts,
 )
+from segue.training.finetune.run import finetune
 from segue.training.finetune.start import choose_trainable
 from segue.training.recipe import Recipe
 
@@ -59,26 +62,24 @@ def test_steps_follow_from_epochs(fields: Any, length: int, steps: int, warmup: 
 
 
 def test_what_trains_follows_from_the_model_type_whatever_the_size(
-    tiny: Callable[..., Any], tiny_lisa: Callable[..., Any], tiny_tokenizer: Any
+    tiny: Callable[..., Any], tiny_lisa: Callable[..., Any]
 ) -> None:
-    assert family_of(tiny()[0]) == "prima_mini"
+    assert family_of(tiny()[0].config) == "prima"
     lisa = tiny_lisa()[0]
-    assert family_of(lisa) == "lisa"
+    assert family_of(lisa.config) == "lisa"
     filled = with_family_defaults(own_recipe([]), lisa)
     assert filled.optimiser.muon_rate == 0
     assert filled.options == own_recipe([]).options
     trains = choose_trainable(lisa, filled)
     assert any(".lora_A." in name for name in trains), "LoRA, as its code has it"
     assert not any(name.startswith(("sam.vision_encoder", "vision_model")) for name in trains)
-    assert family_of(build_prima(tiny_tokenizer)[0]) == "prima", "a small PRIMA is a PRIMA"
     for size in ("prima-7b", "prima-square-7b"):
-        config = preset(size).config()
-        assert family_of(SimpleNamespace(config=config)) == size.removesuffix("-7b")  # type: ignore[arg-type]
+        assert family_of(preset(size).config()) == size.removesuffix("-7b")
 
 
 def test_options_of_another_family_are_refused(tiny_lisa: Callable[..., Any]) -> None:
-    with pytest.raises(InputError, match="code_prompts"):
-        with_family_defaults(own_recipe(["options.code_prompts=6"]), tiny_lisa()[0])
+    with pytest.raises(InputError, match="conversations"):
+        with_family_defaults(own_recipe(["options.conversations=6"]), tiny_lisa()[0])
 
 
 def test_a_model_of_no_known_family_needs_names_of_what_trains(tiny: Callable[..., Any]) -> None:
@@ -87,32 +88,47 @@ def test_a_model_of_no_known_family_needs_names_of_what_trains(tiny: Callable[..
     with pytest.raises(InputError, match="flamingo"):
         with_family_defaults(own_recipe([]), model)
     told = own_recipe(["trainable=[fusion]"])
-    assert known_family(told, model) is None
+    assert known_family(told, model.config) is None
     assert with_family_defaults(told, model) is told
     assert choose_trainable(model, told)
 
 
-def test_kept_features_need_frozen_encoders(tiny: Callable[..., Any]) -> None:
-    model = tiny()[0]
-    assert family_for(own_recipe([]), model) == "prima_mini"
-    assert family_for(own_recipe(["finetune.cache_features=true"]), model) == "prima_mini-frozen"
-    assert family_for(own_recipe(["finetune.family=lisa"]), model) == "lisa"
+def test_the_model_of_drawn_scenes_is_not_taught(tmp_path: Path) -> None:
+    """Before any data are read."""
+    fields = ["model.start=segue-scenes", f"data.own=[{{path: {tmp_path / 'nowhere.json'}}}]"]
+    with pytest.raises(InputError, match="does not learn from own data") as caught:
+        finetune(own_recipe(fields), tmp_path / "run")
+    for words in ("prima_embedded", "prima_mini", "model.start", "teach segue-mini", "finetune.family"):
+        assert words in str(caught.value)
+    chosen = own_recipe([*fields, "finetune.family=prima-encoders-frozen"])
+    assert family_for(chosen, load_config(weights_folder("segue-scenes"))) == "prima-encoders-frozen"
 
 
-def test_a_family_fills_in_only_what_the_recipe_leaves_open(tiny: Callable[..., Any]) -> None:
+@pytest.fixture
+def slow_learners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the tiny models' family have defaults of its own."""
+    values = {
+        "options": {"batch_size": 2, "longest_side": 100},
+        "optimiser": {"muon_rate": 0.01},
+        "finetune": {"min_steps": 1000},
+    }
+    row = replace(FAMILIES["prima"], defaults=lambda model: values)
+    monkeypatch.setitem(FAMILIES, "prima", row)
+
+
+def test_a_family_fills_in_only_what_the_recipe_leaves_open(
+    tiny: Callable[..., Any], slow_learners: None
+) -> None:
     model = tiny()[0]
     filled = with_family_defaults(own_recipe([]), model)
-    assert filled.options["code_prompts"] > 0
-    assert filled.options["batch_size"] == 2
+    assert filled.options == {"batch_size": 2, "longest_side": 100}
     assert filled.finetune.min_steps == 1000
     assert filled.finetune.epochs == own_recipe([]).finetune.epochs
-    assert filled.optimiser.muon_rate > 0
+    assert filled.optimiser.muon_rate == 0.01
     assert "max_steps" not in filled.optimiser.model_fields_set
-    wishes = ["code_prompts=0", "batch_size=8"]
-    chosen = own_recipe([f"options.{w}" for w in wishes] + ["optimiser.muon_rate=0", "finetune.min_steps=7"])
+    chosen = own_recipe(["options.batch_size=8", "optimiser.muon_rate=0", "finetune.min_steps=7"])
     kept = with_family_defaults(chosen, model)
-    assert (kept.options["batch_size"], kept.finetune.min_steps) == (8, 7)
-    assert kept.options["code_prompts"] == 0
-    assert kept.optimiser.muon_rate == 0
-    large = own_recipe(["finetune.family=prima"])
-    assert with_family_defaults(large, model).model_dump() == large.model_dump()
+    assert kept.options == {"batch_size": 8, "longest_side": 100}
+    assert (kept.optimiser.muon_rate, kept.finetune.min_steps) == (0, 7)
+    other = own_recipe(["finetune.family=prima-tokens"])
+    assert with_family_defaults(other, model).model_dump() == other.model_dump()

@@ -19,7 +19,6 @@ from segue.models.losses import IGNORE_INDEX
 from segue.records import Conversation, grounded_markup
 from segue.training.engine.accumulation import Share
 from segue.training.engine.trainer import Batches
-from segue.training.finetune.example import Example
 from segue.training.finetune.objective import BUCKET, GIVEN, RecordsObjective
 from segue.training.finetune.skips import SkipJournal
 from segue.training.recipe import options_of
@@ -197,50 +196,3 @@ def test_user_wordings_alternate(records_objective: Make, records: Any) -> None:
 
 def test_options_are_those_of_the_recipe() -> None:
     assert options_of(RecordsObjective) - GIVEN == {"batch_size", "longest_side"}
-
-
-class CountedMasks:
-    """An auxiliary loss that counts the masks of each conversation, and notes what it is asked."""
-
-    name = "counted"
-    terms = frozenset({"counted"})
-    uses_segmenter = False
-
-    def __init__(self) -> None:
-        self.draws: list[list[int]] = []
-
-    def target(self, example: Example, hws: Any, source: Any, draw: list[int]) -> torch.Tensor:
-        self.draws.append(draw)
-        assert len(hws) == len(example.drawn.conversation.images)
-        return torch.tensor([float(len(example.targets))])
-
-    def join(self, targets: Any) -> torch.Tensor:
-        return torch.cat(list(targets))
-
-    def counts(self, targets: torch.Tensor) -> dict[str, float]:
-        return {"conversations": float(len(targets))}
-
-    def loss(self, model: Any, batch: Any, output: Any, targets: torch.Tensor, totals: Any) -> Any:
-        mean = targets.sum() / (totals["conversations"] if totals else len(targets))
-        return 0.5 * mean, {"counted": float(mean)}
-
-
-def test_auxiliary_losses_are_added_and_their_shares_add_up(records_objective: Make) -> None:
-    counted = CountedMasks()
-    model, objective = records_objective(auxiliary=[counted])
-    model.eval()
-    whole = objective.batch(1)
-    totals = objective.counts(whole)
-    assert totals["conversations"] == 3
-    assert len({tuple(draw) for draw in counted.draws}) == 3
-    assert all(len(draw) == 4 for draw in counted.draws)
-    masks_each = totals["masks"] / 3
-    loss, readings = objective.loss(model, whole)
-    assert readings["counted"] == pytest.approx(masks_each)
-    plain = records_objective()[1]
-    alone, _ = plain.loss(model, plain.batch(1))
-    assert float((loss - alone).detach()) == pytest.approx(0.5 * masks_each, rel=1e-5)
-    parts = [objective.loss(model, objective.share(1, Share(k, 3)), totals) for k in range(3)]
-    assert float(sum(part.detach() for part, _ in parts)) == pytest.approx(float(loss.detach()), rel=1e-4)
-    assert sum(read["counted"] for _, read in parts) == pytest.approx(masks_each)
-    assert objective.loss_terms == {"text", "dice", "pixel", "counted"}

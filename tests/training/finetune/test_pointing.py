@@ -96,7 +96,7 @@ def test_in_one_command(
         f"model.start={json.dumps(str(tmp_path / 'start'))}",
         f"data.own={json.dumps([{'path': str(tmp_path / 'coco.json'), 'images': str(tmp_path)}])}",
         "data.regions=0.9", "optimiser.max_steps=2", "save_every=2", "options.batch_size=2",
-        "finetune.sheet_every=0",
+        "finetune.sheet_every=0", "finetune.family=prima-encoders-frozen",
     ]  # fmt: skip
     final = train(DEFAULT_RECIPE, tmp_path / "run", overrides, dry_run=False, resume=False)
     loaded = segue.load(final, device="cpu")

@@ -43,7 +43,7 @@ def presences(model: LoadedModel, records: Sequence[PhotoRecord]) -> NDArray[np.
             expected="a model with a label reader, such as segue-scenes",
             found=model.name,
             where="label_presence",
-            fix="choose another model, or train one: segue train recipes/scenes_labels.yaml",
+            fix="choose another model",
         )
     rows = []
     for record in records:

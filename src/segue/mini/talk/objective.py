@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from segue.errors import AlignmentError
-from segue.mini.pointing import AttentionInputs, PointedStates, pointing_loss
 from segue.mini.talk.conversation import Conversation, compose, frequent_names
 from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.mini.talk.lists import OWNERS
+from segue.mini.talk.pointing import AttentionInputs, PointedStates, pointing_loss
 from segue.models.losses import IGNORE_INDEX, target_weight
 from segue.models.mini.findings import MOST_FINDINGS, Finding, listed
 from segue.models.mini.point_prompt import point_prompt

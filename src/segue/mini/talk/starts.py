@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from segue.data.language import english
-from segue.mini.starts import alike_queries
 from segue.mini.talk.kinds import Kinds
 from segue.models.mini.talking import TalkingModel
 
@@ -22,6 +21,11 @@ ALIKE, OWN = 0.75, 0.65
 
 NAME_SHARE, PLURAL_SHARE, BROADER_SHARE = 0.5, 0.4, 0.35
 """How loud are, in names, that they are names; in plurals, that they are plurals; in names, broader kinds."""
+
+
+def alike_queries(width: int, heads: int) -> Tensor:
+    """`[width, width]` one orthonormal projection per head, to be used for queries and keys alike."""
+    return torch.cat([torch.linalg.qr(torch.randn(width, width // heads))[0].T for _ in range(heads)])
 
 
 @torch.no_grad()

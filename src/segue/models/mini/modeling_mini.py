@@ -96,7 +96,7 @@ class MiniModel(PrimaModel):
                 spelled, which the queries do not depend on.
 
         Returns:
-            Tokens; `extras["asked"]` are `[N, slots]` logits where `slot_relevance` is on.
+            Their tokens, padding and queries, see `VisualTokens`.
         """
         streams = {"pixel_values": pixel_values, "pixel_values_aux": pixel_values_aux}
         if self.label_reader is not None:
@@ -141,7 +141,6 @@ class MiniModel(PrimaModel):
         # Slots are the last queries, and the tokens of the instruction come after them.
         marks = F.pad(asked.sigmoid(), (total - asked.shape[1], visual.tokens.shape[1] - total))
         visual.tokens = visual.tokens + marks[..., None] * self.slot_heads.mark
-        visual.extras["asked"] = asked
 
     def _number_images(self, visual: VisualTokens, num_images: list[int]) -> None:
         """Add the embeddings of `(IMAGEi)`, and of " i" where they are known, to the tokens of image i."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from segue.errors import InputError
 from segue.training.engine.checkpoints import begin_anew, last_checkpoint, manifest_of, sweep
@@ -15,8 +15,11 @@ from segue.training.engine.loss_log import forget_losses
 from segue.training.recipe import Recipe
 
 FREE = frozenset(
-    {"optimiser.max_steps", "save_every", "log_every", "keep", "report_to", "may_change", "data.workers"}
-)
+    {
+        "data.workers", "keep", "log_every", "may_change", "model.preset", "optimiser.max_steps", "report_to",
+        "save_every",
+    }
+)  # fmt: skip
 """Fields that a resumed run may change: none of them touches what has been learned so far.
 
 `optimiser.max_steps` moves the end of the learning rate's schedule, from the next step on.
@@ -69,6 +72,8 @@ def check_same_recipe(checkpoint: Path, recipe: Recipe) -> None:
     before = manifest_of(checkpoint).get("recipe")
     if before is None:
         return
+    # Nothing reads the fields that are gone.
+    before = without_gone_fields(before, recipe)
     # Fields that did not exist when the checkpoint was written have their defaults.
     with suppress(ValidationError):
         before = Recipe.model_validate(before).model_dump(mode="json")
@@ -88,6 +93,18 @@ def check_same_recipe(checkpoint: Path, recipe: Recipe) -> None:
             where=str(checkpoint),
             fix=f"train into another folder, mend the recipe, or allow it: --set may_change=[{names}]",
         )
+
+
+def without_gone_fields(before: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """A checkpoint's recipe without fields, of its own or of a section, that recipes have no more."""
+    kept: dict[str, Any] = {}
+    for name, value in before.items():
+        section = getattr(recipe, name, None)
+        if isinstance(section, BaseModel) and isinstance(value, dict):
+            value = {field: one for field, one in value.items() if field in type(section).model_fields}
+        if name in type(recipe).model_fields:
+            kept[name] = value
+    return kept
 
 
 def check_same_processes(checkpoint: Path, kind: str, processes: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from segue.errors import InputError
+from segue.models.configuration_grounded import GroundedConfig
 from segue.models.modeling_grounded import GroundedModel
 from segue.training.adapters import FAMILIES, FinetuneFamily, family_named
 from segue.training.finetune.mixture import Mixture
@@ -27,40 +28,39 @@ DEFAULT_RECIPE = Path(__file__).with_name("own_data.yaml")
 Section = TypeVar("Section", OptimiserRecipe, FinetuneRecipe)
 
 
-def family_of(model: GroundedModel) -> str:
+def family_of(config: GroundedConfig) -> str:
     """The row of `FAMILIES` that a model is trained by: its `model_type`, whatever its size.
 
     Raises:
         InputError: There is no such row.
     """
-    square = getattr(model.config, "visual_module", "") == "square"
-    family = f"{model.config.model_type}{'-square' if square else ''}"
+    square = getattr(config, "visual_module", "") == "square"
+    family = f"{config.model_type}{'-square' if square else ''}"
     if family not in FAMILIES:
         raise InputError(
-            "What trains in this family is not known.",
-            expected=" or ".join(FAMILIES),
+            "This model does not learn from own data.",
+            expected=f"one of a family that does: {', '.join(FAMILIES)}",
             found=family,
-            where="finetune.family",
-            fix="set finetune.family (for segue-mini `import segue.mini.stages` first, as segue train does)",
+            where="model.start",
+            fix="teach segue-mini (in Python after `import segue.mini.stages`), or say what trains: "
+            "finetune.family or `trainable`",
         )
     return family
 
 
-def family_for(recipe: Recipe, model: GroundedModel) -> str:
-    """The row of `FAMILIES` for a run: the recipe's, or the model's; kept features need frozen encoders."""
-    family = recipe.finetune.family or family_of(model)
-    frozen = family_named(family).frozen_encoders
-    return frozen if frozen and recipe.finetune.cache_features else family
+def family_for(recipe: Recipe, config: GroundedConfig) -> str:
+    """The row of `FAMILIES` for a run: the recipe's, or the model's."""
+    return recipe.finetune.family or family_of(config)
 
 
-def known_family(recipe: Recipe, model: GroundedModel) -> FinetuneFamily | None:
+def known_family(recipe: Recipe, config: GroundedConfig) -> FinetuneFamily | None:
     """The row of `family_for`; None for a model of no known family whose recipe says itself what trains."""
     if recipe.trainable and recipe.finetune.family is None:
         try:
-            return family_named(family_for(recipe, model))
+            return family_named(family_for(recipe, config))
         except InputError:
             return None
-    return family_named(family_for(recipe, model))
+    return family_named(family_for(recipe, config))
 
 
 def own_recipe(overrides: list[str]) -> Recipe:
@@ -87,7 +87,7 @@ def with_family_defaults(recipe: Recipe, model: GroundedModel) -> Recipe:
     Raises:
         InputError: It has an option that this family does not read.
     """
-    family = known_family(recipe, model)
+    family = known_family(recipe, model.config)
     if family is None:
         return recipe
     refuse_unknown(recipe.options, options_of(RecordsObjective) - GIVEN | family.options, "options")

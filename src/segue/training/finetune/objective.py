@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from segue.models.processing_grounded import GroundedProcessor
 from segue.models.region_tokens import GRID, region_grid
 from segue.records import Conversation, grounded_markup, question_markup
 from segue.training.engine.accumulation import WHOLE, Share
-from segue.training.finetune.auxiliary import AuxiliaryLoss
 from segue.training.finetune.example import Example, Targets, Turns
 from segue.training.finetune.feature_store import FeatureStore
 from segue.training.finetune.image_cache import ImageCache
@@ -32,7 +30,7 @@ BUCKET = 8
 MOST_ATTEMPTS = 20
 """Draws for one place of a batch before the data are called unusable."""
 
-GIVEN = frozenset({"max_tokens", "trainable", "features", "journal", "dialect", "auxiliary", "points"})
+GIVEN = frozenset({"max_tokens", "trainable", "features", "journal", "dialect", "points"})
 """Arguments of the objective that follow from the run; options of a recipe do not name them."""
 
 
@@ -53,11 +51,12 @@ class RecordsObjective:
         features: Kept outputs of the encoders; None runs the encoders in every step.
         journal: Where skipped draws are noted.
         dialect: How the model writes its answers; the processor's by default.
-        auxiliary: Losses beside the model's own, added to it in this order.
         points: The model reads regions that questions speak of; otherwise their words alone are read.
 
     Source: paper silent; ours.
     """
+
+    loss_terms = frozenset({"text", "dice", "pixel"})
 
     def __init__(
         self,
@@ -71,12 +70,9 @@ class RecordsObjective:
         features: FeatureStore | None = None,
         journal: SkipJournal | None = None,
         dialect: str | None = None,
-        auxiliary: Sequence[AuxiliaryLoss] = (),
         points: bool = False,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
-        self.auxiliary = tuple(auxiliary)
-        self.loss_terms = frozenset({"text", "dice", "pixel"}).union(*(a.terms for a in self.auxiliary))
         self.trainable, self.batch_size = trainable, batch_size
         self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
@@ -105,10 +101,7 @@ class RecordsObjective:
             cut += example.cut
             seen += [str(example.drawn.root / image.path) for image in example.drawn.conversation.images]
         pictures = [picture for item in items for picture in item.pop("pictures", [])]
-        targets = [item.pop("auxiliary") for item in items]
         batch = dict(self.processor.collate(items))
-        # Nested, so that the trainer moves them to the device and the model's forward does not meet them.
-        batch["auxiliary"] = {a.name: a.join([drawn[a.name] for drawn in targets]) for a in self.auxiliary}
         batch["notes"] = {"skipped": [skip.to_json() for skip in skipped], "seen": seen, "cut": cut}
         if self.features is not None:
             batch["pictures"] = pictures
@@ -228,9 +221,6 @@ class RecordsObjective:
         # The size at which masks are compared, in the photograph's place: logits are enlarged no further.
         item["original_hw"] = torch.tensor(sizes)
         item["resized_hw"] = torch.tensor([self.processor.sam_stream.resized_hw(hw) for hw in hws])
-        draw = [self.mixture.seed, example.step, example.place, example.attempt]
-        source = self.mixture.sources[example.drawn.source]
-        item["auxiliary"] = {a.name: a.target(example, sizes, source, draw) for a in self.auxiliary}
         if self.features is not None:
             item["pictures"] = pictures
         else:
@@ -294,19 +284,16 @@ class RecordsObjective:
     # ---- loss, in the training process -----------------------------------------------------------------
 
     def counts(self, batch: dict[str, Any]) -> dict[str, float]:
-        """Count what the terms of the loss are means over: labelled tokens, masks, auxiliary targets."""
-        counts = {
+        """Count what the terms of the loss are means over: labelled tokens and masks."""
+        return {
             "text": target_weight(batch["labels"]),
             "masks": float(sum(len(m) for m in batch["mask_labels"])),
         }
-        for auxiliary in self.auxiliary:
-            counts |= auxiliary.counts(batch["auxiliary"][auxiliary.name])
-        return counts
 
     def loss(
         self, model: Any, batch: dict[str, Any], totals: dict[str, float] | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Text, Dice, pixel and auxiliary losses; the readings count what the batch skipped and cut.
+        """Text, Dice and pixel losses; the readings count what the batch skipped and cut.
 
         Args:
             totals: `counts` of the whole step when the batch is a share of it; its own when None.
@@ -315,20 +302,13 @@ class RecordsObjective:
             InputError: Too many of the images seen so far could not be used.
         """
         # Out of the batch, whose other entries are all arguments of the model's forward.
-        notes, targets = batch.pop("notes"), batch.pop("auxiliary")
+        notes = batch.pop("notes")
         self.journal.take(notes["skipped"], notes["seen"])
         if self.features is not None:
             batch |= self.features.assemble(batch.pop("pictures"))
-        if "pixel_values_sam" in batch and any(a.uses_segmenter for a in self.auxiliary):
-            # Encoded here, once for the model's own masks and for those of the auxiliary losses.
-            batch["segmenter_features"] = model.segmenter.encode(batch.pop("pixel_values_sam"))
         output = model(**batch, loss_totals=totals)
         readings = {name: float(term) for name, term in output.loss_terms.items()}
-        loss = output.loss
-        for auxiliary in self.auxiliary:
-            added, read = auxiliary.loss(model, batch, output, targets[auxiliary.name], totals)
-            loss, readings = loss + added, readings | read
-        return loss, readings | {"skipped": float(len(notes["skipped"])), "cut": float(notes["cut"])}
+        return output.loss, readings | {"skipped": float(len(notes["skipped"])), "cut": float(notes["cut"])}
 
 
 def _answers(turns: Turns) -> int:

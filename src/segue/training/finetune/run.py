@@ -8,16 +8,17 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from segue.errors import InputError
 from segue.files import write_atomic
-from segue.models.auto import ModelBundle
+from segue.models.auto import ModelBundle, load_config, weights_folder
 from segue.training.adapters import FAMILIES, family_named
 from segue.training.engine.engines import Processes, join_processes
 from segue.training.engine.estimate import estimate
 from segue.training.engine.loop import check_prefixes, finish_run, make_trainer, run_to_end, write_facts
 from segue.training.engine.progress import EverySteps, replace_progress, tell
 from segue.training.engine.resume import resume_point
-from segue.training.finetune.auxiliary import AuxiliaryLoss, OwnDataObjective
 from segue.training.finetune.defaults import (
     known_family,
     with_family_defaults,
@@ -26,6 +27,7 @@ from segue.training.finetune.defaults import (
 )
 from segue.training.finetune.feature_store import FeatureStore
 from segue.training.finetune.objective import GIVEN, RecordsObjective
+from segue.training.finetune.own_objective import OwnDataObjective
 from segue.training.finetune.picture_sheet import PictureSheets
 from segue.training.finetune.skips import SkipJournal
 from segue.training.finetune.sources import Sources, check_given, check_same_data, open_sources
@@ -106,9 +108,11 @@ def finetune(recipe: Recipe, out: Path, *, resume: bool = True) -> Path:
     """
     # First what fails at once, then what takes minutes to read.
     check_reporters(recipe.report_to)
-    start_of(recipe)
+    known_family(recipe, load_config(weights_folder(start_of(recipe))))
     processes = join_processes(recipe.engine)
     sources = open_sources(recipe, out)
+    # What the model gets anew, such as LoRA, is then the same whatever ran before in this process.
+    torch.manual_seed(recipe.model.seed)
     bundle = open_model(recipe)
     model = bundle.model
     recipe = without_absent_parts(with_family_defaults(recipe, model), model)
@@ -143,10 +147,9 @@ def prepare(
     recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Path
 ) -> tuple[RecordsObjective | OwnDataObjective, list[str]]:
     """The family's objective, or that over conversations, and the names of what trains."""
-    family = known_family(recipe, bundle.model)
-    # Before anything is chosen to train: both may bring parameters of their own into the model.
+    family = known_family(recipe, bundle.model.config)
+    # Before anything is chosen to train: it may bring parameters of its own into the model.
     brought = family.objective(recipe, bundle, sources, out) if family and family.objective else None
-    auxiliary = family.auxiliary(recipe, bundle, sources) if family is not None else ()
     trains = choose_trainable(bundle.model, recipe, bundle.processor.tokenizer)
     if brought is not None and recipe.data.regions:
         raise InputError(
@@ -158,16 +161,11 @@ def prepare(
         )
     if brought is not None:
         return brought, trains
-    return make_objective(recipe, bundle, sources, out, trains, auxiliary), trains
+    return make_objective(recipe, bundle, sources, out, trains), trains
 
 
 def make_objective(
-    recipe: Recipe,
-    bundle: ModelBundle,
-    sources: Sources,
-    out: Path,
-    trains: Sequence[str],
-    auxiliary: Sequence[AuxiliaryLoss],
+    recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Path, trains: Sequence[str]
 ) -> RecordsObjective:
     """The objective over a mixture, with kept features where the recipe asks for them."""
     features = None
@@ -181,7 +179,6 @@ def make_objective(
         trainable=tuple(trains),
         features=features,
         journal=SkipJournal(out / "skipped.jsonl"),
-        auxiliary=auxiliary,
         points=bundle.model.region_reader is not None,
         **{name: value for name, value in recipe.options.items() if name in own},
     )

@@ -48,13 +48,6 @@ class Sources:
         """The same questions in every run of the same data."""
         return [(c, self.questions.root) for c in self.questions.fixed(count, self.mixture.seed)]
 
-    def show_all_regions(self, wanted: bool) -> None:
-        """Let conversations that are made from annotations carry also what they do not name, or not."""
-        for own in self.read:
-            source = getattr(own.source, "source", own.source)
-            if hasattr(source, "all_regions"):
-                source.all_regions = wanted
-
     def lines(self) -> list[str]:
         """The reports of the readings and the shares, for people."""
         said = [line for own in self.read for line in own.report.lines()]

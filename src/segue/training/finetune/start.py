@@ -119,7 +119,7 @@ def choose_trainable(model: GroundedModel, recipe: Recipe, tokenizer: Any = None
     """
     if recipe.trainable:
         return set_trainable(model, tuple(recipe.trainable))
-    name = family_for(recipe, model)
+    name = family_for(recipe, model.config)
     family = family_named(name)
     if family.lora or family.token_rows:
         ids: Sequence[int] = range(len(family.token_rows))

@@ -1,8 +1,8 @@
-"""An attention head that is shown where to look: at the object slot of what it is about to name.
+"""Attention heads that are shown where to look: at the finding of what they are about to name.
 
-Cross-entropy teaches a fresh language model to pick the right object only through the words that follow, of
-which most are right by chance or by grammar. Here one head is told outright, in the loss, which visual token
-the first words of a phrase come from.
+Cross-entropy teaches a fresh language model to pick the right finding only through the words that follow, of
+which most are right by chance or by grammar. Here heads are told outright, in the loss, which visual token
+a phrase comes from.
 """
 
 from __future__ import annotations
@@ -16,13 +16,7 @@ from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from segue.errors import InputError
-from segue.models.mini.modeling_mini import MiniModel
-from segue.models.region_alignment import labelled_runs, phrases_of
-
-WORDS = 2
-"""How many predictions of a phrase are shown the slot: its colour and its kind."""
-
-UNKNOWN = -1
+from segue.models.modeling_grounded import GroundedModel
 
 
 class AttentionInputs:
@@ -36,7 +30,7 @@ class AttentionInputs:
         InputError: There is no such head.
     """
 
-    def __init__(self, model: MiniModel, layer: int, head: int) -> None:
+    def __init__(self, model: GroundedModel, layer: int, head: int) -> None:
         config = model.config.text_config
         shape = (config.num_hidden_layers, config.num_attention_heads)
         if not (0 <= layer < shape[0] and 0 <= head < shape[1]):
@@ -86,7 +80,7 @@ class PointedStates:
 
     Attributes:
         rows, columns: of each state in its batch.
-        starts, stops: columns of what it should see: one, or all of an image where no more is known.
+        starts, stops: columns of what it should see, first and last + 1.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -103,57 +97,6 @@ class PointedStates:
         self.columns.extend(columns)
         self.starts.extend([seen.start] * len(columns))
         self.stops.extend([seen.stop] * len(columns))
-
-
-def pointed_states(
-    input_ids: Tensor,
-    labels: Tensor,
-    targets: Tensor,
-    *,
-    image_token_id: int,
-    phrase_token_id: int,
-    seg_token_id: int,
-) -> tuple[PointedStates, PointedStates]:
-    """The states that say a name, and those that must know what will be named next.
-
-    Literal, for one answer that names the visual tokens at 2 and 1, the text beginning at 0:
-
-        place    3     4    5   6    7     8      9     10      11    12  13   14    15    16      17   18
-        token    USER: In   it  <p>  red   mug    [SEG] (I1)    and   a   <p>  blue  cup   [SEG]   (I1) .
-        names    -     -    -   2    2     -      -     -       -     -   1    1     -     -       -    -
-        ahead    2     2    2   -    -     -      -     1       1     1   -    -     -     -       0    -
-
-    A state stands where it predicts from; after the last name there is nothing to look for, for
-    which the first token of all stands.
-
-    Args:
-        input_ids, labels: `[B, L]`.
-        targets: `[K, 2]` for every labelled `[SEG]` in text order: first and last + 1 place of what it names
-            among the visual tokens of its conversation; `UNKNOWN` twice where that is not known.
-
-    Returns:
-        States of names, `WORDS` to a phrase, and states ahead of them.
-
-    Source: paper silent; ours.
-    """
-    names, ahead = PointedStates(), PointedStates()
-    wanted = iter(targets.tolist())
-    for row, (ids, flags) in enumerate(zip(input_ids.tolist(), labels.tolist(), strict=True)):
-        visual = [column for column, token in enumerate(ids) if token == image_token_id]
-        for answer in labelled_runs(flags):
-            before = answer.start - 1
-            phrases = phrases_of(ids[answer.start : answer.stop], phrase_token_id, seg_token_id)
-            segs = [column for column in answer if ids[column] == seg_token_id]
-            for phrase, seg in zip(phrases, segs, strict=True):
-                start, stop = next(wanted)
-                opened = answer.start + phrase.start
-                if start != UNKNOWN and phrase and opened >= before:
-                    seen = range(visual[start], visual[stop - 1] + 1)
-                    ahead.add(row, range(before, opened), seen)
-                    names.add(row, range(opened, opened + WORDS), seen)
-                before = seg + 1
-            ahead.add(row, range(before, answer.stop - 1), range(1))
-    return names, ahead
 
 
 def pointing_loss(

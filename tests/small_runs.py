@@ -1,4 +1,4 @@
-"""Small pools of scenes and of drawn photographs, and what the stages need to train on them."""
+"""Small models and records to train on, and what a run needs: recipes, processes, the curve of its losses."""
 
 from __future__ import annotations
 
@@ -10,143 +10,45 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 
 import segue.mini.stages  # noqa: F401  lets recipes name the embedded model's stages
-from segue import masks
-from segue.mini.dialogues import dialogue_texts
-from segue.mini.pools import PhotoPool, ScenePool, photo_pool, scene_pool
 from segue.mini.tokenizer import train_tokenizer
-from segue.mini.vocabulary import PHOTO_LABELS, SLOT_CLASSES
-from segue.models.mini.build import build_from_tokenizer
+from segue.models.build import build_prima
+from segue.models.presets import preset
 from segue.records import Conversation, read_jsonl
 from segue.scenes.build import build
-from segue.training.augmentation import resize_pair
-
-SCENES = {"seed": 3, "count": 10, "size": 64, "split": "train"}
-BANDS = {
-    "hair": (4, 18),
-    "blouse": (22, 48),
-    "coat": (20, 50),
-    "jeans": (50, 78),
-    "dress": (22, 76),
-    "shoes": (80, 90),
-}
-INKS = {
-    "hair": (40, 25, 10),
-    "blouse": (240, 240, 240),
-    "coat": (20, 120, 40),
-    "jeans": (40, 60, 190),
-    "dress": (200, 20, 30),
-    "shoes": (10, 10, 10),
-}
-"""Raw label to the rows that it covers and its colour, different for every label."""
-PERSONS = (
-    ("hair", "blouse", "jeans", "shoes"),
-    ("hair", "dress"),
-    ("hair", "coat", "jeans"),
-    ("dress", "shoes"),
-)
-LABEL_INKS = {
-    "hair": INKS["hair"],
-    "top": INKS["blouse"],
-    "coat": INKS["coat"],
-    "trousers": INKS["jeans"],
-    "dress": INKS["dress"],
-    "shoes": INKS["shoes"],
-}
-"""The same by merged label."""
-
-
-def draw_photos(folder: Path) -> Path:
-    """Persons as stacks of coloured bands, with PACO-style annotations; wide and tall pictures."""
-    raw = sorted(BANDS)
-    images, annotations = [], []
-    for number, parts in enumerate(PERSONS, start=1):
-        height, width = (96, 60) if number % 2 else (96, 130)
-        pixels, person = np.full((height, width, 3), 150, np.uint8), np.zeros((height, width), bool)
-        stack = []
-        for part in parts:
-            mask = np.zeros((height, width), bool)
-            mask[slice(*BANDS[part]), width // 4 : width // 2] = True
-            pixels[mask] = INKS[part]
-            person |= mask
-            stack.append((raw.index(part) + 2, mask))
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        images.append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
-        owner = len(annotations) + 1
-        annotations += [
-            {
-                "id": owner + k,
-                "image_id": number,
-                "category_id": category,
-                "obj_ann_id": owner,
-                "segmentation": masks.encode(mask),
-            }
-            for k, (category, mask) in enumerate([(1, person), *stack])
-        ]
-    categories = [
-        {"id": 1, "name": "person"},
-        *({"id": k + 2, "name": f"person:{n}"} for k, n in enumerate(raw)),
-    ]
-    path = folder / "photos.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    return path
 
 
 @pytest.fixture(scope="session")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Folders with a rendered pool, drawn photographs and a tokenizer; and the pools."""
-    folder = tmp_path_factory.mktemp("training")
-    (folder / "photos").mkdir()
-    coco = draw_photos(folder / "photos")
-    scenes = scene_pool(folder / "scenes", **SCENES, progress=False)
-    photos = photo_pool(coco, coco.parent)
-    tokenizer = train_tokenizer(dialogue_texts(scenes, photos, 80), 700)
-    tokenizer.save_pretrained(folder / "tokenizer")
-    return SimpleNamespace(folder=folder, coco=coco, scenes=scenes, photos=photos, tokenizer=tokenizer)
-
-
-@pytest.fixture(scope="session")
-def scenes(ground: SimpleNamespace) -> ScenePool:
-    found: ScenePool = ground.scenes
-    return found
-
-
-@pytest.fixture(scope="session")
-def photos(ground: SimpleNamespace) -> PhotoPool:
-    found: PhotoPool = ground.photos
-    return found
+def small_tokenizer(records: RecordsOfAFile) -> Any:
+    """At most 700 subwords, learned from the scene records."""
+    turns = [turn for record in records.records for turn in record.turns]
+    return train_tokenizer([f" {turn.role.upper()}: {turn.text}" for turn in turns], 700)
 
 
 @pytest.fixture
-def tiny(ground: SimpleNamespace) -> Callable[..., tuple[Any, Any]]:
-    """A new model of the `tiny` preset with the stages' slots, and its processor."""
-    return lambda **overrides: build_from_tokenizer(
-        "tiny", ground.tokenizer, slot_classes=SLOT_CLASSES, **overrides
-    )
+def tiny(small_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
+    """A new PRIMA of random weights and the smallest size, and its processor."""
+    return lambda **overrides: build_prima(small_tokenizer, **overrides)
 
 
 @pytest.fixture
-def tiny_lisa(ground: SimpleNamespace) -> Callable[[], tuple[Any, Any]]:
+def tiny_lisa(small_tokenizer: Any) -> Callable[[], tuple[Any, Any]]:
     """A new LISA of random weights, small enough for tests, and its processor."""
     from segue.models.configuration_lisa import LisaConfig
     from segue.models.image_streams import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
-    from segue.models.mini.presets_mini import tiny_config
     from segue.models.modeling_lisa import LisaModel
     from segue.models.processing_grounded import SHORT_TEMPLATE, LisaProcessor
 
     def make() -> tuple[Any, Any]:
-        tokenizer = ground.tokenizer
-        like = tiny_config()
-        text = like.text_config.to_dict() | {"vocab_size": len(tokenizer)}
+        like = preset("tiny-prima").config()
+        text = like.text_config.to_dict() | {"vocab_size": len(small_tokenizer)}
         vision = {
             "hidden_size": 16,
             "intermediate_size": 32,
@@ -165,38 +67,34 @@ def tiny_lisa(ground: SimpleNamespace) -> Callable[[], tuple[Any, Any]]:
             "pixel_values": {"size": 28, "fit": "stretch", "mean": CLIP_MEAN, "std": CLIP_STD},
             "pixel_values_sam": {"size": 48, "fit": "pad", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
         }
-        processor = LisaProcessor(tokenizer, streams, config.tokens_per_image, dict(SHORT_TEMPLATE))
+        processor = LisaProcessor(small_tokenizer, streams, config.tokens_per_image, dict(SHORT_TEMPLATE))
         return LisaModel(config).eval(), processor
 
     return make
 
 
 @pytest.fixture
-def reading(tiny: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """The same with a label reader and a query for every label."""
-    labels = {"label_reader_names": PHOTO_LABELS, "num_query_tokens": len(PHOTO_LABELS) + 1}
-    return lambda **overrides: tiny(**(labels | {"label_reader_size": 64} | overrides))
+def recipe_of(tiny: Callable[..., Any], scene_records: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a recipe that trains a tiny model whole on the scene records.
 
+    Keywords replace top-level fields; `overrides` are those of the model's configuration.
+    """
 
-@pytest.fixture
-def recipe_of(ground: SimpleNamespace, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a recipe of a stage over the small pools; keywords replace top-level fields."""
+    def write(overrides: dict[str, Any] | None = None, **fields: Any) -> Path:
+        from segue.training.engine.loop import save_final
 
-    def write(stage: str, **fields: Any) -> Path:
+        start = save_final(tmp_path / "start", *tiny(**(overrides or {})))
         recipe = {
-            "stage": stage,
-            "model": {"preset": "tiny", "tokenizer": {"folder": str(ground.folder / "tokenizer")}},
-            "data": {
-                "scenes": SCENES | {"folder": str(ground.folder / "scenes")},
-                "photos": {"coco": str(ground.coco), "images": str(ground.coco.parent)},
-                "photo_share": 0.4,
-            },
+            "stage": "finetune",
+            "model": {"start": str(start)},
+            "data": {"own": [{"path": str(scene_records)}]},
+            "finetune": {"family": "prima-encoders-frozen", "sheet_every": 0},
             "options": {"batch_size": 2},
             "optimiser": {"max_steps": 6, "warmup_steps": 2, "learning_rate": 0.01},
             "log_every": 2,
             "save_every": 3,
         } | fields
-        path = tmp_path / f"{stage}.yaml"
+        path = tmp_path / "recipe.yaml"
         path.write_text(yaml.safe_dump(recipe))
         return path
 
@@ -224,11 +122,6 @@ def same() -> Callable[[Any, Any], bool]:
 
 
 @pytest.fixture(scope="session")
-def label_inks() -> dict[str, tuple[int, int, int]]:
-    return LABEL_INKS
-
-
-@pytest.fixture(scope="session")
 def one_step() -> Callable[[Any, Any], tuple[float, float]]:
     """`(model, objective)` to the loss of one batch before and after a small step on it."""
 
@@ -250,27 +143,6 @@ def one_step() -> Callable[[Any, Any], tuple[float, float]]:
         return losses[0], losses[1]
 
     return run
-
-
-@pytest.fixture(scope="session")
-def mirrored(scenes: ScenePool) -> Callable[[np.ndarray, int], tuple[bool, np.ndarray]]:
-    """`(picture, scene)`: whether the picture is the scene mirrored, and the object map that goes with it."""
-
-    def find(picture: np.ndarray, index: int) -> tuple[bool, np.ndarray]:
-        hw = (picture.shape[0], picture.shape[1])
-        matches = []
-        for way in (1, -1):
-            image, labels = (
-                np.ascontiguousarray(np.asarray(a[index])[:, ::way])
-                for a in (scenes.images, scenes.object_maps)
-            )
-            image, labels = resize_pair(image, labels, hw)
-            if np.array_equal(image, picture):
-                matches.append((way == -1, labels))
-        assert len(matches) == 1, "the picture is not this scene"
-        return matches[0]
-
-    return find
 
 
 class RecordsOfAFile:
@@ -318,7 +190,7 @@ def records_objective(tiny: Callable[..., Any], records: RecordsOfAFile) -> Call
         from segue.training.finetune.objective import RecordsObjective
 
         model, processor = tiny()
-        trains = prepare_for_training(model, "prima_mini-frozen" if features else "prima_mini")
+        trains = prepare_for_training(model, "prima-encoders-frozen")
         objective = RecordsObjective(
             processor,
             Mixture([source or records], seed=seed),
