@@ -1,34 +1,48 @@
-"""Training pixels are the processor's pixels."""
+"""What each fit makes of a picture, by hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from segue.models.image_streams import STATISTICS, normalise
-from segue.models.mini.build import build_from_tokenizer
+from segue.models.image_streams import ImageStream
+
+WHITE = Image.new("RGB", (8, 4), "white")
+"""Twice as wide as high."""
 
 
-@pytest.fixture
-def processor(tiny_tokenizer: Any) -> Any:
-    """Of a model with every stream that there is."""
-    labels = ("coat",)
-    return build_from_tokenizer("tiny", tiny_tokenizer, slot_classes=labels, label_reader_names=labels)[1]
+def rows_of(stream: ImageStream) -> list[float]:
+    """The middle column of the first channel: 1 where the picture is, what it is padded with elsewhere."""
+    pixels = stream(WHITE)
+    assert pixels.shape == (3, 8, 8)
+    assert pixels.dtype == torch.float32
+    return [round(float(value), 2) for value in pixels[0, :, 4]]
 
 
-@pytest.mark.parametrize("stream", STATISTICS)
-def test_the_same_as_the_processor(processor: Any, stream: str) -> None:
-    side = processor.streams[stream].size
-    pictures = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
-    found = normalise(pictures, stream)
-    expected = processor.encode_pixels([Image.fromarray(p) for p in pictures], (stream,))[stream]
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize(
+    ("fit", "inside", "rows"),
+    [
+        ("stretch", (8, 8), [1] * 8),
+        ("crop", (8, 16), [1] * 8),
+        ("pad", (4, 8), [1] * 4 + [0] * 4),
+        ("letterbox", (4, 8), [0] * 2 + [1] * 4 + [0] * 2),
+    ],
+)
+def test_fits(fit: str, inside: tuple[int, int], rows: list[float]) -> None:
+    stream = ImageStream(8, fit, (0.5,) * 3, (0.5,) * 3)
+    assert stream.resized_hw((4, 8)) == inside
+    assert rows_of(stream) == rows
 
 
-def test_every_stream_of_the_processor_is_known(processor: Any) -> None:
-    assert set(STATISTICS) == set(processor.streams)
+def test_padding_is_the_mean_colour() -> None:
+    named: dict[str, Any] = {"mean": (0.2,) * 3, "std": (0.5,) * 3}
+    assert rows_of(ImageStream(8, "pad", **named)) == [1.6] * 4 + [0] * 4
+    square = rows_of(ImageStream(8, "square", **named))
+    assert square == [0] * 2 + [1.6] * 4 + [0] * 2
+
+
+def test_a_strip_keeps_a_row() -> None:
+    assert ImageStream(64, "pad", (0.5,) * 3, (0.5,) * 3).resized_hw((1, 5000)) == (1, 64)

@@ -149,24 +149,3 @@ def miras_streams_for(config: MirasConfig) -> dict[str, dict[str, Any]]:
         "pixel_values_aux": {"size": config.aux_vision_config.image_size} | shown,
         "pixel_values_sam": {"size": sam, "fit": "pad", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
     }
-
-
-STATISTICS = {
-    "pixel_values": (CLIP_MEAN, CLIP_STD),
-    "pixel_values_aux": (IMAGENET_MEAN, IMAGENET_STD),
-    "pixel_values_labels": (IMAGENET_MEAN, IMAGENET_STD),
-    "pixel_values_sam": (IMAGENET_MEAN, IMAGENET_STD),
-}
-"""Mean and deviation by stream, of PRIMA and of the families that extend it."""
-
-
-def normalise(pictures: NDArray[np.uint8], stream: str) -> Tensor:
-    """Batches of pictures as the processor would show them: `[N, S, S, 3]` uint8 to `[N, 3, S, S]` float32.
-
-    Args:
-        pictures: already of the stream's size.
-        stream: a key of `STATISTICS`.
-    """
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in STATISTICS[stream])
-    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
-    return (pixels - mean) / std

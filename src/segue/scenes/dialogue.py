@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -55,7 +55,6 @@ def compose_dialogue(
     num_turns: int | None = None,
     *,
     wording: str = "seen",
-    openings: Collection[str] = (),
 ) -> list[Exchange]:
     """Ask about a set of images, and answer: the answer is the only right one for these facts.
 
@@ -65,7 +64,6 @@ def compose_dialogue(
         num_turns: number of exchanges wished for; None draws 1 (35 %), 2 (55 %) or 3 (10 %). Fewer come back
             when nothing more can be asked about what was said.
         wording: ``"seen"``, ``"unseen"`` (wordings kept out of training) or ``"all"``.
-        openings: names of the templates that may open the dialogue, of `FIRST`; all when empty.
 
     Returns:
         At least one exchange; all but the first refer back.
@@ -77,14 +75,14 @@ def compose_dialogue(
     if num_turns is None:
         num_turns = chance.choices([n for n, _ in TURNS], [p for _, p in TURNS])[0]
     for _ in range(OPENINGS_TRIED if num_turns > 1 else 1):
-        exchanges = _dialogue(facts, say, num_turns, openings)
+        exchanges = _dialogue(facts, say, num_turns)
         if len(exchanges) >= num_turns:
             break
     return exchanges
 
 
-def _dialogue(facts: Facts, say: Speaker, num_turns: int, openings: Collection[str]) -> list[Exchange]:
-    template, draft = _open(facts, say, openings)
+def _dialogue(facts: Facts, say: Speaker, num_turns: int) -> list[Exchange]:
+    template, draft = _open(facts, say)
     exchanges = [_exchange(template, draft, "", False)]
     while len(exchanges) < num_turns:
         said = " ".join(f"{e.question} {e.answer}" for e in exchanges)
@@ -111,7 +109,7 @@ _FIRST_BY_CELL = {
 }
 
 
-def _open(facts: Facts, say: Speaker, openings: Collection[str]) -> tuple[Template, Draft]:
+def _open(facts: Facts, say: Speaker) -> tuple[Template, Draft]:
     kinds = list(QUESTION_KINDS)
     say.rng.shuffle(kinds)
     levels = ("part", "object") if say.rng.random() < PART_SHARE else ("object", "part")
@@ -119,8 +117,6 @@ def _open(facts: Facts, say: Speaker, openings: Collection[str]) -> tuple[Templa
     for level in levels:
         for kind in kinds:
             for template in _shuffled(_FIRST_BY_CELL[kind, level], say.rng):
-                if openings and template.name not in openings:
-                    continue
                 draft = template.propose(facts, say)
                 if draft is not None and _is_sound(facts, draft):
                     return template, draft

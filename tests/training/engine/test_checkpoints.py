@@ -57,16 +57,6 @@ def test_every_weight_comes_back(tiny: Tiny, tmp_path: Path) -> None:
     assert equal(other.state_dict(), model.state_dict())
 
 
-def test_heads_for_training_come_back_too(tiny: Tiny, tmp_path: Path) -> None:
-    model, _ = tiny(seed=1)
-    other, _ = tiny(seed=2)
-    for one in (model, other):
-        one.training_heads = torch.nn.Linear(3, 2)
-    model.save_pretrained(tmp_path)
-    restore(other, tmp_path)
-    assert equal(other.state_dict(), model.state_dict())
-
-
 def test_what_a_file_lacks_is_not_made_up(tiny: Tiny, tmp_path: Path) -> None:
     model, _ = tiny()
     model.save_pretrained(tmp_path)

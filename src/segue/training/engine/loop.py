@@ -167,7 +167,7 @@ def save_final(
     dtype: torch.dtype = torch.float32,
     state: dict[str, torch.Tensor] | None = None,
 ) -> Path:
-    """Save model and processor for `segue.load`; training's heads stay behind, LoRA is folded in.
+    """Save model and processor for `segue.load`, LoRA folded in.
 
     Args:
         state: the weights, where an engine keeps them elsewhere than in the model.
@@ -177,7 +177,7 @@ def save_final(
     cast: dict[tuple[int, torch.Size], torch.Tensor] = {}
     for p in whole.values():
         cast.setdefault((p.data_ptr(), p.shape), p.detach().to(dtype))
-    state = {n: cast[p.data_ptr(), p.shape] for n, p in whole.items() if not n.startswith("training_heads")}
+    state = {n: cast[p.data_ptr(), p.shape] for n, p in whole.items()}
     with whole_model(folder) as unfinished:
         model.save_pretrained(unfinished, state_dict=state)
         processor.save_pretrained(unfinished)
