@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from segue.cli import main
 from segue.records import read_jsonl
@@ -207,3 +209,32 @@ def test_own_data_as_fixed_records(scenes: Path, tmp_path: Path) -> None:
     assert main([*arguments, "--out", str(out)]) == 0
     assert out.read_text() == first
     assert {r.id for r in records} <= {r.id for r in read_jsonl(scenes)}
+
+
+def test_own_data_that_point(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.full((40, 60, 3), 80, np.uint8)
+    boxes = {1: (5, 5, 20, 20), 2: (30, 10, 20, 20)}
+    content: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "mug"}]}
+    for number, (left, top, width, height) in boxes.items():
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        content["images"].append({"id": number, "file_name": f"{number}.png", "height": 40, "width": 60})
+        right, bottom = left + width, top + height
+        outline = [left, top, right, top, right, bottom, left, bottom]
+        content["annotations"].append(
+            {"id": number, "image_id": number, "category_id": 1, "segmentation": [outline]}
+        )
+    (tmp_path / "mugs.json").write_text(json.dumps(content))
+    out = tmp_path / "drawn" / "mugs.jsonl"
+    command = ["data", "own", str(tmp_path / "mugs.json"), "--out", str(out), "--count", "20"]
+    assert main([*command, "--regions", "1"]) == 0
+    records = list(read_jsonl(out))
+    assert len(records) == 20
+    assert all(record.turns[0].spans for record in records)
+    again = [image for record in records for image in record.images if "~" in image.image_id]
+    assert again
+    for image in again:
+        assert image.path.startswith("mugs_pictures/")
+        assert (out.parent / image.path).is_file()
+    capsys.readouterr()
+    assert main(["data", "own", str(out), "--out", str(tmp_path / "o.jsonl"), "--regions", "1"]) == 2
+    assert "bring their own questions" in capsys.readouterr().err

@@ -49,6 +49,19 @@ def test_a_stage_of_a_build(scenes: Path, tmp_path: Path, capsys: pytest.Capture
             "fit",
         ),
         (["--scenes", "SCENES", "--relevance", "nothing.json"], "relevant classes"),
+        (
+            [
+                "--scenes",
+                "SCENES",
+                "--regions",
+                "0.3",
+                "--generator",
+                "openai:m",
+                "--url",
+                "http://localhost:8000/v1",
+            ],
+            "writes no questions that point",
+        ),
     ],
 )
 def test_mistakes_are_answered(

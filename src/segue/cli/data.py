@@ -12,6 +12,8 @@ from segue.cli.console import show_paths, tell
 from segue.cli.options import known_folder, known_split, make_way
 
 if TYPE_CHECKING:
+    from segue.data.own import OwnData
+    from segue.data.own.pointing import PointingSource
     from segue.records import Conversation
 
 app = typer.Typer(help="Make grounded conversations (gconv/1 JSONL).", no_args_is_help=True)
@@ -94,6 +96,9 @@ def own(
     keep_crowds: Annotated[
         bool, typer.Option("--keep-crowds", help="COCO: keep what is marked iscrowd 1, each as one object.")
     ] = False,
+    regions: Annotated[
+        float, typer.Option(help="Share of the conversations that point at a region.", min=0.0, max=1.0)
+    ] = 0.0,
 ) -> None:
     """Write fixed conversations about your own annotations, for `segue eval`."""
     from segue.data.own import read_own_data
@@ -102,13 +107,33 @@ def own(
     make_way(out)
     read = read_own_data(path, images=images, format=format, split=split, keep_crowds=keep_crowds)
     tell(read.report.lines())
-    drawn = (_moved(c, read.source.root, out.parent) for c in read.source.fixed(count, seed))
+    conversations = (
+        _pointing(read, regions, out).drawn(count, seed) if regions else read.source.fixed(count, seed)
+    )
+    drawn = (_moved(c, read.source.root, out.parent) for c in conversations)
     # The note keeps a folder of annotations from being taken for finished conversations afterwards.
     written = write_jsonl(
         out, (c.model_copy(update={"meta": {**c.meta, "drawn_from": path.name}}) for c in drawn)
     )
     tell([f"{written} conversations"])
     show_paths([out])
+
+
+def _pointing(read: OwnData, share: float, out: Path) -> PointingSource:
+    """The data with questions that point; photographs that are shown again are written beside the file."""
+    from segue.data.own.pointing import PointingSource
+    from segue.data.own.sources import AnnotationSource
+    from segue.errors import InputError
+
+    if not isinstance(read.source, AnnotationSource):
+        raise InputError(
+            "These data bring their own questions.",
+            expected="masks and names, of which questions can be made (COCO, LabelMe and the like)",
+            found=read.format,
+            where="--regions",
+            fix="leave out --regions",
+        )
+    return PointingSource(read.source, share, out.parent / f"{out.stem}_pictures")
 
 
 def _moved(conversation: Conversation, root: Path, folder: Path) -> Conversation:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from segue.records.jsonl import RecordReader
 
 _MOST_SHOWN = 3
+_ONLY_WHERE_THERE = ("unique_other_regions", "pointing_questions", "pointing_at_parts", "pointing_seen_again")
+"""Rows that are left out where all of them are 0."""
 
 
 def stats(
@@ -141,6 +143,9 @@ def _table(statistics: Statistics) -> Table:
         "all targets per answer": "mean_targets",
         "mentions per answer": "mean_mentions",
         "most targets of an answer": "max_targets",
+        "questions that point": "pointing_questions",
+        "  at parts": "pointing_at_parts",
+        "  into the photograph again": "pointing_seen_again",
     }
     found = statistics.to_json()["splits"]
     table = Table(box=None, pad_edge=False)
@@ -148,8 +153,8 @@ def _table(statistics: Statistics) -> Table:
     for split in found:
         table.add_column(split, justify="right")
     for label, key in rows.items():
-        values = [counts[key] for counts in found.values()]
-        if key != "unique_other_regions" or any(values):
+        values = [counts.get(key, 0) for counts in found.values()]
+        if key not in _ONLY_WHERE_THERE or any(values):
             table.add_row(label, *(f"{v:.2f}" if isinstance(v, float) else f"{v:,}" for v in values))
     return table
 

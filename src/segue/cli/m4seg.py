@@ -39,6 +39,14 @@ def m4seg(
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, rich_help_panel=CHAT_MODEL)] = 1.0,
     asking: GenerationOptions,
     sampling: SamplingOptions,
+    regions: Annotated[
+        float,
+        typer.Option(
+            help="Share of the conversations that point at a region; the template generator's only.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = 0.0,
     masks: Annotated[
         Literal["inline", "store"],
         typer.Option(help="In every record, or once in the build's region store."),
@@ -55,11 +63,22 @@ def m4seg(
 ) -> None:
     """Build M4SEG from its three sources, or the like of it from your own annotated images."""
     from segue.datasets.m4seg.build import STAGES, Build, BuildConfig
+    from segue.errors import InputError
     from segue.files import make_folder
 
     specs = sources.specs()
-    config = BuildConfig(specs, sampling.embedder, sampling.config(), sampling.table(), temperature, masks)
+    config = BuildConfig(
+        specs, sampling.embedder, sampling.config(), sampling.table(), temperature, masks, regions
+    )
     asked = _asking(generator, url, asking, dry_run)
+    if regions and asked is not None:
+        raise InputError(
+            "A chat model writes no questions that point.",
+            expected="--regions with --generator template, which is the default",
+            found=f"--generator {generator}",
+            where=f"--regions {regions}",
+            fix="leave out one of the two",
+        )
     _plan(specs, sampling.per_class)
     if dry_run and asked is None:
         return

@@ -27,7 +27,7 @@ from segue.errors import InputError, RecordError, SegueError
 from segue.files import atomic_writer
 from segue.images import load_image
 from segue.inference.report import css_colour, data_url, mask_url, ratio_style
-from segue.inference.visualize import colour, ink_on
+from segue.inference.visualize import colour, hatching, ink_on
 from segue.masks import Mask, resize_mask
 from segue.records import Conversation, Region, Span, Turn
 
@@ -35,6 +35,8 @@ LONGEST_SIDE = 640
 """Pixels of a picture in the page: two dozen conversations stay a few megabytes."""
 _LONGEST_META = 4000
 _PAPER = (226, 226, 222)
+_DIAGONALS = 1
+"""Of the patterns of `hatching`, that of what is pointed at."""
 _BOX = "\u25a0"
 
 _Target = tuple[tuple[str, ...], ...]
@@ -238,6 +240,11 @@ def _phrase_numbers(record: Conversation) -> dict[_Target, int]:
     return numbers
 
 
+def _pointed_at(record: Conversation) -> set[_Target]:
+    """What questions point at."""
+    return {_target(span) for turn in record.turns if turn.role == "user" for span in turn.spans if span.rids}
+
+
 def _phrases(record: Conversation, turn: Turn, numbers: dict[_Target, int]) -> str:
     """The escaped text, each phrase in its colour with its images; a mask without a phrase is a small box."""
     parts, done = [], 0
@@ -252,8 +259,9 @@ def _phrases(record: Conversation, turn: Turn, numbers: dict[_Target, int]) -> s
         tint = colour(number)
         shown = sorted({record.region(rid).image_index + 1 for rid in span.rids})
         where = ",".join(map(str, shown))
+        kind = "phrase pointing" if turn.role == "user" else "phrase"
         parts.append(
-            f'<span class="phrase" tabindex="0" data-phrase="{number}" '
+            f'<span class="{kind}" tabindex="0" data-phrase="{number}" '
             f'style="--tint: {css_colour(tint)}; --ink: {css_colour(ink_on(tint))}" '
             f'title="{html.escape(_described(record, span), quote=True)}">{phrase or _BOX}'
             f'<span class="where" aria-label="image {where}">{where}</span></span>'
@@ -276,14 +284,18 @@ def _figure(
     reference = record.images[index]
     picture = _picture(record, index, folder, remarks)
     hw = (picture.height, picture.width)
-    layers = []
+    pointed_at = _pointed_at(record)
+    layers, note = [], ""
     for target, number in numbers.items():
         for rids in target:
             regions = [record.region(rid) for rid in rids]
             inside = [region for region in regions if region.image_index == index]
             if (mask := _mask(inside, remarks)) is not None:
                 label = html.escape(", ".join(region.name for region in inside), quote=True)
-                url = mask_url(resize_mask(mask, hw), colour(number))
+                lines = None
+                if target in pointed_at:
+                    lines, note = hatching(_DIAGONALS, hw), " <small>hatched: what is pointed at</small>"
+                url = mask_url(resize_mask(mask, hw), colour(number), lines)
                 layers.append((int(mask.sum()), number, label, url))
     # Large masks below, so that a part stays visible on its object.
     layers.sort(key=lambda layer: -layer[0])
@@ -297,7 +309,7 @@ def _figure(
     return (
         f'<figure style="{ratio_style(hw)}"><div class="stack">'
         f'<img src="{url}" width="{hw[1]}" height="{hw[0]}" alt="image {index + 1}">{stack}</div>'
-        f"<figcaption><b>image {index + 1}</b> {name} <small>{size}</small></figcaption></figure>\n"
+        f"<figcaption><b>image {index + 1}</b> {name} <small>{size}</small>{note}</figcaption></figure>\n"
     )
 
 

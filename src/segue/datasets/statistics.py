@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segue.data.pointing.exchanges import SAME_INSTANCE
 from segue.records import Conversation, Region, Turn
 
 
@@ -32,6 +33,8 @@ class SplitStatistics:
         images: Number of images of a record -> number of records.
         image_ids: Different images.
         kinds: What the builders say in `meta` about the kind of question.
+        pointing: Questions that point at regions, by kind of region: object, part or region.
+        seen_again: Questions that point at something of which another image is the same photograph again.
     """
 
     conversations: int = 0
@@ -49,6 +52,8 @@ class SplitStatistics:
     images: Counter[int] = field(default_factory=Counter)
     image_ids: set[str] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
+    pointing: Counter[str] = field(default_factory=Counter)
+    seen_again: int = 0
 
     def add(self, conversation: Conversation) -> None:
         """Count one record."""
@@ -58,8 +63,11 @@ class SplitStatistics:
         for turn in conversation.turns:
             if turn.role == "assistant":
                 self._add_answer(conversation, turn)
+            elif rids := [rid for span in turn.spans for rid in span.rids]:
+                self.pointing[conversation.region(rids[0]).kind] += 1
         notes = [conversation.answer_meta(k) for k in range(len(conversation.assistant_turns()))]
         self.kinds.update(note["kind"] for note in notes if "kind" in note)
+        self.seen_again += sum(note.get("template") == SAME_INSTANCE for note in notes)
 
     def _add_answer(self, conversation: Conversation, turn: Turn) -> None:
         named = [target for span in turn.spans for target in _targets(span.rids, span.merge)]
@@ -112,6 +120,17 @@ class SplitStatistics:
             "parts": dict(_sorted(self.parts)),
             "other_regions": dict(_sorted(self.others)),
             "kinds": dict(_sorted(self.kinds)),
+            **self._pointing(),
+        }
+
+    def _pointing(self) -> dict[str, Any]:
+        """Questions that point; nothing where there is none, so that such files give what they always did."""
+        if not self.pointing:
+            return {}
+        return {
+            "pointing_questions": self.pointing.total(),
+            "pointing_at_parts": self.pointing["part"],
+            "pointing_seen_again": self.seen_again,
         }
 
 

@@ -59,6 +59,8 @@ class Meta(TurnMeta, total=False):
     raw_question: str
     """As generated, with the identifiers of regions in the text."""
     raw_answer: str
+    raw_follow_ups: list[dict[str, str]]
+    """Question and answer of each later exchange, as generated."""
     question_refs: list[dict[str, Any]]
     """Regions that the question names: `start`, `end` and `codes` of each phrase."""
 

@@ -97,6 +97,7 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
     records: list[TextRecord] = []
     paths: set[str] = set()
     others: Counter[str] = Counter()
+    pointing = 0
     for number, start, line, is_held in _lines(file, report):
         if not line.strip():
             continue
@@ -114,10 +115,16 @@ def read(path: Path, images: Path | None, split: Split) -> OwnData:
         held = HeldRecord(conversation, changed) if is_held else LineRecord(file, start, len(line), changed)
         records.append(held)
         paths.update(found)
+        pointing += any(turn.role == "user" and turn.spans for turn in conversation.turns)
         report.regions += len(conversation.regions)
         report.names.update(region.name for region in conversation.regions)
     report.images, report.conversations = len(paths), len(records)
     _note_splits(report, others, split, empty=not records)
+    if pointing:
+        report.notes.append(
+            f"{pointing} conversations point at regions: a model that reads none yet learns their words "
+            "alone, unless --regions is given to `segue train`"
+        )
     if not records:
         raise report.nothing_usable(f"gconv/1 records of split {split!r} whose images exist")
     return OwnData("gconv", RecordSource(records, root), report, [file])

@@ -14,10 +14,11 @@ from pycocotools import mask as coco_mask
 
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.formats.report import ReadReport
+from segue.data.language.grounded_text import GroundedSpan, RegionText
 from segue.data.own.dialogue import OwnExchange, compose
-from segue.data.own.things import Catalogue
+from segue.data.own.things import Catalogue, Inventory
 from segue.errors import InputError
-from segue.records import Conversation, ImageRef, Region, Span, Turn
+from segue.records import Conversation, ImageRef, Meta, Region, Span, Turn
 from segue.records.conversation import Split
 
 SET_SHARES = (0.3, 0.4, 0.3)
@@ -152,7 +153,10 @@ class AnnotationSource:
 
         A part's name stands for that part of whatever object.
         """
-        inventory = self.catalogue.inventories[self.places[image.image_id]]
+        return self.shown_in(self.catalogue.inventories[self.places[image.image_id]])
+
+    def shown_in(self, inventory: Inventory) -> dict[str, bool]:
+        """Tell the same of what an inventory holds."""
         said: dict[str, bool] = {}
         unsure = set()
         for thing in self.catalogue.positions:
@@ -200,29 +204,56 @@ class AnnotationSource:
 
     def written(self, chosen: Sequence[int], exchanges: Sequence[OwnExchange], id: str) -> Conversation:
         """Write exchanges about these images as a record; see `all_regions`."""
-        images = [self.images[i] for i in chosen]
+        return self.record(
+            [(self.images[i], self.paths[i]) for i in chosen],
+            [(RegionText(exchange.question), exchange.answer) for exchange in exchanges],
+            id,
+            {"turns": [exchange.described() for exchange in exchanges]},
+        )
+
+    def record(
+        self,
+        images: Sequence[tuple[AnnotatedImage, str]],
+        exchanges: Sequence[tuple[RegionText, RegionText]],
+        id: str,
+        meta: Meta,
+    ) -> Conversation:
+        """Write questions and answers as a record; see `all_regions`.
+
+        Args:
+            images: Each with the path to write.
+            exchanges: Question and answer; spans of a question are regions that it points at.
+            id: Of the record.
+            meta: Of the record.
+        """
         turns, used = [], [set[str]() for _ in images]
-        for exchange in exchanges:
-            spans = []
-            for span in exchange.answer.spans:
+        for question, answer in exchanges:
+            for span in (*question.spans, *answer.spans):
                 used[span.image_index] |= {region.rid for region in span.payload}
-                rids = [rid_of(span.image_index, region.rid) for region in span.payload]
-                spans.append(Span(start=span.start, end=span.end, rids=rids, merge=merge_of(rids)))
-            turns.append(Turn(role="user", text=exchange.question))
-            turns.append(Turn(role="assistant", text=exchange.answer.text, spans=spans))
+            marks = [Span(start=span.start, end=span.end, rids=_rids(span)) for span in question.spans]
+            # A question without marks has no field `spans`: files look as they always did.
+            asked = Turn(role="user", text=question.text)
+            turns.append(asked if not marks else Turn(role="user", text=question.text, spans=marks))
+            spans = [
+                Span(start=span.start, end=span.end, rids=_rids(span), merge=merge_of(_rids(span)))
+                for span in answer.spans
+            ]
+            turns.append(Turn(role="assistant", text=answer.text, spans=spans))
         if self.all_regions:
-            used = [{region.rid for region in image.regions} for image in images]
+            used = [{region.rid for region in image.regions} for image, _ in images]
         return Conversation(
             id=id,
             task="photos",
             split=self.split,
             images=[
                 ImageRef(image_id=f"own:{image.image_id}", path=path, height=image.height, width=image.width)
-                for image, path in zip(images, (self.paths[i] for i in chosen))
+                for image, path in images
             ],
-            regions=[region for k, image in enumerate(images) for region in regions_of(image, k, used[k])],
+            regions=[
+                region for k, (image, _) in enumerate(images) for region in regions_of(image, k, used[k])
+            ],
             turns=turns,
-            meta={"turns": [exchange.described() for exchange in exchanges]},
+            meta=meta,
         )
 
 
@@ -235,6 +266,10 @@ def rid_of(image_index: int, rid: str) -> str:
     """A region's name within a conversation."""
     # With the image's number, as ids of annotations may repeat from image to image.
     return f"{image_index + 1}:{rid}"
+
+
+def _rids(span: GroundedSpan[tuple[AnnotatedRegion, ...]]) -> list[str]:
+    return [rid_of(span.image_index, region.rid) for region in span.payload]
 
 
 def regions_of(image: AnnotatedImage, image_index: int, used: set[str]) -> Iterable[Region]:

@@ -5,6 +5,7 @@
     out/stages/sets        pairs and triplets worth comparing       (sampling)
     out/stages/pairs       questions and answers with identifiers   (pairs, asking)
     out/stages/records     through the filters, with masks          (conversations)
+    out/pictures           photographs that are seen again         (pictures)
     out/train.jsonl  test.jsonl  rejected.jsonl  report.json
 
 Each stage is run again only when its inputs or settings have changed.
@@ -29,6 +30,8 @@ from segue.datasets.m4seg.embedders import MINI, Embedder, open_embedder
 from segue.datasets.m4seg.features import embed_images
 from segue.datasets.m4seg.images import SourceSpec, read_images, vocabulary_of
 from segue.datasets.m4seg.pairs import TEMPLATE, collect_pairs, write_pairs
+from segue.datasets.m4seg.pictures import draw_pictures
+from segue.datasets.m4seg.pointing import PICTURES
 from segue.datasets.m4seg.relevance import DEFAULT_TABLE, Relevance
 from segue.datasets.m4seg.sampling import SamplingConfig, sample_sets
 from segue.datasets.stages.stages import MapFn, StageOutput, read_stage
@@ -51,6 +54,7 @@ class BuildConfig:
         relevance: Table of relevant classes.
         temperature: Of a chat model.
         masks: `inline`, or `store` for large builds; see `RegionStore`.
+        regions: Share of the conversations that point at a region, 0 to 1; only rules write such.
     """
 
     sources: Sequence[SourceSpec]
@@ -59,6 +63,7 @@ class BuildConfig:
     relevance: Path = DEFAULT_TABLE
     temperature: float = TEMPERATURE
     masks: MaskForm = "inline"
+    regions: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,14 @@ class Build:
     ) -> None:
         self.out, self.config, self.asking = Path(out), config, asking
         self._map_fn, self._progress = map_fn, progress
+        if asking is not None and config.regions:
+            raise InputError(
+                "A chat model writes no questions that point.",
+                expected="regions 0, or the generator template",
+                found=f"regions {config.regions}, {asking.model.name}",
+                where="regions",
+                fix="leave out --regions, or --generator",
+            )
         # Read first: a mistake in it shall not show after the features have been computed.
         self._relevance = Relevance.read(config.relevance)
         self._stages: dict[str, StageOutput] = {}
@@ -197,7 +210,8 @@ class Build:
     def _pairs(self) -> StageOutput | None:
         images, sets, folder = self._stages["images"], self._stages["sets"], self._folder("pairs")
         if self.asking is None:
-            return write_pairs(folder, images, sets, seed=self.config.sampling.seed, **self._how())
+            seed, regions = self.config.sampling.seed, self.config.regions
+            return write_pairs(folder, images, sets, seed=seed, regions=regions, **self._how())
         job = pairs_job(images, sets, self.asking.model.name, self.config.temperature)
         # Not the folder of the stage: `run_stage` removes stale shards there, and replies that were paid for
         # must outlive every change of the settings.
@@ -236,6 +250,8 @@ class Build:
 
     def _finish(self) -> None:
         records = self._stages["records"]
+        # Before the records that name them.
+        draw_pictures(self.out / PICTURES, self._stages["images"], records, self._map_fn)
         for name, output in ((TRAIN, "train"), (TEST, "test"), (REJECTED, DROPPED)):
             # Joined as bytes: a record is a line, so nothing need be parsed.
             _join([path for path, _ in records.files(output)], self.out / name)
@@ -243,6 +259,7 @@ class Build:
             "generator": TEMPLATE if self.asking is None else self.asking.model.name,
             "sampling": asdict(self.config.sampling),
             "masks": self.config.masks,
+            **({"regions": self.config.regions} if self.config.regions else {}),
             "hash": records.hash,
             "pairs": {output: records.total(output) for output in ("train", "test", DROPPED)},
             "stages": self.counts(),

@@ -6,7 +6,7 @@ Source: PRIMA sec. A.3 ("identifiers are later used to extract the corresponding
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from segue.datasets.m4seg.filters import QAPair, Verdict, judge
 from segue.datasets.m4seg.images import ImageStore, StoredImage
 from segue.datasets.m4seg.lexicon import Lexicon
 from segue.datasets.m4seg.listing import ListedRegion, Listing, list_images
+from segue.datasets.m4seg.mentions import GroundedPhrase
+from segue.datasets.m4seg.pointing import PICTURES, judge_all, listing_of
 from segue.datasets.m4seg.sampling import ImageSet
 from segue.datasets.stages.stages import MapFn, ShardWriter, StageOutput, StoredLines, ranges, run_stage
 from segue.files import relative_path
@@ -31,7 +33,7 @@ MaskForm = Literal["inline", "store"]
 
 
 def conversation(
-    verdict: Verdict,
+    verdicts: Verdict | Sequence[Verdict],
     id: str,
     split: Split,
     *,
@@ -39,45 +41,61 @@ def conversation(
     masks: MaskForm = "inline",
     meta: Meta | None = None,
 ) -> Conversation:
-    """The record of a pair that was kept.
+    """The record of a pair that was kept, or of several that are one conversation.
 
-    Regions are those that the answer names, and the objects of the parts among them.
+    Regions are those that questions point at and answers name, and the objects of the parts among them.
 
     Args:
-        verdict: Of `judge`.
+        verdicts: Of `judge`; all of one listing.
         id: Of the record.
         split: Of the record.
         folder: That image paths shall be relative to.
         masks: `inline`, or `store` for a `mask_ref` into the stage of the images, `image_id#rid`: inline
-            masks repeat those of an image in every record about it.
+            masks repeat those of an image in every record about it. Masks of retakes, which are no images of
+            the stage, are always inline.
         meta: Further entries.
     """
-    listing = verdict.pair.listing
-    question, question_phrases = verdict.pair.question.clean()
-    answer, phrases = verdict.pair.answer.clean()
-    named = {code for phrase in phrases for code in phrase.codes}
+    pairs = [verdict.pair for verdict in ([verdicts] if isinstance(verdicts, Verdict) else verdicts)]
+    listing = pairs[0].listing
+    turns: list[Turn] = []
+    named: set[str] = set()
+    for pair in pairs:
+        answer, phrases = pair.answer.clean()
+        question = Turn(role="user", text=pair.question.clean()[0])
+        if pair.marks:
+            question = Turn(role="user", text=question.text, spans=_spans(pair.marks, listing))
+        turns += [question, Turn(role="assistant", text=answer, spans=_spans(phrases, listing))]
+        named |= {code for phrase in (*pair.marks, *phrases) for code in phrase.codes}
     # A part's record names its object, so that must be there even where the text speaks of the part alone.
     named |= {parent for code in named if (parent := listing.by_code[code].parent)}
-    spans = [
-        Span(start=p.start, end=p.end, rids=[rid_of(listing.by_code[code]) for code in p.codes])
-        for p in phrases
-    ]
     kept: Meta = {
-        "raw_question": verdict.pair.question.raw,
-        "raw_answer": verdict.pair.answer.raw,
-        # Questions carry no masks: their identifiers are cut out of the text and kept here, with their
-        # places.
-        "question_refs": [{"start": p.start, "end": p.end, "codes": list(p.codes)} for p in question_phrases],
+        "raw_question": pairs[0].question.raw,
+        "raw_answer": pairs[0].answer.raw,
+        # Identifiers of a question are cut out of the text and kept here, with their places.
+        "question_refs": [
+            {"start": p.start, "end": p.end, "codes": list(p.codes)} for p in pairs[0].question.clean()[1]
+        ],
     }
+    if len(pairs) > 1:
+        kept["raw_follow_ups"] = [
+            {"question": pair.question.raw, "answer": pair.answer.raw} for pair in pairs[1:]
+        ]
     return Conversation(
         id=id,
         task="m4seg",
         split=split,
         images=[_image(image, folder) for image in listing.images],
         regions=[_region(entry, listing, masks) for entry in listing.entries if entry.code in named],
-        turns=[Turn(role="user", text=question), Turn(role="assistant", text=answer, spans=spans)],
+        turns=turns,
         meta={**(meta or {}), **kept},
     )
+
+
+def _spans(phrases: Sequence[GroundedPhrase], listing: Listing) -> list[Span]:
+    return [
+        Span(start=p.start, end=p.end, rids=[rid_of(listing.by_code[code]) for code in p.codes])
+        for p in phrases
+    ]
 
 
 def rid_of(entry: ListedRegion) -> str:
@@ -96,7 +114,7 @@ def _region(entry: ListedRegion, listing: Listing, masks: MaskForm) -> Region:
     region = entry.region
     where: dict[str, Any] = (
         {"mask": region.rle}
-        if masks == "inline"
+        if masks == "inline" or listing.images[entry.image_index].retake is not None
         else {"mask_ref": f"{listing.images[entry.image_index].image_id}#{region.rid}"}
     )
     return Region(
@@ -138,45 +156,64 @@ class FilterPairs:
         for row in chunk:
             line = self.pairs[row]
             image_set = ImageSet.from_json(self.sets[line["set"]])
-            listing = list_images([self.store[n] for n in image_set.rows])
+            images = [self.store[n] for n in image_set.rows]
+            listing = list_images(images)
             shard.count("unlisted objects and parts", listing.unlisted)
             for number, pair in enumerate(line["qa"]):
-                self._pair(
-                    pair, f"m4seg/{image_set.id}/q{number}", line["generator"], image_set, listing, shard
-                )
+                id = f"m4seg/{image_set.id}/q{number}"
+                shard.count("pairs")
+                if "marks" in pair:
+                    own = listing_of(pair, images, self.folder / PICTURES)
+                    verdicts = judge_all(pair, own, self.lexicon)
+                else:
+                    verdicts = [judge(QAPair(pair["question"], pair["answer"]), listing, self.lexicon)]
+                self._judged(verdicts, id, line["generator"], pair, image_set, shard)
 
-    def _pair(
+    def _judged(
         self,
-        pair: dict[str, str],
+        verdicts: Sequence[Verdict],
         id: str,
         generator: str,
+        pair: dict[str, Any],
         image_set: ImageSet,
-        listing: Listing,
         shard: ShardWriter,
     ) -> None:
-        verdict = judge(QAPair(pair["question"], pair["answer"]), listing, self.lexicon)
-        shard.count("pairs")
-        if not verdict.kept:
-            shard.count(f"rejected ({verdict.letter}) {verdict.reason}")
-            told = {"id": id, "filter": verdict.letter, "reason": verdict.reason, "detail": verdict.detail}
+        """Write what the filters kept, or why they did not."""
+        last = verdicts[-1]
+        if not last.kept:
+            shard.count(f"rejected ({last.letter}) {last.reason}")
+            told = {"id": id, "filter": last.letter, "reason": last.reason, "detail": last.detail}
             shard.line(DROPPED, told | {"generator": generator, **pair})
             return
-        meta: Meta = {
-            "generator": generator,
-            "kind": pair["kind"],
-            "sampling": {
+        meta: Meta = {"generator": generator, "kind": pair["kind"]}
+        images = last.pair.listing.images
+        if [image.image_id for image in images] == [self.store[n].image_id for n in image_set.rows]:
+            meta["sampling"] = {
                 "criterion": image_set.criterion,
                 # 1-based, as texts and listings number images.
                 "anchor": image_set.anchor + 1,
                 "distances": list(image_set.distances),
                 "classes": list(image_set.classes),
-            },
-        }
+            }
+        if "turns" in pair:
+            meta["turns"] = pair["turns"]
+            self._count_pointing(pair, images, image_set, shard)
         split = self._split(id, image_set)
-        kept = conversation(verdict, id, split, folder=self.folder, masks=self.masks, meta=meta)
+        kept = conversation(verdicts, id, split, folder=self.folder, masks=self.masks, meta=meta)
         shard.line(split, kept.to_json())
         shard.count(f"kept, {split}")
         shard.count(f"kept, {pair['kind']}")
+
+    def _count_pointing(
+        self, pair: dict[str, Any], images: Sequence[StoredImage], image_set: ImageSet, shard: ShardWriter
+    ) -> None:
+        """Count what a conversation that points asks, and note the pictures that it needs."""
+        for turn in pair["turns"]:
+            shard.count(f"kept, {pair['kind']}, {turn['template']}")
+        for entry, image in zip(pair["images"], images, strict=True):
+            if image.retake is not None:
+                row = image_set.rows[entry["place"]]
+                shard.line(PICTURES, {"file": Path(image.path).name, "row": row, "retake": image.retake})
 
     def _split(self, id: str, image_set: ImageSet) -> Literal["train", "test"]:
         if self.test_share is None:
@@ -199,7 +236,7 @@ def filter_pairs(
     map_fn: MapFn = map,
     progress: bool = True,
 ) -> StageOutput:
-    """Run the stage: its outputs are `train`, `test` and `DROPPED`.
+    """Run the stage: its outputs are `train`, `test` and `DROPPED`, and `PICTURES` where some are seen again.
 
     Args:
         folder: Of the stage.

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from segue.datasets.m4seg.absence import absent_names
+from segue.datasets.m4seg.absence import absent_names, may_show
 from segue.datasets.m4seg.image_words import image_words, misplaced
 from segue.datasets.m4seg.lexicon import Lexicon
-from segue.datasets.m4seg.listing import Listing
-from segue.datasets.m4seg.mentions import ParsedText, parse_text
+from segue.datasets.m4seg.listing import ListedRegion, Listing
+from segue.datasets.m4seg.mentions import GroundedPhrase, ParsedText, parse_text
 
 MAX_MASKS = 16
 """Limit for an answer, of different masks and of `[SEG]` tokens. Source: PRIMA sec. 4."""
@@ -35,20 +35,36 @@ _BOX = re.compile(
 
 @dataclass(frozen=True)
 class QAPair:
-    """A question and an answer with identifiers, as generated."""
+    """A question and an answer with identifiers, as generated.
+
+    Attributes:
+        question: Of a user.
+        answer: Of the assistant.
+        marks: What a question that points at regions points at: characters of its clean text.
+        follows: Whether it rests on a pair before it, which has spoken of every image.
+    """
 
     question: str
     answer: str
+    marks: tuple[GroundedPhrase, ...] = ()
+    follows: bool = False
 
 
 @dataclass(frozen=True)
 class ReadPair:
-    """A pair with its identifiers read, which is what every filter looks at."""
+    """A pair with its identifiers read, which is what every filter looks at; see `QAPair`."""
 
     question: ParsedText
     answer: ParsedText
     listing: Listing
     lexicon: Lexicon
+    marks: tuple[GroundedPhrase, ...] = ()
+    follows: bool = False
+
+    @property
+    def marked(self) -> list[ListedRegion]:
+        """The regions that the question points at."""
+        return [self.listing.by_code[code] for mark in self.marks for code in mark.codes]
 
 
 @dataclass(frozen=True)
@@ -108,13 +124,21 @@ def box_words(pair: ReadPair) -> str | None:
 def missing_mask(pair: ReadPair) -> str | None:
     """(d) The answer has no mask in some image.
 
-    Source: PRIMA A.4 (d).
+    A question that points needs none where its mark is, nor where such a thing certainly is not.
+
+    Source: PRIMA A.4 (d); of marks ours.
     """
+    if pair.follows:
+        return None
     seen = {
         pair.listing.by_code[code].image_index + 1
         for code in pair.answer.codes
         if pair.listing.by_code[code].region.area
     }
+    for entry in pair.marked:
+        seen.add(entry.image_index + 1)
+        name = pair.listing.name_of(entry)
+        seen |= {n for n, image in enumerate(pair.listing.images, start=1) if not may_show(image, name)}
     missing = [str(n) for n in range(1, len(pair.listing.images) + 1) if n not in seen]
     return f"no mask in image {', '.join(missing)}" if missing else None
 
@@ -135,8 +159,9 @@ def wrong_images(pair: ReadPair) -> str | None:
         # Only an answer covers an image; a question that names all of them covers none.
         if text is pair.answer:
             covered |= named
+    covered |= {entry.image_index + 1 for entry in pair.marked}
     missing = [str(n) for n in range(1, count + 1) if n not in covered]
-    if missing:
+    if missing and not pair.follows:
         return f"nothing about image {', '.join(missing)}"
     image_of = {entry.code: entry.image_index + 1 for entry in pair.listing.entries}
     for text, said in words.items():
@@ -195,6 +220,8 @@ def judge(pair: QAPair, listing: Listing, lexicon: Lexicon) -> Verdict:
         parse_text(pair.answer, listing, lexicon),
         listing,
         lexicon,
+        pair.marks,
+        pair.follows,
     )
     for letter, reason, objects in FILTERS:
         detail = objects(read)

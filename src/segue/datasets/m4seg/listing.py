@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from segue.datasets.m4seg.images import StoredImage, StoredRegion
+from segue.datasets.m4seg.lexicon import Name
 
 MOST = 99
 """Two digits number the objects of an image, and the parts of an object."""
@@ -95,6 +96,12 @@ class Listing:
     def parts(self, code: str) -> list[ListedRegion]:
         """The listed parts of an object."""
         return [entry for entry in self.entries if entry.parent == code]
+
+    def name_of(self, entry: ListedRegion) -> Name:
+        """An entry's name in owner and part."""
+        if entry.parent is None:
+            return Name(entry.name)
+        return Name(self.by_code[entry.parent].name, entry.region.name)
 
     def text(self) -> str:
         """The listing as a prompt shows it; see the module's example."""

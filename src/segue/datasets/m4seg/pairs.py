@@ -1,7 +1,7 @@
 """Stage 4: question-answer pairs of every set, with identifiers, before any filter.
 
 A line is `{"set": row, "generator": name, "qa": [{"question", "answer", "kind"}]}`, whoever wrote it: a chat
-model (`asking`) or rules (`template`).
+model (`asking`) or rules (`template`). Conversations that point have more fields, see `pointing`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 
 from segue.datasets.m4seg.images import ImageStore
 from segue.datasets.m4seg.listing import list_images
+from segue.datasets.m4seg.pointing import VERSION as POINTING_VERSION
+from segue.datasets.m4seg.pointing import mix_in
 from segue.datasets.m4seg.sampling import ImageSet
 from segue.datasets.m4seg.template import template_pairs
 from segue.datasets.stages.stages import (
@@ -44,24 +46,34 @@ class WriteByRule:
         store: The images.
         sets: Lines of the stage of the sets.
         seed: Of the wordings.
+        regions: Share of the pairs in whose place a conversation points, see `pointing`.
     """
 
     store: ImageStore
     sets: StoredLines
     seed: int
+    regions: float = 0.0
 
     def __call__(self, chunk: range, shard: ShardWriter) -> None:
         for row in chunk:
             image_set = ImageSet.from_json(self.sets[row])
-            # Seeded by the set's own id: its wordings stay the same when other sets come or go.
-            told = hashlib.sha256(f"{self.seed} {image_set.id}".encode()).digest()
-            rng = np.random.default_rng(int.from_bytes(told[:16], "big"))
-            pairs = template_pairs(list_images([self.store[n] for n in image_set.rows]), rng)
+            images = [self.store[n] for n in image_set.rows]
+            pairs: list[dict[str, Any]] = [*template_pairs(list_images(images), self._rng(image_set.id))]
             if not pairs:
                 shard.count("sets of which nothing could be asked")
                 continue
+            if self.regions:
+                # With a generator of its own: the pairs that stay are those of a build without regions.
+                pairs, missed = mix_in(pairs, images, self.regions, self._rng(f"pointing {image_set.id}"))
+                shard.count("pairs that point", sum("marks" in pair for pair in pairs))
+                shard.count("pairs that should point, where nothing more can be pointed at", missed)
             shard.line("pairs", {"set": row, "generator": TEMPLATE, "qa": pairs})
             shard.count("pairs", len(pairs))
+
+    def _rng(self, told: str) -> np.random.Generator:
+        """Seeded by the set's own id: its wordings stay the same when other sets come or go."""
+        digest = hashlib.sha256(f"{self.seed} {told}".encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def write_pairs(
@@ -70,16 +82,19 @@ def write_pairs(
     sets: StageOutput,
     *,
     seed: int = 0,
+    regions: float = 0.0,
     map_fn: MapFn = map,
     progress: bool = True,
 ) -> StageOutput:
-    """Run the stage with the rule-based generator."""
+    """Run the stage with the rule-based generator; see `WriteByRule`."""
     lines = StoredLines(sets, "sets")
+    # Without regions the key is what it was before there were any, and finished builds stay finished.
+    pointing = {"regions": regions, "pointing": POINTING_VERSION} if regions else {}
     return run_stage(
         folder,
         ranges(len(lines), SHARD),
-        WriteByRule(ImageStore(images), lines, seed),
-        config={"version": VERSION, "generator": TEMPLATE, "seed": seed},
+        WriteByRule(ImageStore(images), lines, seed, regions),
+        config={"version": VERSION, "generator": TEMPLATE, "seed": seed, **pointing},
         inputs={"images": images.hash, "sets": sets.hash},
         map_fn=map_fn,
         total=-(-len(lines) // SHARD),

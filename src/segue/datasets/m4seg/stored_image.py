@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from pycocotools import mask as coco_mask
@@ -13,6 +14,7 @@ from pycocotools import mask as coco_mask
 from segue import masks
 from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.language import english
+from segue.data.pointing.retakes import file_name, retaken_image
 from segue.datasets.stages.stages import file_hash
 from segue.masks import RLE, union_rle
 
@@ -50,6 +52,8 @@ class StoredImage:
         unsure: As in `AnnotatedImage`; also the names of what was too small to keep.
         absent: As in `AnnotatedImage`.
         counted: Whether objects of one class are told apart, so that their number means something.
+        retake: Number of the retake that it is (`segue.data.pointing.retakes`); None for an image of a
+            source. Retakes are made when they are needed, and are no lines of the stage.
     """
 
     image_id: str
@@ -62,6 +66,7 @@ class StoredImage:
     unsure: frozenset[str] = frozenset()
     absent: frozenset[str] | None = None
     counted: bool = True
+    retake: int | None = None
 
     @property
     def source(self) -> str:
@@ -89,6 +94,36 @@ class StoredImage:
         """The names of its parts as "chair:leg", each once, sorted."""
         parts = [region for region in self.regions if region.parent is not None]
         return sorted({f"{self.by_rid[part.parent or ''].name}:{part.name}" for part in parts})
+
+    def annotated(self) -> AnnotatedImage:
+        """The image as a reader of a data set gives it, under its full identifier."""
+        regions = tuple(
+            AnnotatedRegion(r.rid, r.kind, r.name, r.parent, r.rle, r.source_label) for r in self.regions
+        )
+        return AnnotatedImage(
+            self.image_id,
+            Path(self.path),
+            self.height,
+            self.width,
+            regions,
+            self.unsure,
+            self.absent,
+        )
+
+    def retaken(self, number: int, folder: Path) -> StoredImage:
+        """The same photograph seen again, in the form of the stage.
+
+        Args:
+            number: Which of `segue.data.pointing.retakes.retakes_of`.
+            folder: Of the picture.
+        """
+        image = self.annotated()
+        seen = retaken_image(image, number, folder / file_name(image, number, self.sha256))
+        # `stored_image` writes the source before the identifier.
+        named = replace(seen, image_id=seen.image_id.partition(":")[2])
+        stored = stored_image(named, self.source, self.split, counted=self.counted, sha256=self.sha256)
+        assert stored is not None, "a retake is chosen to show what is asked about"
+        return replace(stored, retake=number)
 
     def to_json(self) -> dict[str, Any]:
         """The line."""

@@ -131,9 +131,11 @@ def open_sources(recipe: Recipe, out: Path | None = None) -> Sources:
     ]
     training = read[: len(given)]
     if recipe.data.regions:
+        # Without a run folder nothing is written, so no photograph is shown again.
+        pictures = None if out is None else out / "pictures"
         for own in training:
             if isinstance(own.source, AnnotationSource):
-                own.source = PointingSource(own.source, recipe.data.regions)
+                own.source = PointingSource(own.source, recipe.data.regions, pictures)
     mixture = Mixture([own.source for own in training], weights or None, recipe.data.seed)
     paths = [file for own in training for file in own.files]
     paths += [Path(own.images) for own in given if own.images is not None]

@@ -79,9 +79,7 @@ class SetFacts:
 
     def name_of(self, entry: ListedRegion) -> Name:
         """Owner and part."""
-        if entry.parent is None:
-            return Name(entry.name)
-        return Name(self.listing.by_code[entry.parent].name, entry.region.name)
+        return self.listing.name_of(entry)
 
     def share(self, entries: Sequence[ListedRegion]) -> float:
         """Return the share of the image that the largest of some entries covers."""
