@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from segue import masks
 from segue.errors import RecordError, SegueError
+from segue.evaluation.marks import Typed, typed_questions
 from segue.evaluation.predictions import Line
 from segue.evaluation.samples import questions_of, said
 from segue.images import ImageSource
@@ -43,7 +44,8 @@ def run_conversations(
     """Ask every question of each record in a session of its own; answers are generated freely.
 
     A question that fails is written with its reason and is not part of the later questions' history; images
-    that cannot be opened fail every question. Nothing is skipped.
+    that cannot be opened fail every question. Nothing is skipped. A question that points comes with its
+    regions; a model that reads none fails it.
 
     Args:
         bundle: The model.
@@ -60,12 +62,14 @@ def run_conversations(
     """
     lines: list[Line] = []
     opened: list[tuple[Conversation, GroundingSession, Line]] = []
+    typed: list[list[Typed]] = []
     for conversation, images in conversations:
         lines.append({"id": conversation.id, "turns": []})
         try:
             session = bundle.session(images)
             if not other_images:
                 _check_sizes(conversation, session)
+            typed.append(typed_questions(conversation))
             opened.append((conversation, session, lines[-1]))
         except SegueError as error:
             lines[-1]["turns"] = [
@@ -86,13 +90,18 @@ def run_conversations(
             content |= {name: spoken[name] for name in _WRITTEN}
         line["turns"].append(content)
         if history == "truth":
+            markup, more = grounded_markup(conversation, turn_index)[0], dict[str, Any]()
             if not isinstance(outcome, Exception):
                 session.undo()
-            session.add_turn(question, grounded_markup(conversation, turn_index)[0])
+                if outcome.regions:
+                    question, more = outcome.question, {"regions": outcome.regions}
+            session.add_turn(question, markup, **more)
 
-    questions = [[question for _, question in questions_of(c)] for c, _, _ in opened]
     sessions = [session for _, session, _ in opened]
-    ask_in_turns(sessions, questions, note, max_new_tokens=max_new_tokens, constrained=constrained)
+    questions = [[text for text, _ in asked] for asked in typed]
+    regions = [[pointed for _, pointed in asked] for asked in typed]
+    options = {"max_new_tokens": max_new_tokens, "constrained": constrained}
+    ask_in_turns(sessions, questions, note, regions=regions, **options)
     return lines
 
 

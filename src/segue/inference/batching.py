@@ -13,6 +13,7 @@ from segue.images import ImageSource
 from segue.inference.answer import SessionAnswer
 from segue.inference.drawing import Wanted, draw
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question
+from segue.inference.regions import Region
 from segue.inference.session import GroundingSession, collated
 from segue.inference.understanding import understand
 from segue.models.batched_generation import generate_many
@@ -76,6 +77,8 @@ def ask_in_turns(
     sessions: Sequence[GroundingSession],
     questions: Sequence[Sequence[str]],
     told: Callable[[int, int, Outcome, float], None],
+    *,
+    regions: Sequence[Sequence[Sequence[Region]]] = (),
     **options: Any,
 ) -> None:
     """Ask several sessions their questions, turn by turn: a question sees the answers before it.
@@ -85,13 +88,17 @@ def ask_in_turns(
         questions: Of each session; their numbers may differ.
         told: Called with the number of the session and of the turn, the outcome and its share of the seconds;
             before any session is asked its next question.
+        regions: What the questions point at, in the form of `questions`; empty where none does.
         **options: See `ask_together`.
     """
     for turn in range(max(map(len, questions), default=0)):
         places = [k for k, asked in enumerate(questions) if turn < len(asked)]
         started = time.perf_counter()
         outcomes = ask_together(
-            [sessions[k] for k in places], [questions[k][turn] for k in places], **options
+            [sessions[k] for k in places],
+            [questions[k][turn] for k in places],
+            regions=[regions[k][turn] for k in places] if regions else (),
+            **options,
         )
         seconds = (time.perf_counter() - started) / len(places)
         for place, outcome in zip(places, outcomes, strict=True):
@@ -102,18 +109,20 @@ def ask_together(
     sessions: Sequence[GroundingSession],
     questions: Sequence[str],
     *,
+    regions: Sequence[Sequence[Region]] = (),
     max_new_tokens: int = MAX_NEW_TOKENS,
     constrained: bool = True,
     **generation_options: Any,
 ) -> list[Outcome]:
     """Ask each session its question, all in one batch.
 
-    A session that is alone, and one whose context leaves less than the budget, is asked by itself; and so are
-    all of them where the batch fails, for want of memory for instance.
+    A session that is alone, one whose question points at regions, and one whose context leaves less than the
+    budget, is asked by itself; and so are all of them where the batch fails, for want of memory for instance.
 
     Args:
         sessions: Of one model, each with a history of its own.
         questions: One for each.
+        regions: What each question points at; empty where none does.
         max_new_tokens, constrained, **generation_options: See `GroundingSession.ask`.
 
     Returns:
@@ -124,9 +133,11 @@ def ask_together(
     unusual = {} if constrained else {"constrained": False}
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, **unusual, **generation_options}
     asked = dict(enumerate(zip(sessions, questions, strict=True)))
+    pointing = {place: pointed for place, pointed in enumerate(regions) if pointed}
     outcomes: dict[int, Outcome] = {}
-    if len(asked) > 1 and all(session.batches for session in sessions):
-        items = _items(asked, max_new_tokens, outcomes)
+    together = {place: one for place, one in asked.items() if place not in pointing}
+    if len(together) > 1 and all(session.batches for session in sessions):
+        items = _items(together, max_new_tokens, outcomes)
         if len(items) > 1:
             # If it fails, each is asked alone, below: then only the one whose fault it was fails.
             with suppress(*FAILURES):
@@ -134,7 +145,9 @@ def ask_together(
     for place, (session, question) in asked.items():
         if place not in outcomes:
             try:
-                outcomes[place] = session.ask(question, **options)
+                # Said only where there are some, as above.
+                more: dict[str, Any] = {"regions": pointing[place]} if place in pointing else {}
+                outcomes[place] = session.ask(question, **options, **more)
             except FAILURES as error:
                 outcomes[place] = error
     return [outcomes[place] for place in asked]
