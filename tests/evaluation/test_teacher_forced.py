@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,9 @@ from segue.evaluation.protocols import M4SegProtocol
 from segue.evaluation.samples import all_samples
 from segue.evaluation.scores import pair_up, summarise
 from segue.evaluation.teacher_forced import check_can_be_forced, force_conversation
+from segue.models.auto import ModelBundle
 from segue.models.losses import shrink_masks
+from segue.models.region_tokens import switch_region_tokens
 from segue.records import Conversation, ImageRef, Region, Span, Turn
 
 HWS = ((48, 96), (90, 60))
@@ -81,7 +84,7 @@ def oracle(bundle: Any, names: list[str]) -> Any:
         assert batch["seg_image_index"].tolist() == [MASKS[name][0] for name in names]
         return SimpleNamespace(mask_logits=torch.stack(drawn))
 
-    forward.device = torch.device("cpu")  # type: ignore[attr-defined]
+    forward.device, forward.region_reader = torch.device("cpu"), None  # type: ignore[attr-defined]
     return SimpleNamespace(model=forward, processor=bundle.processor)
 
 
@@ -108,6 +111,22 @@ def test_a_real_model_draws_one_mask_for_each_seg(tiny_bundle: Any, folder: Path
     found = scored(tiny_bundle, conversation("mug", "lid"), folder)
     assert (found["n_masks"], found["failures"]["count"]) == (2, 0)
     assert 0 <= found["mean_iou"] <= 1
+
+
+def test_a_model_that_remembers_is_fed_the_true_masks(
+    tiny_bundle: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = copy.deepcopy(tiny_bundle)
+    bundle = ModelBundle(found.model, found.processor, "tiny")
+    switch_region_tokens(bundle)
+    record, fed = conversation("mug", "lid"), list[dict[str, Any]]()
+    forward = bundle.model.forward
+    monkeypatch.setattr(bundle.model, "forward", lambda **batch: fed.append(batch) or forward(**batch))
+    for memory in (False, True):
+        bundle.model.config.mask_memory = memory
+        assert scored(bundle, record, folder)["failures"]["count"] == 0
+    assert [len(batch["region_masks"]) for batch in fed] == [0, 1]
+    assert fed[1]["region_image_index"].tolist() == [MASKS["mug"][0]]
 
 
 def test_what_cannot_be_read_fails(tiny_bundle: Any, folder: Path) -> None:

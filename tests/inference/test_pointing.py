@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from segue.cli import main
-from segue.errors import InputError, ModelError
+from segue.errors import AlignmentError, InputError, ModelError
 from segue.inference import LoadedModel, Region
 from segue.inference.answer_file import AnswerFile
 from segue.inference.pointing import with_regions
@@ -127,6 +127,28 @@ def test_a_turn_that_was_told_points_as_one_that_was_asked(
 
 def test_models_say_whether_they_take_regions(pointing: LoadedModel, tiny_model: LoadedModel) -> None:
     assert (pointing.takes_regions, tiny_model.takes_regions) == (True, False)
+
+
+def test_given_answers_are_remembered_with_their_masks(
+    pointing: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointing.model.config, "mask_memory", True)
+    session = pointing.session([picture(), picture(shade=200)])
+    markup = "The <p> mug </p> [SEG] (IMAGE2), the <p> lid </p> [SEG] (IMAGE1)."
+    drawn = np.zeros((2, 40, 60), bool)
+    drawn[0, 4:9, 5:20] = drawn[1, 20:30, 30:50] = True
+    session.add_turn("What is there?", markup)
+    assert session._item("And?")["region_features"].shape[0] == 0
+    session.undo()
+    given = session.add_turn("What is there?", markup, seg_masks=list(drawn))
+    assert [(g.phrase, g.image_index, g.box) for g in given.groundings] == [
+        ("mug", 1, [5.0, 4.0, 15.0, 5.0]),
+        ("lid", 0, [30.0, 20.0, 20.0, 10.0]),
+    ]
+    assert session._item("And?")["region_features"].shape[0] == 2
+    with pytest.raises(AlignmentError, match="2 masks, one per"):
+        session.add_turn("What is there?", markup, seg_masks=[drawn[0]])
+    assert len(session.history) == 1
 
 
 def test_no_regions_no_change(pointing: LoadedModel, tiny_model: LoadedModel) -> None:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.errors import InputError
-from segue.protocol import REGION_TOKEN, SpokenRegion, mark_question, parse_question, render_question
+from segue.protocol import (
+    REGION_TOKEN,
+    SpokenRegion,
+    mark_question,
+    parse_question,
+    render_question,
+    with_remembered,
+)
 
 
 def test_literal() -> None:
@@ -23,6 +30,14 @@ def test_without_regions_brackets_are_text_and_typed_tags_count_for_nothing() ->
     assert mark_question("a [b] c", []) == "a [b] c"
     assert REGION_TOKEN not in mark_question("what is <region> or <REGION>?", [])
     assert mark_question("Find [<region>] here", [0]).count(REGION_TOKEN) == 1
+
+
+def test_remembered_masks_stand_behind_the_question() -> None:
+    written = with_remembered("And the other one?", [0, 1])
+    assert written == "And the other one? <region> (IMAGE1) <region> (IMAGE2)"
+    assert parse_question(written, 2).text == "And the other one?"
+    assert parse_question(written, 2).regions == (SpokenRegion(18, 18, (0, 1)),)
+    assert with_remembered("And then?", []) == "And then?"
 
 
 @pytest.mark.parametrize(

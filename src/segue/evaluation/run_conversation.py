@@ -90,7 +90,7 @@ def run_conversations(
             content |= {name: spoken[name] for name in _WRITTEN}
         line["turns"].append(content)
         if history == "truth":
-            markup, more = grounded_markup(conversation, turn_index)[0], dict[str, Any]()
+            markup, more = _true_answer(conversation, turn_index, session)
             if not isinstance(outcome, Exception):
                 session.undo()
                 if outcome.regions:
@@ -103,6 +103,17 @@ def run_conversations(
     options = {"max_new_tokens": max_new_tokens, "constrained": constrained}
     ask_in_turns(sessions, questions, note, regions=regions, **options)
     return lines
+
+
+def _true_answer(
+    conversation: Conversation, turn_index: int, session: GroundingSession
+) -> tuple[str, dict[str, Any]]:
+    """The record's answer, and the masks of its `[SEG]` for a model that remembers them."""
+    markup, targets = grounded_markup(conversation, turn_index)
+    if not getattr(getattr(session.bundle.model, "config", None), "mask_memory", False):
+        return markup, {}
+    shown = [masks.union_rle([conversation.mask_of(rid, "remember") for rid in rids]) for _, rids in targets]
+    return markup, {"seg_masks": [masks.decode(rle) for rle in shown]}
 
 
 def _check_sizes(conversation: Conversation, session: GroundingSession) -> None:

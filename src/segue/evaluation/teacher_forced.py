@@ -19,9 +19,8 @@ from segue.evaluation.samples import Target, questions_of, said, targets_of
 from segue.images import load_image
 from segue.inference.loaded_model import LoadedModel
 from segue.masks import Mask
-from segue.models.processing_grounded import GroundedProcessor
-from segue.models.region_tokens import GRID, region_grid
-from segue.records import Conversation, grounded_markup, question_markup
+from segue.models.region_tokens import record_grids
+from segue.records import Conversation, write_dialogue
 
 
 def check_can_be_forced(bundle: LoadedModel) -> None:
@@ -80,27 +79,20 @@ def forced_masks(
     """
     if not targets:
         return []
-    processor, turns = model.processor, []
     # As in training: a model that reads no regions is told the words alone.
-    points = getattr(model.model, "region_reader", None) is not None
-    spoken: list[tuple[int, list[str]]] = []
-    for index, turn in enumerate(conversation.turns):
-        if turn.role == "user" and turn.spans and points:
-            markup, pointed = question_markup(conversation, index)
-            turns.append(("user", markup))
-            spoken += pointed
-        elif turn.role == "user":
-            turns.append(("user", turn.text))
-        elif turn.role == "assistant":
-            turns.append(("assistant", grounded_markup(conversation, index, processor.dialect)[0]))
+    processor, points = model.processor, getattr(model.model, "region_reader", None) is not None
+    memory = points and model.model.config.mask_memory
+    written = write_dialogue(conversation, processor.dialect, points=points, memory=memory)
     pictures = [load_image(path) for path in images]
     hws = [(image.height, image.width) for image in pictures]
     resized = [processor.sam_stream.resized_hw(hw) for hw in hws]
-    item: dict[str, Any] = dict(processor.encode_turns(turns, len(pictures)))
+    item: dict[str, Any] = dict(processor.encode_turns(written.turns, len(pictures)))
     item |= {"num_images": len(pictures), "seg_image_index": [t.mark.image_index for t in targets]}
     item |= processor.encode_pixels(pictures)
     if points:
-        item |= _regions(processor, conversation, spoken, hws)
+        spoken = [region for asked in written.regions for region in asked]
+        item["region_masks"] = record_grids(processor, conversation, spoken)
+        item["region_image_index"] = torch.tensor([k for k, _ in spoken], dtype=torch.long)
     batch = dict(processor.collate([item]))
     device = model.model.device
     output = model.model(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()})
@@ -108,20 +100,3 @@ def forced_masks(
         output.mask_logits.cpu(), item["seg_image_index"], torch.tensor(hws), torch.tensor(resized)
     )
     return [mask for mask, _ in drawn]
-
-
-def _regions(
-    processor: GroundedProcessor,
-    conversation: Conversation,
-    spoken: Sequence[tuple[int, list[str]]],
-    hws: Sequence[tuple[int, int]],
-) -> dict[str, Any]:
-    """The regions that questions speak of, as the model's forward takes them."""
-    grids = []
-    for image_index, rids in spoken:
-        mask = masks.decode(masks.union_rle([conversation.mask_of(rid, "point at") for rid in rids]))
-        grids.append(region_grid(processor, torch.from_numpy(mask), hws[image_index]))
-    return {
-        "region_masks": torch.stack(grids) if grids else torch.zeros(0, GRID, GRID),
-        "region_image_index": torch.tensor([index for index, _ in spoken], dtype=torch.long),
-    }

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from segue import masks
+from segue.errors import AlignmentError
+from segue.masks import Mask
 from segue.models.auto import ModelBundle
 from segue.models.segmenter import SegmenterFeatures, join_features
-from segue.protocol import ParsedGrounding
+from segue.protocol import ParsedAnswer, ParsedGrounding
 from segue.records import Grounding
 from segue.records.presence import presence_of
 
@@ -74,4 +76,29 @@ def draw(
             presence_of(score, asked.confidence, bundle.calibration),
         )
         for asked, (mask, score) in zip(wanted, drawn, strict=True)
+    ]
+
+
+def given_groundings(parsed: ParsedAnswer, seg_masks: Sequence[Mask]) -> list[Grounding]:
+    """Groundings of an answer that was not drawn but given with its masks; nothing says how sure they are.
+
+    Args:
+        parsed: The answer.
+        seg_masks: One for each of its `[SEG]`, bool `[height, width]` of the image that it lies in.
+
+    Raises:
+        AlignmentError: There are more or fewer masks than `[SEG]`.
+    """
+    if len(seg_masks) != parsed.num_segs:
+        raise AlignmentError(
+            "The [SEG] of a given answer and its masks do not match.",
+            expected=f"{parsed.num_segs} masks, one per [SEG]",
+            found=str(len(seg_masks)),
+            where=f"answer {parsed.text[:60]!r}",
+            fix="give a mask for every [SEG], in order",
+        )
+    return [
+        Grounding(g.phrase, g.span, g.image_index, mask, 1.0 if mask.any() else 0.0, masks.box(mask))
+        for g in parsed.groundings
+        for mask in [seg_masks[g.seg_ordinal]]
     ]

@@ -17,6 +17,7 @@ from segue.inference.image_encoder import ImageEncoder
 from segue.inference.regions import Region
 from segue.inference.session import GroundingSession
 from segue.inference.streaming import Event, MaskReady, PhraseOpened, TextDelta
+from segue.masks import Mask
 from segue.models.auto import ModelBundle
 from segue.protocol import sa2va
 from segue.records import Grounding
@@ -91,16 +92,23 @@ class OneByOneSession(GroundingSession):
         self._parts[joined] = answers
         return joined
 
-    def add_turn(self, question: str, markup: str, regions: Sequence[Region] = ()) -> SessionAnswer:
+    def add_turn(
+        self,
+        question: str,
+        markup: str,
+        regions: Sequence[Region] = (),
+        seg_masks: Sequence[Mask] | None = None,
+    ) -> SessionAnswer:
         """Add a turn whose answer is given, see `GroundingSession.add_turn`.
 
         Args:
             question: As it would have been asked.
             markup: Under the headings of its images; without any it is context for each of them, as text.
             regions: That the question points at; of the only image.
+            seg_masks: See `GroundingSession.add_turn`.
         """
         self._check_regions(regions)
-        whole = super().add_turn(question, markup, regions)
+        whole = super().add_turn(question, markup, regions, seg_masks)
         if len(self.images) > 1:
             split = {image: body for image, _, body in sa2va.split_answer(markup, len(self.images))}
             other = whole.text if set(split) == {None} else ""

@@ -14,13 +14,10 @@ from segue.inference.answer import SessionAnswer
 from segue.inference.matching import mask_of, see
 from segue.inference.regions import Region, as_region
 from segue.models.region_tokens import region_grid
-from segue.protocol import REGION_TOKEN, identifier
+from segue.protocol import MOST_REMEMBERED
 
 if TYPE_CHECKING:
     from segue.inference.session import GroundingSession
-
-MOST_REMEMBERED = 4
-"""Masks of an answer that the next question speaks of, where a model has mask memory."""
 
 
 def point(session: GroundingSession, text: str, regions: Sequence[Any]) -> tuple[Region, ...]:
@@ -77,8 +74,8 @@ def with_regions(
         # Turns alternate, so question k stands at place 2 k.
         role, text = turns[2 * number]
         remembered = masks_before(answers[number - 1]) if memory and number else []
-        tags = "".join(f" {REGION_TOKEN} {identifier(region.image_index)}" for region in remembered)
-        written[2 * number] = role, protocol.mark_question(text, [r.image_index for r in own]) + tags
+        asked = protocol.mark_question(text, [r.image_index for r in own])
+        written[2 * number] = role, protocol.with_remembered(asked, [r.image_index for r in remembered])
         pointed += [*own, *remembered]
     return written, pointed
 

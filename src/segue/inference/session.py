@@ -20,7 +20,7 @@ from segue.errors import InputError
 from segue.images import ImageSource, content_hash
 from segue.inference import inputs as given
 from segue.inference.answer import SessionAnswer
-from segue.inference.drawing import Wanted, draw
+from segue.inference.drawing import Wanted, draw, given_groundings
 from segue.inference.encoder_cache import Encoded, EncoderCache
 from segue.inference.image_encoder import ImageEncoder
 from segue.inference.inputs import MAX_NEW_TOKENS, check_budget, check_question, load_images
@@ -28,6 +28,7 @@ from segue.inference.pointing import point, pooled, with_regions
 from segue.inference.regions import Region
 from segue.inference.streaming import AnswerWatcher, Event, TextDelta, events_of
 from segue.inference.understanding import past_turns, understand
+from segue.masks import Mask
 from segue.models.auto import ModelBundle
 from segue.models.constrained import with_grammar
 from segue.models.conversation_cache import ConversationCache
@@ -247,21 +248,33 @@ class GroundingSession:
         self._added = True
         return number
 
-    def add_turn(self, question: str, markup: str, regions: Sequence[Region] = ()) -> SessionAnswer:
+    def add_turn(
+        self,
+        question: str,
+        markup: str,
+        regions: Sequence[Region] = (),
+        seg_masks: Sequence[Mask] | None = None,
+    ) -> SessionAnswer:
         """Add a turn whose answer is given, as context for later questions; no masks are drawn.
 
         Args:
             question: As it would have been asked.
             markup: The answer with tags, as `segue.records.grounded_markup` writes it.
             regions: That the question points at, see `ask`.
+            seg_masks: One for each `[SEG]` of the answer, at the size of its image: what mask memory keeps
+                of this turn; nothing without them.
+
+        Raises:
+            AlignmentError: There are more or fewer masks than `[SEG]`.
         """
         pointed = point(self, question, regions) if regions else ()
         parsed = protocol.parse(markup, len(self.images), self.dialect)
         self._answers.append(
             SessionAnswer(
-                check_question(question), parsed.text, markup, image_hws=self.image_hws,
-                model=self.bundle.name, images=list(self.names), pictures=tuple(self.images),
-                regions=pointed,
+                check_question(question), parsed.text, markup,
+                [] if seg_masks is None else given_groundings(parsed, seg_masks),
+                image_hws=self.image_hws, model=self.bundle.name, images=list(self.names),
+                pictures=tuple(self.images), regions=pointed,
             )
         )  # fmt: skip
         return self._answers[-1]

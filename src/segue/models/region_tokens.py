@@ -20,10 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segue import masks
 from segue.errors import AlignmentError
 from segue.models.dense_features import DenseMap, onto_square
 from segue.models.image_streams import ImageStream
 from segue.protocol import REGION_TOKEN
+from segue.records import Conversation
 
 if TYPE_CHECKING:
     from segue.models.auto import ModelBundle
@@ -86,6 +88,26 @@ def region_grid(processor: Any, mask: Tensor, hw: tuple[int, int]) -> Tensor:
     if not isinstance(stream, ImageStream):
         return small
     return onto_square(small, stream, hw, GRID)
+
+
+def record_grids(
+    processor: Any, conversation: Conversation, spoken: Sequence[tuple[int, Sequence[str]]]
+) -> Tensor:
+    """Grids `[R, G, G]` of the regions of a record that its questions speak of, in order.
+
+    Args:
+        processor: The model's.
+        conversation: The record.
+        spoken: For each region, its image (0-based) and the rids whose union it is.
+
+    Raises:
+        RecordError: A region has no mask in the file.
+    """
+    grids = []
+    for _, rids in spoken:
+        mask = masks.union([masks.decode(conversation.mask_of(rid, "point at")) for rid in rids])
+        grids.append(region_grid(processor, torch.from_numpy(mask), (mask.shape[0], mask.shape[1])))
+    return torch.stack(grids) if grids else torch.zeros(0, GRID, GRID)
 
 
 def put_tokens(embeds: Tensor, input_ids: Tensor, region_token_id: int, tokens: Tensor) -> Tensor:

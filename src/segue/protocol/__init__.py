@@ -27,6 +27,7 @@ from segue.protocol.glamm import GlammDialect, LisaDialect
 from segue.protocol.miras import MirasDialect
 from segue.protocol.prima import PrimaDialect
 from segue.protocol.questions import (
+    MOST_REMEMBERED,
     REGION_TOKEN,
     ParsedQuestion,
     SpokenRegion,
@@ -34,6 +35,7 @@ from segue.protocol.questions import (
     markers,
     parse_question,
     render_question,
+    with_remembered,
 )
 from segue.protocol.sa2va import Sa2vaDialect
 from segue.protocol.tags import (
@@ -53,6 +55,7 @@ from segue.protocol.wordings import WORDINGS, Wording, word_question
 __all__ = [
     "DIALECTS",
     "IMAGE_TOKEN",
+    "MOST_REMEMBERED",
     "OBJ_TOKEN",
     "PHRASE_END",
     "PHRASE_START",
@@ -83,6 +86,7 @@ __all__ = [
     "parse_question",
     "render",
     "render_question",
+    "with_remembered",
     "word_question",
 ]
 

@@ -20,6 +20,9 @@ from segue.protocol.tags import IdentifierState, identifier, read_identifier
 REGION_TOKEN = "<region>"
 """Stands where a region is spoken of; the model reads what lies under the region there."""
 
+MOST_REMEMBERED = 4
+"""Masks of an answer that the next question speaks of, where a model has mask memory."""
+
 # Bounded, so that hostile text costs nothing; no brackets inside, so that pairs cannot be nested.
 _MARKER = re.compile(r"\[([^\[\]\n]{1,200})\]")
 _TYPED = re.compile(re.escape(REGION_TOKEN), re.IGNORECASE | re.ASCII)
@@ -116,6 +119,18 @@ def render_question(text: str, regions: Sequence[SpokenRegion]) -> str:
         if place.start == place.end and text[done:][:1] not in ("", " ", *".,;:!?"):
             pieces.append(" ")
     return "".join(pieces) + text[done:]
+
+
+def with_remembered(markup: str, image_indices: Sequence[int]) -> str:
+    """Let a question also speak of masks of the answer before it: "The other one? <region> (IMAGE2)".
+
+    Args:
+        markup: The question as the model reads it, see `mark_question`.
+        image_indices: 0-based image of each mask, in the order of the answer; at most `MOST_REMEMBERED`.
+
+    Source: paper silent; ours, after SegLLM's mask-aware dialogues.
+    """
+    return markup + "".join(f" {REGION_TOKEN} {identifier(index)}" for index in image_indices)
 
 
 def parse_question(markup: str, num_images: int) -> ParsedQuestion:

@@ -24,6 +24,7 @@ from segue.records.conversation import (
     Span,
     Turn,
 )
+from segue.records.dialogue_text import DialogueText, write_dialogue
 from segue.records.file_form import SCHEMA
 from segue.records.jsonl import RecordReader, read_jsonl, write_jsonl
 from segue.records.markup import grounded_markup, question_markup
@@ -34,6 +35,7 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "Conversation",
+    "DialogueText",
     "GroundedAnswer",
     "Grounding",
     "IgnoredArea",
@@ -47,5 +49,6 @@ __all__ = [
     "grounded_markup",
     "question_markup",
     "read_jsonl",
+    "write_dialogue",
     "write_jsonl",
 ]

@@ -141,6 +141,8 @@ class FinetuneRecipe(_Strict):
     """Scale of LoRA's change, divided by the rank. Source of both: PRIMA appendix C."""
     cache_features: bool = False
     """Keep the outputs of the frozen encoders in the run folder."""
+    feature_folder: str | None = None
+    """Where they are kept instead: a folder that runs on the same images share."""
     sheet_every: int = Field(default=200, ge=0)
     """Steps between picture sheets; one more at the end. 0 draws none."""
     sheet_questions: int = Field(default=6, ge=1)

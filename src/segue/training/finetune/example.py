@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from segue.records.dialogue_text import Targets
 from segue.training.finetune.mixture import Drawn
 from segue.training.finetune.skips import Skip
-
-Turns = list[tuple[str, str]]
-"""`(role, text)`, the text of answers with markup."""
-Targets = list[tuple[int, list[str]]]
-"""For each `[SEG]` in text order: the image (0-based) and the rids whose union is the mask."""
 
 
 @dataclass

@@ -15,10 +15,11 @@ from segue.images import load_image
 from segue.masks import resize_mask
 from segue.models.losses import target_weight
 from segue.models.processing_grounded import GroundedProcessor
-from segue.models.region_tokens import GRID, region_grid
-from segue.records import Conversation, grounded_markup, question_markup
+from segue.models.region_tokens import record_grids
+from segue.records import Conversation, write_dialogue
+from segue.records.dialogue_text import Targets, Turns
 from segue.training.engine.accumulation import WHOLE, Share
-from segue.training.finetune.example import Example, Targets, Turns
+from segue.training.finetune.example import Example
 from segue.training.finetune.feature_store import FeatureStore
 from segue.training.finetune.image_cache import ImageCache
 from segue.training.finetune.mixture import Mixture
@@ -30,7 +31,7 @@ BUCKET = 8
 MOST_ATTEMPTS = 20
 """Draws for one place of a batch before the data are called unusable."""
 
-GIVEN = frozenset({"max_tokens", "trainable", "features", "journal", "dialect", "points"})
+GIVEN = frozenset({"max_tokens", "trainable", "features", "journal", "dialect", "points", "memory"})
 """Arguments of the objective that follow from the run; options of a recipe do not name them."""
 
 
@@ -52,6 +53,7 @@ class RecordsObjective:
         journal: Where skipped draws are noted.
         dialect: How the model writes its answers; the processor's by default.
         points: The model reads regions that questions speak of; otherwise their words alone are read.
+        memory: Each later question also speaks of the record's masks of the answer before it.
 
     Source: paper silent; ours.
     """
@@ -71,13 +73,15 @@ class RecordsObjective:
         journal: SkipJournal | None = None,
         dialect: str | None = None,
         points: bool = False,
+        memory: bool = False,
     ) -> None:
         self.processor, self.mixture, self.max_tokens = processor, mixture, max_tokens
         self.trainable, self.batch_size = trainable, batch_size
         self.dialect: str = dialect or processor.dialect
         self.longest_side = longest_side or 4 * processor.sam_stream.size
         self.features = features
-        self.points = points
+        # Memory speaks of masks as regions, which a model that reads none cannot take.
+        self.points, self.memory = points, points and memory
         self.journal = journal or SkipJournal(None)
         self.opened = ImageCache()
         self.bucket: tuple[int, list[list[Example]]] = (-1, [])
@@ -159,22 +163,8 @@ class RecordsObjective:
         Raises:
             RecordError: It cannot be written, or its first exchange alone is longer than the context.
         """
-        turns: Turns = []
-        targets: list[Targets] = []
-        regions: list[Targets] = []
-        for index, turn in enumerate(conversation.turns):
-            if turn.role == "assistant":
-                markup, answered = grounded_markup(conversation, index, self.dialect)
-                turns.append(("assistant", markup))
-                targets.append(answered)
-            elif turn.role == "user" and turn.spans and self.points:
-                markup, spoken = question_markup(conversation, index)
-                turns.append(("user", markup))
-                regions.append(spoken)
-            elif turn.role == "user":
-                regions.append([])
-                wordings = [turn.text, *turn.alternatives]
-                turns.append(("user", wordings[int(rng.integers(len(wordings)))]))
+        written = write_dialogue(conversation, self.dialect, rng, points=self.points, memory=self.memory)
+        turns, targets, regions = written.turns, written.targets, written.regions
         cut = 0
         hidden = self.processor.hidden_tokens([(image.height, image.width) for image in conversation.images])
         while True:
@@ -251,13 +241,12 @@ class RecordsObjective:
 
     def region_grids(self, conversation: Conversation, spoken: Targets, hws: list[tuple[int, int]]) -> Tensor:
         """Grids `[R, G, G]` of the regions that the questions speak of, in order."""
-        grids = []
         for index, rids in spoken:
-            mask = masks.union([masks.decode(conversation.mask_of(rid, "point at")) for rid in rids])
-            if mask.shape != hws[index]:
-                raise _another_size(conversation, conversation.images[index].path, mask.shape, hws[index])
-            grids.append(region_grid(self.processor, torch.from_numpy(mask), hws[index]))
-        return torch.stack(grids) if grids else torch.zeros(0, GRID, GRID)
+            for rid in rids:
+                said = tuple(conversation.mask_of(rid, "point at")["size"])
+                if said != hws[index]:
+                    raise _another_size(conversation, conversation.images[index].path, said, hws[index])
+        return record_grids(self.processor, conversation, spoken)
 
     def mask_labels(
         self, conversation: Conversation, targets: Targets, hws: list[tuple[int, int]]

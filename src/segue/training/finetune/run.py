@@ -32,6 +32,7 @@ from segue.training.finetune.picture_sheet import PictureSheets
 from segue.training.finetune.skips import SkipJournal
 from segue.training.finetune.sources import Sources, check_given, check_same_data, open_sources
 from segue.training.finetune.start import (
+    MEMORY,
     check_options,
     choose_trainable,
     model_without_weights,
@@ -151,13 +152,14 @@ def prepare(
     # Before anything is chosen to train: it may bring parameters of its own into the model.
     brought = family.objective(recipe, bundle, sources, out) if family and family.objective else None
     trains = choose_trainable(bundle.model, recipe, bundle.processor.tokenizer)
-    if brought is not None and recipe.data.regions:
+    asked = [name for name in MEMORY if recipe.model.overrides.get(name)]
+    if brought is not None and (recipe.data.regions or asked):
         raise InputError(
             "This model cannot learn regions from own data.",
             expected="a model that learns from conversations",
             found=f"{bundle.name}, which learns names",
-            where="data.regions",
-            fix="leave out --regions; `segue match` finds marked things with it as it is",
+            where="data.regions" if recipe.data.regions else f"model.overrides.{asked[0]}",
+            fix="leave it out; `segue match` finds marked things with this model as it is",
         )
     if brought is not None:
         return brought, trains
@@ -170,7 +172,8 @@ def make_objective(
     """The objective over a mixture, with kept features where the recipe asks for them."""
     features = None
     if recipe.finetune.cache_features:
-        features = FeatureStore(bundle.model, bundle.processor, out / "features")
+        kept = recipe.finetune.feature_folder
+        features = FeatureStore(bundle.model, bundle.processor, Path(kept) if kept else out / "features")
     own = options_of(RecordsObjective)
     return RecordsObjective(
         bundle.processor,
@@ -180,6 +183,7 @@ def make_objective(
         features=features,
         journal=SkipJournal(out / "skipped.jsonl"),
         points=bundle.model.region_reader is not None,
+        memory=bool(bundle.model.config.mask_memory),
         **{name: value for name, value in recipe.options.items() if name in own},
     )
 

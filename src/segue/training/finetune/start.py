@@ -33,9 +33,12 @@ def open_model(recipe: Recipe) -> ModelBundle:
     rank = os.environ.get("LOCAL_RANK")
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
     bundle = auto.load(start_of(recipe), device)
-    switch_options(bundle, recipe.model.overrides)
-    if recipe.data.regions:
-        switch_region_tokens(bundle)
+    # A new part of the model depends on the seed alone, whatever loading drew, and no later draw on the part.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.model.seed)
+        switch_options(bundle, recipe.model.overrides)
+        if recipe.data.regions:
+            switch_region_tokens(bundle)
     return bundle
 
 
@@ -52,17 +55,31 @@ def start_of(recipe: Recipe) -> str:
     return start
 
 
+ALIGNMENT = ("region_alignment", "region_alignment_heads", "region_alignment_residual")
+"""Options of region alignment, see `segue.models.region_alignment`."""
+MEMORY = ("region_tokens", "mask_memory")
+"""Options that let questions speak of regions, see `segue.models.region_tokens`."""
+
+
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that a model cannot change once it has been made.
+    """Refuse options that a model cannot change once it has been made, and memory without regions.
 
     Raises:
         InputError: Naming them.
     """
-    fixed = sorted(name for name in options if not name.startswith("region_alignment"))
+    if options.get("mask_memory") and options.get("region_tokens") is False:
+        raise InputError(
+            "Mask memory needs region tokens: masks are remembered as regions.",
+            expected="region_tokens true, or left out",
+            found="region_tokens false with mask_memory true",
+            where="model.overrides",
+            fix="leave out one of the two",
+        )
+    fixed = sorted(set(options) - {*ALIGNMENT, *MEMORY})
     if fixed:
         raise InputError(
             "This option of a model cannot be changed when it is finetuned.",
-            expected="region_alignment, region_alignment_heads or region_alignment_residual",
+            expected=" or ".join((*ALIGNMENT, *MEMORY)),
             found=", ".join(fixed),
             where="model.overrides",
             fix="leave it out: finetuning starts from the model as it is",
@@ -70,19 +87,36 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def switch_options(bundle: ModelBundle, options: dict[str, Any]) -> None:
-    """Switch region alignment of a trained model on (it starts as the identity) or off, in place.
+    """Switch options of a trained model on or off, in place: region alignment (it starts as the identity),
+    region tokens (their reader is new), mask memory (which brings region tokens with it).
 
     Args:
-        options: `model.overrides` of the recipe. A model that has it keeps its weights when it is asked for.
+        options: `model.overrides` of the recipe. A model that has a part keeps its weights when it is asked
+            for.
 
     Raises:
         InputError: an option that a model cannot change once it has been made.
     """
     check_options(options)
-    if options:
+    alignment = _alignment_of(options)
+    if alignment:
         tokenizer, dialect = bundle.processor.tokenizer, bundle.processor.dialect
         opening = tokenizer.convert_tokens_to_ids(OBJ_TOKEN if dialect == "miras" else PHRASE_START)
-        bundle.model.switch_region_alignment(int(opening), **options)
+        bundle.model.switch_region_alignment(int(opening), **alignment)
+    wanted = _region_tokens_of(options)
+    if wanted is not None:
+        switch_region_tokens(bundle, wanted)
+    if "mask_memory" in options or wanted is False:
+        bundle.model.config.mask_memory = bool(options.get("mask_memory"))
+
+
+def _alignment_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in ALIGNMENT}
+
+
+def _region_tokens_of(options: Mapping[str, Any]) -> bool | None:
+    """Whether region tokens are switched on or off; None leaves them as they are."""
+    return True if options.get("mask_memory") else options.get("region_tokens")
 
 
 def model_without_weights(recipe: Recipe) -> GroundedModel:
@@ -103,10 +137,14 @@ def model_without_weights(recipe: Recipe) -> GroundedModel:
     with torch.device("meta"):
         model: GroundedModel = AutoModel.from_config(config)
         check_options(recipe.model.overrides)
-        if recipe.model.overrides:
-            # The id of the opening tag changes no shape.
-            model.switch_region_alignment(0, **recipe.model.overrides)
-        if recipe.data.regions and model.region_reader is None:
+        # The ids of tags change no shape.
+        alignment = _alignment_of(recipe.model.overrides)
+        if alignment:
+            model.switch_region_alignment(0, **alignment)
+        wanted = _region_tokens_of(recipe.model.overrides)
+        if wanted is False:
+            model.switch_region_tokens(-1, False)
+        elif (wanted or recipe.data.regions) and model.region_reader is None:
             model.switch_region_tokens(0)
     return model
 
