@@ -15,7 +15,7 @@ FROM python:3.12-slim-bookworm
 RUN useradd --home-dir /var/lib/segue --create-home --uid 10001 segue
 COPY --from=build /opt/segue /opt/segue
 ENV PATH="/opt/segue/bin:$PATH" PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
-USER segue
+USER 10001
 WORKDIR /var/lib/segue
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

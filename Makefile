@@ -32,7 +32,7 @@ setup: $(DEVELOPMENT)  ## make .venv and install Segue and the development tools
 # Stamps are written last, so an interrupted installation is taken up again by the next `make`.
 $(RUNTIME): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Segue needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make setup PYTHON=python3.11")'
-	@echo "Setting up $(VENV), once. pip downloads 310 MB with the CPU build of torch, 2.9 GB with the CUDA build that"
+	@echo "Setting up $(VENV), once. pip downloads 370 MB with the CPU build of torch, 3 GB with the CUDA build that"
 	@echo "PyPI serves on Linux; README.md says how to choose. pip's own words go to $(LOG)."
 	$(STEP) "1/3 a virtual environment in $(VENV)" sh -c 'test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)'
 	$(STEP) "2/3 what builds the package" $(PIP_INSTALL) hatchling editables
@@ -40,7 +40,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
-	$(STEP) "the development tools (320 MB)" $(PIP_INSTALL) --no-build-isolation -e ".[dev]"
+	$(STEP) "the development tools (570 MB)" $(PIP_INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@
 	@echo "Ready: $(BIN)/segue --help, or 'source $(BIN)/activate' and then just segue."
 
@@ -71,9 +71,10 @@ test-all: setup browser  ## all tests, the slow ones too, with the optional pack
 	$(STEP) "the optional packages" $(PIP_INSTALL) --no-build-isolation -e ".[dev,deepspeed,quant,data,scale]"
 	$(BIN)/python -m pytest -m "" $(PARALLEL)
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, mypy, and hadolint for the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 clean:  ## remove caches, build output and .venv; keep runs/
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -46,6 +46,8 @@ def faults(text: str) -> list[str]:
     users = [rest for name, rest in steps if name == "USER"]
     if not users or users[-1] in ("root", "0"):
         found.append("runs as root")
+    elif not users[-1].isdecimal():
+        found.append(f"USER {users[-1]}: a name, which the host cannot check for not being root")
     if not any(name == "HEALTHCHECK" for name, _ in steps):
         found.append("no HEALTHCHECK")
     return found
@@ -58,6 +60,12 @@ def dockerfile() -> str:
 
 def test_the_dockerfile_keeps_the_rules(dockerfile: str) -> None:
     assert faults(dockerfile) == []
+
+
+def test_a_linter_of_others_looks_at_it_too() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (lint,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert "\t$(BIN)/hadolint Dockerfile\n" in lint
 
 
 def test_what_it_starts_is_understood(dockerfile: str) -> None:
@@ -90,6 +98,7 @@ def test_what_is_copied_is_not_ignored(dockerfile: str) -> None:
         ("FROM python\nUSER me", "FROM python: no tag that stays"),
         ("FROM python:3.12 AS a\nRUN pip install \\\n  segue\nUSER me", "pip install without constraints"),
         ("FROM python:3.12\nUSER root", "runs as root"),
+        ("FROM python:3.12\nUSER me", "USER me: a name, which the host cannot check for not being root"),
         ("FROM python:3.12\nUSER me\nCMD segue serve", "CMD in a shell: signals would not reach the server"),
         ("FROM python:3.12\nUSER me\nENV HF_TOKEN=x", "ENV HF_TOKEN=x: a secret would stay in the image"),
         ("FROM python:3.12\nUSER me\nCOPY gone.txt ./", "COPY gone.txt: not there"),

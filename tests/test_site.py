@@ -1,13 +1,18 @@
 """The documents as a site: it builds strictly and fetches nothing, and its link check finds what is wrong."""
 
+import ast
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+
+import segue
+from documents import blocks_of, markdown_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,6 +57,24 @@ def test_the_site_shows_code_and_reference(site: Path) -> None:
     reference = (site / "reference.html").read_text(encoding="utf-8")
     for name in ("segue.loading.load", "segue.inference.session.GroundingSession.ask", "segue.masks.iou"):
         assert f'id="{name}"' in reference
+
+
+def test_the_reference_has_every_name_that_the_documents_use(site: Path) -> None:
+    reference = (site / "reference.html").read_text(encoding="utf-8")
+    there = set(re.findall(r'id="([\w.]+)"', reference))
+    used = {("segue", name) for name in segue.__all__ if not name.startswith("__")}
+    for block in (b for name in markdown_files() for b in blocks_of(name) if b.language == "python"):
+        for node in ast.walk(ast.parse(block.text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("segue"):
+                used |= {(str(node.module), alias.name) for alias in node.names}
+    assert ("segue.exports", "read_export") in used
+    missing = []
+    for module, name in sorted(used):
+        home = str(getattr(importlib.import_module(module), name).__module__).split(".")
+        homes = {module, *(".".join(home[: k + 1]) for k in range(len(home)))}
+        if not {f"{place}.{name}" for place in homes} & there:
+            missing.append(f"{module}.{name}")
+    assert missing == []
 
 
 def test_links_are_followed(hooks: ModuleType, tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def train(
         val: Annotations that the picture sheets ask about.
         val_images: Folder of their images; the first of `images` by default.
         regions: Share of the conversations that point at a region, 0 to 1; see docs/matching.md.
-        steps: Number of optimiser steps; by default three passes over the data.
+        steps: Number of optimiser steps; by default three passes over the data, and no fewer than
+            `finetune.min_steps`.
         overrides: Values of the recipe by dotted name, or `a.b=value`; they come last and win.
         dry_run: Write the resolved recipe, say what the run needs, and stop.
         resume: Go on from the last checkpoint in `out`.

@@ -75,7 +75,7 @@ def test_the_terminal_marks_what_is_not_calibrated(
     ask = ["ask", *images, "-q", "Which is larger?", "--model", str(tiny_model_folder), "--device", "cpu"]
     assert main(ask) == 0
     printed = capsys.readouterr()
-    assert "there, uncalibrated (`segue calibrate`): red mug 0." in printed.err
+    assert "how sure that it is there, uncalibrated (`segue calibrate`): red mug 0." in printed.err
     assert "there" not in printed.out
     file = tmp_path / "c.json"
     file.write_text('{"format": "segue-calibration/1", "weights": {"text": 1}, "bias": 0}')

@@ -58,7 +58,7 @@ def show_answer(answer: SessionAnswer) -> None:
     there = [g for g in answer.groundings if g.presence is not None and not g.presence.calibrated]
     if there:
         scores = ", ".join(f"{g.phrase} {g.presence.score:.2f}" for g in there if g.presence is not None)
-        line = f"there, uncalibrated (`segue calibrate`): {scores}"
+        line = f"how sure that it is there, uncalibrated (`segue calibrate`): {scores}"
         err().print(Text(printable(line), style="dim"))
     remarks = [f"[SEG] {p.seg_ordinal + 1} has no mask: {p.detail}" for p in answer.problems]
     for remark in remarks + list(answer.notes):

@@ -120,7 +120,11 @@ def train(
     ] = None,
     own: OwnDataOptions,
     steps: Annotated[
-        int | None, typer.Option(help="Number of steps; by default three passes over the data.", min=1)
+        int | None,
+        typer.Option(
+            help="Number of steps; by default three passes over the data, or more where the model needs it.",
+            min=1,
+        ),
     ] = None,
     report_to: Annotated[
         list[str] | None, typer.Option(help="tensorboard or wandb; may be repeated.", metavar="NAME")
