@@ -11,6 +11,8 @@ from PIL import Image
 
 from segue import masks
 from segue.inference.answer import SessionAnswer
+from segue.inference.matching import ImageMatch, MatchAnswer
+from segue.inference.regions import Region
 from segue.inference.streaming import Done, Event, MaskReady, PhraseOpened, TextDelta
 from segue.records import Grounding
 
@@ -43,6 +45,7 @@ class ScriptedSession:
         self.model, self.images, self.names = model, list(images), list(names)
         self.pause = pause
         self.asked: list[str] = []
+        self.regions: list[Region] = []
         self.closed = 0
 
     def add_image(self, image: Image.Image, name: str) -> int:
@@ -53,8 +56,9 @@ class ScriptedSession:
     def undo(self) -> str:
         return self.asked.pop()
 
-    def stream(self, question: str) -> Iterator[Event]:
+    def stream(self, question: str, regions: Sequence[Region] = ()) -> Iterator[Event]:
         try:
+            self.regions = list(regions)
             found: list[Grounding] = []
             for number, piece in enumerate(PIECES):
                 at = sum(map(len, PIECES[:number]))
@@ -87,6 +91,23 @@ class ScriptedModel:
     def __init__(self, name: str, pause: float = 0.0) -> None:
         self.name, self.pause = name, pause
         self.sessions: list[ScriptedSession] = []
+        self.takes_regions = True
+
+    def match(self, images: Sequence[Image.Image], region: Region, names: Sequence[str]) -> MatchAnswer:
+        """The marked thing is in all other images, where their blocks are."""
+        hws = [(image.height, image.width) for image in images]
+        order = [region.image_index, *(k for k in range(len(images)) if k != region.image_index)]
+        drawn = [block(k, hws[k]) for k in order]
+        found = [
+            Grounding("marked thing", (4, 16), k, mask, 0.9, masks.box(mask))
+            for k, mask in zip(order, drawn, strict=True)
+        ]
+        return MatchAnswer(
+            question="Find this in the other images.", text="The marked thing is there.", markup="",
+            groundings=found, image_hws=hws, model=self.name, images=list(names), pictures=tuple(images),
+            region=region, mark=drawn[0],
+            matches=tuple(ImageMatch(g.image_index, 0.9, True, g.mask, 0.9) for g in found[1:]),
+        )  # fmt: skip
 
     def session(self, images: Sequence[Image.Image], names: Sequence[str]) -> ScriptedSession:
         self.sessions.append(ScriptedSession(self.name, images, names, self.pause))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import socket
-import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,42 +13,16 @@ import numpy as np
 import pytest
 
 from browser_page import fits, pixels, watch
+from demo_page import TELEPHONE, Served, ask, drop, opened, picture_files
 from scripted_model import scripted
 from segue.inference.visualize import PALETTE
-from tiny_model import picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytest.importorskip("gradio", reason="no Gradio: pip install '.[demo]'")
 
-TELEPHONE = 390
 HOSTILE = "Which? <img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
-
-
-class Served:
-    """The page on a port of 127.0.0.1, in a thread."""
-
-    def __init__(self, models: Any) -> None:
-        import uvicorn
-
-        from segue.apps.demo.run import create_app
-
-        self._bound = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.address = f"http://127.0.0.1:{self._bound.getsockname()[1]}/"
-        self._server = uvicorn.Server(uvicorn.Config(create_app(models), log_level="warning"))
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._bound]}, daemon=True
-        )
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
-        self._bound.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,36 +34,12 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("pictures")
-    found = []
-    for name, shade in (("a", 60), ("b", 200), ("c", 120)):
-        found.append(str(folder / f"{name}.png"))
-        picture(height=320, width=480, shade=shade).save(found[-1])
-    return found
+    return picture_files(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture
 def page(browser_page: Page, served: Served) -> Page:
     return opened(browser_page, served)
-
-
-def opened(page: Page, served: Served) -> Page:
-    page.goto(served.address)
-    page.locator("#seg-question textarea").wait_for()
-    return page
-
-
-def drop(page: Page, files: list[str]) -> None:
-    there = page.locator("figure").count()
-    page.set_input_files("#seg-drop input[type=file]", files)
-    page.locator("figure").nth(there + len(files) - 1).wait_for()
-
-
-def ask(page: Page, question: str = "Which?") -> None:
-    answered = page.locator('.seg-turn[aria-busy="false"]').count()
-    page.fill("#seg-question textarea", question)
-    page.keyboard.press("Enter")
-    page.locator('.seg-turn[aria-busy="false"]').nth(answered).wait_for()
 
 
 def lit(page: Page) -> set[str | None]:

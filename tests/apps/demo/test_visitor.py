@@ -9,8 +9,8 @@ from PIL import Image
 
 from scripted_model import TEXT, scripted
 from segue.apps.demo import pictures
-from segue.apps.demo.visitor import LONGEST_QUESTION, Models, Visitor
-from segue.errors import ImageError, InputError
+from segue.apps.demo.visitor import FIND, LONGEST_QUESTION, Models, Visitor
+from segue.errors import ImageError, InputError, ModelError
 from segue.inference.loaded_model import LoadedModel
 from tiny_model import TEXT as TAUGHT
 from tiny_model import picture
@@ -171,3 +171,80 @@ def test_a_large_picture_is_shown_smaller() -> None:
     large = pictures.picture_of(Image.new("RGB", (3000, 1500)), "large.png")
     assert large.shown_hw == (500, 1000)
     assert large.image.size == (3000, 1500)
+
+
+def test_a_mark_is_found_in_the_other_pictures(visitor: Visitor, models: Any, files: list[Path]) -> None:
+    visitor.add(files)
+    assert visitor.point(2, [3, 4, 20, 30]) == "Marked a box in image 2."
+    grown = [visitor.turns[-1].answer is None for _ in visitor.find()]
+    assert grown == [True, False]
+    (turn,) = visitor.turns
+    assert (turn.question, turn.text) == (FIND, "The marked thing is there.")
+    assert [g.image_index for g in turn.groundings] == [1, 0, 2]
+    # The model's own conversation knows nothing of it; undo forgets each where it is.
+    ask(visitor)
+    (session,) = models["first"].sessions
+    assert session.asked == ["Which?"]
+    assert [visitor.undo(), visitor.undo(), visitor.undo()] == ["Which?", FIND, ""]
+    assert session.asked == []
+    assert visitor.mark is not None
+    assert (visitor.unmark(), visitor.unmark()) == ("The mark is gone.", "Nothing is marked.")
+
+
+def test_markers_of_a_question_mean_the_mark(visitor: Visitor, models: Any, files: list[Path]) -> None:
+    visitor.add(files[:2])
+    ask(visitor, "Which is like [this]?")
+    (session,) = models["first"].sessions
+    assert session.regions == []  # nothing is marked: brackets are text
+    visitor.point(1, [5, 6])
+    ask(visitor, "Which is like [this]?")
+    assert [region.to_json() for region in session.regions] == [{"image_index": 0, "point": [5.0, 6.0]}]
+    ask(visitor)
+    assert session.regions == []
+
+
+def test_real_models_find_a_mark_and_say_what_they_do_not_read(
+    tiny_model: LoadedModel, files: list[Path]
+) -> None:
+    visitor = Visitor(Models({"tiny": tiny_model}))
+    visitor.add(files[:2])
+    visitor.point(1, [15, 10, 30, 20])
+    for _ in visitor.find():
+        pass
+    assert visitor.answers[0].text.startswith("The marked thing is in ")
+    assert visitor.answers[0].images == ["a.png", "b.png"]
+    with pytest.raises(ModelError, match="never saw regions"):
+        ask(visitor, "Which is like [this]?")
+    assert len(visitor.turns) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "at", "said"),
+    [
+        (3, [1, 1], "one of the 2 pictures"),
+        (0, [1, 1], "one of the 2 pictures"),
+        (1, [60, 1], "0 <= x < 60"),
+        (1, [9, 9, 3, 3], "0 <= left < right <= 60"),
+        (1, [float("nan"), 3], "x, y"),
+    ],
+)
+def test_marks_that_do_not_fit(
+    visitor: Visitor, files: list[Path], number: int, at: list[float], said: str
+) -> None:
+    visitor.add(files[:2])
+    with pytest.raises(InputError) as error:
+        visitor.point(number, at)
+    assert said in str(error.value)
+    assert visitor.mark is None
+
+
+def test_there_is_nothing_to_find_without_a_mark_or_another_picture(
+    visitor: Visitor, files: list[Path]
+) -> None:
+    for step in (lambda: visitor.add(files[:1]), lambda: visitor.point(1, [3, 3])):
+        step()
+        with pytest.raises(InputError, match="nothing to find"):
+            next(iter(visitor.find()))
+    assert visitor.turns == []
+    visitor.start_over()
+    assert visitor.mark is None

@@ -35,11 +35,66 @@
     const pair = pairOf(event.target);
     if (pair && (event.key === "Enter" || event.key === " ")) { event.preventDefault(); keep(pair); }
   });
+  // Marking: while its panel is open, a click in a picture is a point and a drag a box. What is drawn goes, in
+  // pixels of the picture itself, to a hidden field that the server reads.
+  let drawing = null, drawings = 0;
+  const isMarking = () => document.querySelector("#seg-marking")?.offsetParent != null;
+  const within = (stack, event) => {
+    const box = stack.getBoundingClientRect(), part = (v, low, side) => Math.min(Math.max((v - low) / side, 0), 1);
+    return [part(event.clientX, box.left, box.width), part(event.clientY, box.top, box.height)];
+  };
+  const corners = () => {
+    const [[a, b], [c, d]] = [drawing.from, drawing.to];
+    return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
+  };
+  const isPoint = () => {
+    const box = drawing.stack.getBoundingClientRect(), [left, top, right, bottom] = corners();
+    return (right - left) * box.width < 5 || (bottom - top) * box.height < 5;
+  };
+  const forget = () => { drawing?.shown.remove(); drawing = null; };
+  const send = () => {
+    const { width, height, image } = drawing.stack.closest("figure").dataset;
+    const [left, top, right, bottom] = corners();
+    // A point lies on a pixel, the last of which ends at the picture's edge.
+    const at = isPoint()
+      ? [Math.min(drawing.to[0] * width, width - 1), Math.min(drawing.to[1] * height, height - 1)]
+      : [left * width, top * height, right * width, bottom * height];
+    const field = document.querySelector("#seg-drawn textarea, #seg-drawn input");
+    const value = JSON.stringify({ image: Number(image), at: at.map(v => Math.round(v * 10) / 10), number: ++drawings });
+    Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, value);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  document.addEventListener("pointerdown", event => {
+    const stack = event.target instanceof Element ? event.target.closest(".seg-stack") : null;
+    if (!stack || event.button !== 0 || !isMarking() || event.target.closest(".seg-unmark")) return;
+    event.preventDefault();
+    forget();
+    const shown = document.createElement("div");
+    shown.className = "seg-marked";
+    stack.append(shown);
+    drawing = { stack, shown, from: within(stack, event), to: within(stack, event) };
+  });
+  document.addEventListener("pointermove", event => {
+    if (!drawing) return;
+    drawing.to = within(drawing.stack, event);
+    const [left, top, right, bottom] = corners().map(v => 100 * v);
+    drawing.shown.style.cssText = `left: ${left}%; top: ${top}%; width: ${right - left}%; height: ${bottom - top}%`;
+  });
+  document.addEventListener("pointerup", () => { if (drawing) { send(); forget(); } });
+  document.addEventListener("pointercancel", forget);
+  document.addEventListener("keydown", event => { if (event.key === "Escape") forget(); });
+  document.addEventListener("click", event => {
+    if (event.target instanceof Element && event.target.closest(".seg-unmark")) document.querySelector("#seg-unmark").click();
+  });
   // Answers grow: what is drawn anew gets the state that the old had.
   let due = false;
   new MutationObserver(() => {
     if (due) return;
     due = true;
-    requestAnimationFrame(() => { due = false; show(); });
+    requestAnimationFrame(() => {
+      due = false;
+      document.body.classList.toggle("seg-is-marking", isMarking());
+      show();
+    });
   }).observe(document.documentElement, { childList: true, subtree: true });
 })();

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
 import gradio as gr
 
 from segue.apps.demo.examples import Example, examples_for
+from segue.apps.demo.marking import MarkPanel, mark_drawn, mark_typed, values_of
 from segue.apps.demo.pictures import MOST_PICTURES, Picture
 from segue.apps.demo.view import PictureView, conversation_html
-from segue.apps.demo.visitor import LONGEST_QUESTION, Models, Visitor
+from segue.apps.demo.visitor import FIND, LONGEST_QUESTION, Models, Visitor
 from segue.errors import SegueError
 
 SECONDS_KEPT = 3600
@@ -32,6 +34,7 @@ class Seat:
 
     def __init__(self, visitor: Visitor, people: People) -> None:
         self.visitor, self.view = visitor, PictureView(visitor)
+        self.marking = False
         self._people = people
         people.visitors[visitor.key] = visitor
 
@@ -106,6 +109,7 @@ class Page:
                     label=f"Pictures, up to {MOST_PICTURES}", show_label=False, file_count="multiple",
                     file_types=["image", ".heic", ".heif", ".avif"], height=110, elem_id="seg-drop",
                 )  # fmt: skip
+                self._marks = MarkPanel()
                 self._pictures = gr.HTML(elem_id="seg-pictures", apply_default_css=False)
             with gr.Column(scale=2, min_width=330):
                 self._talk = gr.HTML(elem_id="seg-talk", apply_default_css=False)
@@ -140,6 +144,7 @@ class Page:
         self._undo.click(self._take_back, [self._seat], [*shown, self._question], **private)
         self._new.click(self._start_over, [self._seat], [*shown, self._question], **private)
         self._model.input(self._choose, [self._seat, self._model], shown, **private)
+        self._connect_marks(shown, private)
         for button, example in zip(self._buttons, self._examples, strict=True):
             begin = button.click(
                 self._begin(example), [self._seat], [*shown, self._question, self._model], **private
@@ -148,6 +153,20 @@ class Page:
                 self._answer, [self._seat, self._question], [*shown, self._question],
                 concurrency_limit=1, concurrency_id="answers", **private,
             )  # fmt: skip
+
+    def _connect_marks(self, shown: list[Any], private: dict[str, Any]) -> None:
+        marks = self._marks
+        marks.toggle.click(self._toggle, [self._seat], [marks.panel, marks.toggle], **private)
+        changed = [*shown, *marks.numbers]
+        for event, change, given in (
+            (marks.drawn.change, mark_drawn, [marks.drawn]),
+            (marks.apply.click, mark_typed, marks.numbers),
+            (marks.remove.click, Visitor.unmark, []),
+        ):
+            event(partial(self._marked, change), [self._seat, *given], changed, **private)
+        marks.find.click(
+            self._find, [self._seat], shown, concurrency_limit=1, concurrency_id="answers", **private
+        )
 
     # ---- what visitors do; each returns the values of the parts that it changes -------------------------
 
@@ -161,10 +180,31 @@ class Page:
         except SegueError as error:
             return *self._values(seat, _said(error), wrong=True), None
 
+    def _toggle(self, seat: Seat) -> tuple[Any, ...]:
+        seat.marking = not seat.marking
+        words = "Stop marking" if seat.marking else "Mark a thing"
+        return gr.update(visible=seat.marking), gr.update(value=words)
+
+    def _marked(self, change: Callable[..., str], seat: Seat, *given: Any) -> tuple[Any, ...]:
+        try:
+            values = self._values(seat, change(seat.visitor, *given))
+        except SegueError as error:
+            # What was typed stays, to be corrected.
+            return *self._values(seat, _said(error), wrong=True), *(gr.skip(),) * len(self._marks.numbers)
+        return *values, *values_of(seat.visitor)
+
+    def _find(self, seat: Seat) -> Iterator[tuple[Any, ...]]:
+        for values in self._grown(seat, seat.visitor.find(), FIND):
+            yield values[:-1]
+
     def _answer(self, seat: Seat, question: str) -> Iterator[tuple[Any, ...]]:
+        yield from self._grown(seat, seat.visitor.ask(question), question)
+
+    def _grown(self, seat: Seat, growing: Iterator[None], question: str) -> Iterator[tuple[Any, ...]]:
+        """The parts whenever the last turn has grown, and what stands in the field of the question."""
         visitor, masks, status = seat.visitor, -1, "answering"
         try:
-            for _ in visitor.ask(question):
+            for _ in growing:
                 turn = visitor.turns[-1]
                 parts = self._values(seat, "" if turn.answer else status)
                 # Pictures are sent when a mask has come, not with every word.
@@ -182,9 +222,8 @@ class Page:
             question = seat.visitor.undo()
         except SegueError as error:
             return *self._values(seat, _said(error), wrong=True), gr.skip()
-        return *self._values(
-            seat, "The last answer is forgotten." if question else "Nothing to undo."
-        ), question
+        said = "The last answer is forgotten." if question else "Nothing to undo."
+        return *self._values(seat, said), gr.skip() if question == FIND else question
 
     def _start_over(self, seat: Seat) -> tuple[Any, ...]:
         try:

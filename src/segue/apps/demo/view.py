@@ -9,6 +9,7 @@ from segue import masks
 from segue.apps.demo.pictures import Picture
 from segue.apps.demo.visitor import Turn, Visitor
 from segue.inference.mask_parts import without_specks
+from segue.inference.regions import Region
 from segue.inference.report import css_colour, label_tag, mask_url, ratio_style
 from segue.inference.visualize import colour, colour_numbers, hatching, ink_on
 from segue.masks import Mask, resize_mask
@@ -111,20 +112,52 @@ class PictureView:
                 size = masks.area(grounding.mask)
                 layers[grounding.image_index].append((size, f'<div class="seg-layer{old}">{drawn}</div>'))
         self._drawn = kept
+        marks = [""] * len(pictures)
+        if (mark := self._visitor.mark) is not None:
+            marks[mark.image_index] = mark_html(mark, pictures[mark.image_index])
         return '<div class="seg-pictures">' + "".join(
             # Large masks below, so that a part can be seen and pointed at on its object.
-            _figure(picture, k + 1, [layer for _, layer in sorted(own, key=lambda item: -item[0])])
+            _figure(picture, k + 1, [layer for _, layer in sorted(own, key=lambda item: -item[0])], marks[k])
             for k, (picture, own) in enumerate(zip(pictures, layers, strict=True))
-        ) + "</div>"  # fmt: skip
+        ) + "</div>" + self._hint()  # fmt: skip
+
+    def _hint(self) -> str:
+        """What can be done with the mark."""
+        visitor = self._visitor
+        if visitor.mark is None:
+            return ""
+        name = html.escape(visitor.model)
+        asks = "Write [this] in a question to ask about it."
+        if not visitor.models[visitor.model].takes_regions:
+            asks = f"{name} reads no marks in questions."
+        more = "It can be found in the other pictures. " if len(visitor.pictures) > 1 else ""
+        return f'<p class="seg-hint">Image {visitor.mark.image_index + 1} has a mark. {more}{asks}</p>'
 
 
-def _figure(picture: Picture, number: int, layers: Sequence[str]) -> str:
+def mark_html(mark: Region, picture: Picture) -> str:
+    """The mark over its picture, in percent of its sides, with a button that takes it away."""
+    height, width = picture.image.height, picture.image.width
+    left, top, right, bottom = (*mark.box,) if mark.box is not None else (*(mark.point or ()),) * 2
+    number = mark.image_index + 1
+    share = {"left": left / width, "top": top / height}
+    share |= {"width": (right - left) / width, "height": (bottom - top) / height}
+    style = "; ".join(f"{name}: {100 * part:.2f}%" for name, part in share.items())
+    return (
+        f'<div class="seg-marked seg-{mark.form}" style="{style}" role="img" '
+        f'aria-label="the mark, a {mark.form} in image {number}"></div>'
+        f'<button type="button" class="seg-unmark" style="--x: {100 * right / width:.2f}%; '
+        f'--y: {100 * top / height:.2f}%" aria-label="take the mark away">\u00d7</button>'
+    )
+
+
+def _figure(picture: Picture, number: int, layers: Sequence[str], mark: str) -> str:
     height, width = picture.shown_hw
     name = html.escape(picture.name)
     return (
-        f'<figure class="seg-picture" data-image="{number}" style="{ratio_style(picture.shown_hw)}">'
+        f'<figure class="seg-picture" data-image="{number}" data-width="{picture.image.width}" '
+        f'data-height="{picture.image.height}" style="{ratio_style(picture.shown_hw)}">'
         f'<div class="seg-stack"><img class="seg-photo" src="picture/{picture.key}" width="{width}" '
-        f'height="{height}" alt="image {number}: {name}">{"".join(layers)}</div>'
+        f'height="{height}" alt="image {number}: {name}" draggable="false">{"".join(layers)}{mark}</div>'
         f"<figcaption><b>image {number}</b> {name}</figcaption></figure>"
     )
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 from segue.apps.demo.pictures import Picture, load_pictures
 from segue.errors import InputError
 from segue.inference.inputs import check_question
+from segue.inference.regions import Region
 from segue.inference.streaming import Done, MaskReady, PhraseOpened, TextDelta
+from segue.protocol import markers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from segue.records import Grounding
 
 LONGEST_QUESTION = 2000
+FIND = "Find this in the other images."
+"""What a turn says that looks for the mark."""
 
 
 class Models:
@@ -71,6 +75,7 @@ class Turn:
         opened: Where a phrase began whose mask is not there yet; None when there is none.
         notes: What to know about the answer.
         answer: The whole of it; None while it grows, and where it was stopped.
+        is_match: A marked thing was looked for: the model's session knows nothing of it.
     """
 
     question: str
@@ -79,6 +84,7 @@ class Turn:
     opened: int | None = None
     notes: list[str] = field(default_factory=list)
     answer: SessionAnswer | None = None
+    is_match: bool = False
 
     def take(self, event: Event) -> None:
         """Grow by an event of `GroundingSession.stream`."""
@@ -113,6 +119,8 @@ class Visitor:
         self.model = models.names[0]
         self.pictures: list[Picture] = []
         self.turns: list[Turn] = []
+        self.mark: Region | None = None
+        """A box or a point in one of the pictures."""
         self._session: GroundingSession | None = None
         self._working = threading.Lock()
         self._stopped = threading.Event()
@@ -146,30 +154,84 @@ class Visitor:
                 self._session.add_image(picture.image, picture.name)
             self.pictures.append(picture)
 
+    def point(self, number: int, at: Sequence[float]) -> str:
+        """Mark a thing in a picture, in the place of what was marked before; says so.
+
+        Args:
+            number: Of the picture, from 1.
+            at: x and y of a point, or left, top, right and bottom of a box, in pixels of the picture.
+
+        Raises:
+            InputError: No such picture, or it lies outside.
+        """
+        form = "point" if len(at) == 2 else "box"
+        if not 1 <= number <= len(self.pictures):
+            raise InputError(
+                "There is no such picture.", expected=f"one of the {len(self.pictures)} pictures",
+                found=f"image {number}", where="the mark", fix="count the pictures as they are numbered",
+            )  # fmt: skip
+        region = Region(image_index=number - 1, **{form: [float(value) for value in at]})
+        self.mark = region.checked([(p.image.height, p.image.width) for p in self.pictures], "the mark")
+        return f"Marked a {form} in image {number}."
+
+    def unmark(self) -> str:
+        """Take the mark away; says so."""
+        was, self.mark = self.mark, None
+        return "The mark is gone." if was is not None else "Nothing is marked."
+
     def ask(self, question: str) -> Iterator[None]:
         """Ask, and go on whenever the last of `turns` has grown.
 
-        A question that fails, or that nobody waits for any more, leaves no turn.
+        A marker such as [this] in the question means what is marked. A question that fails, or that nobody
+        waits for any more, leaves no turn.
 
         Raises:
-            InputError: No pictures, an empty or endless question, a conversation that is too long.
+            InputError: No pictures, an empty or endless question, a conversation that is too long, more
+                markers than the mark. ModelError: the model reads no marks.
         """
         with self._at_work():
             self._stopped.clear()
             session = self._ready(question)
-            turn = Turn(question)
-            self.turns.append(turn)
-            try:
+            regions = (self.mark,) if self.mark is not None and markers(question) else ()
+            with self._growing(Turn(question)) as turn:
                 yield
-                with self.models.asked(self.model), closing(_events(session, question)) as events:
+                with self.models.asked(self.model), closing(_events(session, question, regions)) as events:
                     for event in events:
                         if self._stopped.is_set() and not isinstance(event, Done):
                             break
                         turn.take(event)
                         yield
-            finally:
-                if turn.answer is None:
-                    self.turns.remove(turn)
+
+    def find(self) -> Iterator[None]:
+        """Look for what is marked in the other pictures, with any model; goes on as `ask` does.
+
+        Raises:
+            InputError: Nothing is marked, or there is no other picture.
+        """
+        with self._at_work():
+            mark, images = self.mark, [picture.image for picture in self.pictures]
+            if mark is None or len(images) < 2:
+                found = "no mark" if mark is None else "one picture"
+                raise InputError(
+                    "There is nothing to find.", expected="a mark, and two pictures or more", found=found,
+                    where="the mark", fix="drag a box around a thing, or drop another picture",
+                )  # fmt: skip
+            with self._growing(Turn(FIND, is_match=True)) as turn:
+                yield
+                names = [picture.name for picture in self.pictures]
+                with self.models.asked(self.model):
+                    turn.take(Done(self.models[self.model].match(images, mark, names=names)))
+                yield
+
+    @contextmanager
+    def _growing(self, turn: Turn) -> Iterator[Turn]:
+        """A turn that stays only if it comes to an answer."""
+        self.turns.append(turn)
+        try:
+            yield turn
+        finally:
+            if turn.answer is None:
+                self.turns.remove(turn)
 
     def stop(self) -> None:
         """End the answer that grows, at its next word."""
@@ -178,10 +240,12 @@ class Visitor:
     def undo(self) -> str:
         """Forget the last question and its answer; returns the question."""
         with self._at_work():
-            if self._session is None or not self.turns:
+            if not self.turns:
                 return ""
-            self._session.undo()
-            return self.turns.pop().question
+            turn = self.turns.pop()
+            if not turn.is_match and self._session is not None:
+                self._session.undo()
+            return turn.question
 
     def choose(self, model: str) -> str:
         """Go on with another model, from the beginning of the conversation; says so."""
@@ -194,7 +258,7 @@ class Visitor:
     def start_over(self) -> None:
         """Forget pictures and conversation."""
         with self._at_work():
-            self._session, self.pictures, self.turns = None, [], []
+            self._session, self.pictures, self.turns, self.mark = None, [], [], None
 
     # ---- inside ------------------------------------------------------------------------------------------
 
@@ -230,6 +294,8 @@ class Visitor:
             self._working.release()
 
 
-def _events(session: GroundingSession, question: str) -> Generator[Event, None, None]:
+def _events(
+    session: GroundingSession, question: str, regions: Sequence[Region]
+) -> Generator[Event, None, None]:
     """An answer as it grows. Typed as an iterator, which cannot be closed, it is a generator."""
-    return cast("Generator[Event, None, None]", session.stream(question))
+    return cast("Generator[Event, None, None]", session.stream(question, regions=regions))
