@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -306,7 +307,11 @@ def _answer(
         model=model.name,
         images=list(names),
         pictures=tuple(pictures),
-        notes=[f"image {m.image_index + 1}: score {m.score:.2f}, {threshold:g} is enough" for m in matches],
+        notes=[
+            # Rounded down: 0.398 must not read as the 0.4 that would be enough.
+            f"image {m.image_index + 1}: score {floor(100 * m.score) / 100:.2f}, {threshold:g} is enough"
+            for m in matches
+        ],
         region=region,
         mark=mark,
         matches=matches,

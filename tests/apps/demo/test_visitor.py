@@ -10,7 +10,7 @@ from PIL import Image
 from scripted_model import TEXT, scripted
 from segue.apps.demo import pictures
 from segue.apps.demo.visitor import FIND, LONGEST_QUESTION, Models, Visitor
-from segue.errors import ImageError, InputError, ModelError
+from segue.errors import ImageError, InputError
 from segue.inference.loaded_model import LoadedModel
 from tiny_model import TEXT as TAUGHT
 from tiny_model import picture
@@ -213,7 +213,7 @@ def test_real_models_find_a_mark_and_say_what_they_do_not_read(
         pass
     assert visitor.answers[0].text.startswith("The marked thing is in ")
     assert visitor.answers[0].images == ["a.png", "b.png"]
-    with pytest.raises(ModelError, match="never saw regions"):
+    with pytest.raises(InputError, match="tiny reads no marks"):
         ask(visitor, "Which is like [this]?")
     assert len(visitor.turns) == 1
 

@@ -28,11 +28,11 @@ class MarkPanel:
                 apply_default_css=False,
             )
             with gr.Row(elem_classes="seg-numbers"):
-                self.image = gr.Number(1, label="Image", precision=0, minimum=1, min_width=60)
-                self.at = [gr.Number(None, label=name, min_width=60) for name in _FIELDS]
+                self.image = gr.Number(1, label="Image", precision=0, minimum=1, min_width=84)
+                self.at = [gr.Number(None, label=name, min_width=84) for name in _FIELDS]
             with gr.Row(elem_classes="seg-buttons"):
                 self.apply = gr.Button("Set the mark", min_width=90)
-                self.find = gr.Button("Find it in the others", variant="primary", min_width=150)
+                self.find = gr.Button("Find it in the others", variant="primary", min_width=185)
                 self.remove = gr.Button("Remove the mark", min_width=110, elem_id="seg-unmark")
         # Written by page.js, and read by nobody.
         self.drawn = gr.Textbox(visible="hidden", elem_id="seg-drawn", container=False)

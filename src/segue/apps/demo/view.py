@@ -112,26 +112,25 @@ class PictureView:
                 size = masks.area(grounding.mask)
                 layers[grounding.image_index].append((size, f'<div class="seg-layer{old}">{drawn}</div>'))
         self._drawn = kept
-        marks = [""] * len(pictures)
-        if (mark := self._visitor.mark) is not None:
-            marks[mark.image_index] = mark_html(mark, pictures[mark.image_index])
-        return '<div class="seg-pictures">' + "".join(
+        figures = []
+        for k, (picture, own) in enumerate(zip(pictures, layers, strict=True)):
+            mark = self._visitor.mark
+            here = mark if mark is not None and mark.image_index == k else None
             # Large masks below, so that a part can be seen and pointed at on its object.
-            _figure(picture, k + 1, [layer for _, layer in sorted(own, key=lambda item: -item[0])], marks[k])
-            for k, (picture, own) in enumerate(zip(pictures, layers, strict=True))
-        ) + "</div>" + self._hint()  # fmt: skip
+            stack = "".join(layer for _, layer in sorted(own, key=lambda item: -item[0]))
+            if here is not None:
+                stack += mark_html(here, picture)
+            figures.append(_figure(picture, k + 1, stack, self._hint() if here is not None else ""))
+        return f'<div class="seg-pictures">{"".join(figures)}</div>'
 
     def _hint(self) -> str:
         """What can be done with the mark."""
         visitor = self._visitor
-        if visitor.mark is None:
-            return ""
-        name = html.escape(visitor.model)
         asks = "Write [this] in a question to ask about it."
         if not visitor.models[visitor.model].takes_regions:
-            asks = f"{name} reads no marks in questions."
+            asks = f"{visitor.model} reads no marks in questions."
         more = "It can be found in the other pictures. " if len(visitor.pictures) > 1 else ""
-        return f'<p class="seg-hint">Image {visitor.mark.image_index + 1} has a mark. {more}{asks}</p>'
+        return f'<p class="seg-hint">The mark is set. {more}{html.escape(asks)}</p>'
 
 
 def mark_html(mark: Region, picture: Picture) -> str:
@@ -150,15 +149,15 @@ def mark_html(mark: Region, picture: Picture) -> str:
     )
 
 
-def _figure(picture: Picture, number: int, layers: Sequence[str], mark: str) -> str:
+def _figure(picture: Picture, number: int, stack: str, hint: str) -> str:
     height, width = picture.shown_hw
     name = html.escape(picture.name)
     return (
         f'<figure class="seg-picture" data-image="{number}" data-width="{picture.image.width}" '
         f'data-height="{picture.image.height}" style="{ratio_style(picture.shown_hw)}">'
         f'<div class="seg-stack"><img class="seg-photo" src="picture/{picture.key}" width="{width}" '
-        f'height="{height}" alt="image {number}: {name}" draggable="false">{"".join(layers)}{mark}</div>'
-        f"<figcaption><b>image {number}</b> {name}</figcaption></figure>"
+        f'height="{height}" alt="image {number}: {name}" draggable="false">{stack}</div>'
+        f"<figcaption><b>image {number}</b> {name}{hint}</figcaption></figure>"
     )
 
 

@@ -187,12 +187,12 @@ class Visitor:
 
         Raises:
             InputError: No pictures, an empty or endless question, a conversation that is too long, more
-                markers than the mark. ModelError: the model reads no marks.
+                markers than the mark, or a model that reads no marks.
         """
         with self._at_work():
             self._stopped.clear()
             session = self._ready(question)
-            regions = (self.mark,) if self.mark is not None and markers(question) else ()
+            regions = self._meant(question)
             with self._growing(Turn(question)) as turn:
                 yield
                 with self.models.asked(self.model), closing(_events(session, question, regions)) as events:
@@ -259,6 +259,18 @@ class Visitor:
         """Forget pictures and conversation."""
         with self._at_work():
             self._session, self.pictures, self.turns, self.mark = None, [], [], None
+
+    def _meant(self, question: str) -> tuple[Region, ...]:
+        """The mark, where the question has a marker for it."""
+        if self.mark is None or not markers(question):
+            return ()
+        if not self.models[self.model].takes_regions:
+            raise InputError(
+                f"{self.model} reads no marks in questions.", expected="words without brackets",
+                found=question[:80], where="the question",
+                fix="find the marked thing in the other pictures, or ask in words",
+            )  # fmt: skip
+        return (self.mark,)
 
     # ---- inside ------------------------------------------------------------------------------------------
 
