@@ -166,25 +166,3 @@ def test_number_is_not_asked_where_instances_may_have_been_merged(tmp_path: Path
 def test_a_source_without_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image to ask about"):
         AnnotationSource([], tmp_path)
-
-
-@settings(max_examples=40)
-@given(annotated())
-def test_what_images_show_by_name(images: list[AnnotatedImage]) -> None:
-    source = AnnotationSource(images, Path("pictures"))
-    counts = source.name_counts()
-    for name, number in counts.items():
-        assert number == sum(any(r.name == name for r in image.regions) for image in images)
-    refs = {ref.image_id: ref for i in range(30) for ref in source.draw(np.random.default_rng(i)).images}
-    for image in images:
-        ref = refs.get(f"own:{image.image_id}")
-        if ref is None:
-            continue
-        shown, there = source.shown(ref), {region.name for region in image.regions}
-        assert {name for name, found in shown.items() if found} == there
-        absent = {name for name, found in shown.items() if not found}
-        assert absent <= set(counts) - there
-        if image.absent is None:
-            assert absent == set(counts) - there, "what is not annotated is not there"
-        else:
-            assert absent <= {"bus"} | set(PARTS), "an image's list of what is absent is believed no further"

@@ -151,8 +151,6 @@ def test_the_photograph_seen_again(photographs: AnnotationSource, tmp_path: Path
         assert pixels.shape == (other.height, other.width, 3)
         mask = masks.decode(conversation.mask_of(found, "look at"))
         assert (pixels[mask][:, 0] - pixels[mask][:, 1]).min() > 60, "red under every pixel of the mask"
-        shown = pointing.shown(other)
-        assert shown[conversation.region(found).name] is True
     assert len(list((tmp_path / "pictures").iterdir())) <= RETAKES * len(photographs)
 
 

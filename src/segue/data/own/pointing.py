@@ -31,13 +31,12 @@ from segue.data.pointing.exchanges import (
 )
 from segue.data.pointing.retakes import (
     file_name,
-    original_id,
     retake_of,
     retaken_image,
     write_retake,
 )
 from segue.errors import ImageError
-from segue.records import Conversation, ImageRef
+from segue.records import Conversation
 
 ABSENT_SHARE = 0.3
 """Share of other images that show nothing like it."""
@@ -80,14 +79,6 @@ class PointingSource:
     def drawn(self, count: int, seed: int) -> list[Conversation]:
         """Draw i depends on `(seed, i)`: more of them begin with the same ones."""
         return [self.draw(np.random.default_rng((seed, i))) for i in range(count)]
-
-    def shown(self, image: ImageRef) -> dict[str, bool]:
-        """As `AnnotationSource.shown`, for photographs that are shown again too."""
-        if image.image_id in self.source.places:
-            return self.source.shown(image)
-        original, number = original_id(image.image_id)
-        place = self.source.places[original]
-        return self.source.shown_in(Inventory(retaken_image(self.source.images[place], number, Path())))
 
 
 def pointed(

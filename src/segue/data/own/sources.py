@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from segue.data.formats.annotations import AnnotatedImage, AnnotatedRegion
 from segue.data.formats.report import ReadReport
 from segue.data.language.grounded_text import GroundedSpan, RegionText
 from segue.data.own.dialogue import OwnExchange, compose
-from segue.data.own.things import Catalogue, Inventory
+from segue.data.own.things import Catalogue
 from segue.errors import InputError
 from segue.records import Conversation, ImageRef, Meta, Region, Span, Turn
 from segue.records.conversation import Split
@@ -118,16 +117,12 @@ class AnnotationSource:
         root: The folder that image paths are written relative to; a file elsewhere keeps its full path.
         split: Written into the records.
 
-    Attributes:
-        all_regions: Whether records hold every region of their images, or only what they name.
-
     Source: paper silent; ours.
     """
 
     def __init__(self, images: Sequence[AnnotatedImage], root: Path, split: Split = "train") -> None:
         self.images = sorted(images, key=lambda image: (image.path.name, str(image.path)))
         self.root, self.split = root, split
-        self.all_regions = False
         self.catalogue = Catalogue(self.images)
         for inventory in self.catalogue.inventories:
             if not inventory.things:
@@ -141,33 +136,6 @@ class AnnotationSource:
         if not self.images:
             raise InputError("There is no image to ask about.", expected="at least one", found="none")
         self.paths = [relative_path(image.path, root) for image in self.images]
-        self.places = {f"own:{image.image_id}": place for place, image in enumerate(self.images)}
-
-    def name_counts(self) -> Counter[str]:
-        """In how many images each name is found; a part's without its object ("wheel")."""
-        inventories = self.catalogue.inventories
-        return Counter(name for found in inventories for name in {thing.name for thing in found.things})
-
-    def shown(self, image: ImageRef) -> dict[str, bool]:
-        """Tell of every name of the data whether an image shows it, where that may be said.
-
-        A part's name stands for that part of whatever object.
-        """
-        return self.shown_in(self.catalogue.inventories[self.places[image.image_id]])
-
-    def shown_in(self, inventory: Inventory) -> dict[str, bool]:
-        """Tell the same of what an inventory holds."""
-        said: dict[str, bool] = {}
-        unsure = set()
-        for thing in self.catalogue.positions:
-            if inventory.has(thing):
-                said[thing.name] = True
-            elif inventory.knows(thing):
-                # `setdefault`: "wheel" is shown where a car has one, whatever is known of the bicycle's.
-                said.setdefault(thing.name, False)
-            else:
-                unsure.add(thing.name)
-        return {name: there for name, there in said.items() if there or name not in unsure}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -203,7 +171,7 @@ class AnnotationSource:
         return [chosen[i] for i in rng.permutation(count)]
 
     def written(self, chosen: Sequence[int], exchanges: Sequence[OwnExchange], id: str) -> Conversation:
-        """Write exchanges about these images as a record; see `all_regions`."""
+        """Write exchanges about these images as a record."""
         return self.record(
             [(self.images[i], self.paths[i]) for i in chosen],
             [(RegionText(exchange.question), exchange.answer) for exchange in exchanges],
@@ -218,7 +186,7 @@ class AnnotationSource:
         id: str,
         meta: Meta,
     ) -> Conversation:
-        """Write questions and answers as a record; see `all_regions`.
+        """Write questions and answers as a record, with the regions that they name.
 
         Args:
             images: Each with the path to write.
@@ -239,8 +207,6 @@ class AnnotationSource:
                 for span in answer.spans
             ]
             turns.append(Turn(role="assistant", text=answer.text, spans=spans))
-        if self.all_regions:
-            used = [{region.rid for region in image.regions} for image, _ in images]
         return Conversation(
             id=id,
             task="photos",

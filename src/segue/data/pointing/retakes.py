@@ -151,12 +151,6 @@ def retaken_id(image_id: str, number: int) -> str:
     return f"{image_id}{_MARK}{number}"
 
 
-def original_id(image_id: str) -> tuple[str, int]:
-    """The identifier of the photograph and the retake's number: what `retaken_id` was made of."""
-    original, _, number = image_id.rpartition(_MARK)
-    return original, int(number)
-
-
 def retaken_image(image: AnnotatedImage, number: int, file: Path) -> AnnotatedImage:
     """The annotated image of a retake; `write_retake` makes its file.
 
