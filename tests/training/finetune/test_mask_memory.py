@@ -121,7 +121,7 @@ def test_in_one_command(data: Path, tmp_path: Path) -> None:
             f"model.start={json.dumps(str(tmp_path / 'start'))}", "optimiser.max_steps=2", "save_every=2",
             f"data.own={json.dumps([{'path': str(data / 'data.jsonl'), 'images': str(data)}])}",
             "options.batch_size=2", "finetune.sheet_every=0", "model.overrides.mask_memory=true",
-            f"model.seed={seed}", "finetune.cache_features=true",
+            f"model.seed={seed}", "finetune.cache_features=true", "finetune.family=prima-encoders-frozen",
             f"finetune.feature_folder={tmp_path / 'features'}",
         ]  # fmt: skip
         return segue.load(train(DEFAULT_RECIPE, tmp_path / out, overrides), device="cpu")
