@@ -388,7 +388,7 @@ class GroundingSession:
             image_hws=self.image_hws,
             model=self.bundle.name,
             images=list(self.names),
-            notes=found.notes,
+            notes=[*found.notes, *self.bundle.processor.question_notes(question)],
             finished=generation.finished,
             prompt_tokens=shown,
             new_tokens=len(generation.token_ids),

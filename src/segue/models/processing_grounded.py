@@ -260,6 +260,10 @@ class GroundedProcessor(ProcessorMixin):
         item["num_images"] = len(images)
         return self.collate([item])
 
+    def question_notes(self, question: str) -> list[str]:
+        """What a reader of the answer to a question should know beforehand, in sentences; here nothing."""
+        return []
+
     def collate(self, items: list[dict[str, Any]]) -> BatchFeature:
         """Items of one conversation each to a right-padded batch; images are concatenated in order."""
         pad = self.tokenizer.pad_token_id or 0

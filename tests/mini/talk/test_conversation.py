@@ -12,7 +12,7 @@ from segue.data.own.things import Thing
 from segue.mini.talk.conversation import compose, frequent_names
 from segue.mini.talk.kinds import Kind, Kinds, known_kinds
 from segue.mini.talk.lists import ListMaker
-from segue.mini.talk.questions import WEIGHTS, Questions
+from segue.mini.talk.questions import MARKED, WEIGHTS, Questions
 from segue.mini.talk.statements import CLAIMED, HEDGED, Answer, Statements, Wanted
 from segue.mini.talk.wording import wordings
 from segue.models.mini.findings import Finding, listed
@@ -20,7 +20,9 @@ from segue.models.mini.findings import Finding, listed
 KINDS = Kinds(
     {
         **{n: Kind(n, Thing(n), broader=("animal",)) for n in ("dog", "cat", "duck", "bird")},
-        **{n: Kind(n, Thing(n)) for n in ("sofa", "trousers")},
+        **{n: Kind(n, Thing(n), broader=("clothing",)) for n in ("trousers", "coat")},
+        "sofa": Kind("sofa", Thing("sofa")),
+        "person": Kind("person", Thing("person")),
         "dog head": Kind("dog head", Thing("head", "dog")),
     },
     {"sit on": frozenset({"sofa"})},
@@ -108,14 +110,14 @@ def test_a_broader_name_covers_the_narrower_ones() -> None:
     assert all(names <= kinds.kinds.keys() for names in kinds.purposes.values())
 
 
-@pytest.mark.parametrize("name", sorted(WEIGHTS))
+@pytest.mark.parametrize("name", sorted(WEIGHTS | MARKED))
 def test_every_kind_of_question_finds_lists_that_carry_it(name: str) -> None:
     images = [
         listed(
             [finding("dog", x=x, y=y, area=a) for x, y, a in ((0.1, 0.2, 0.02), (0.7, 0.6, 0.3))]
             + [finding("dog head")]
         ),
-        listed([finding("cat", x=0.5), finding("sofa", x=0.9)]),
+        listed([finding("cat", x=0.5), finding("sofa", x=0.9), finding("person"), finding("coat")]),
     ]
     made = [getattr(Questions(images, KINDS, np.random.default_rng(k)), f"ask_{name}")() for k in range(30)]
     assert any(made)
@@ -132,7 +134,11 @@ def test_every_conversation_holds_together(seed: int) -> None:
         assert parsed.text == exchange.answer.text
         assert (parsed.unplaced, parsed.notes) == ((), ())
         assert len(parsed.groundings) == len(exchange.found)
+        asked = protocol.parse_question(exchange.question, count)
+        assert [k for r in asked.regions for k in r.image_indices] == [k for k, _ in exchange.regions]
         for k, found in exchange.found:
+            if any(marked is found for _, marked in conversation.regions):
+                continue  # what lies under a mark need not be what the image's list says
             assert found in conversation.images[k]
             assert found.presence >= (HEDGED if "may be" in exchange.answer.text else CLAIMED)
     assert len(conversation.wanted) == sum(len(e.found) for e in conversation.exchanges)
@@ -170,4 +176,4 @@ def test_heads_of_different_animals_come_together() -> None:
         return sum(len({name for name in names if name.endswith(" head")}) > 1 for names in found)
 
     assert together(0.0) <= 3
-    assert together(1.0) >= 15
+    assert together(1.0) >= 12

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import segue
+from segue.inference import Region
 from segue.mini.assemble import assemble
 from segue.mini.talk.build import build_talking, talking_tokenizer
 from segue.mini.talk.evaluate import Talker
@@ -19,6 +20,7 @@ from segue.models.mini.embedded import EmbeddedModel
 from segue.models.mini.findings import MOST_FINDINGS, Finding
 from segue.models.mini.point_prompt import point_prompt
 from segue.models.mini.seeing import SeeingConfig, SeeingModel
+from segue.models.mini.spelled_findings import embed_findings
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 
@@ -131,6 +133,42 @@ def test_a_session_answers_and_draws(whole: Any, tmp_path: Path) -> None:
     answer = session.ask("Where is the dog?", max_new_tokens=20)
     assert list(answer.image_hws) == [(30, 50)]
     assert all(g.mask.shape == (30, 50) for g in answer.groundings)
+
+
+def test_a_region_is_read_as_what_lies_under_it(whole: Any, seen: Any) -> None:
+    model, _ = whole
+    features = seen[2]
+    one = {name: value[:1] for name, value in features.items()}
+    grid = torch.zeros(2, 64, 64)
+    grid[0, 4:20, 8:40] = 1
+    grid[1, :40] = 1
+    ids = model.pool_regions({}, one, grid)
+    assert ids.shape == (2, model.region_width)
+    under = model.segmenter.under(one, grid[0])
+    # Of 40 x 60 pixels in a square of 416: 277 rows of it; the mark covers rows 26 to 130, columns 52 to 260.
+    assert under.centre_yx == pytest.approx((78 / 277, 156 / 416), abs=0.02)
+    assert under.area == pytest.approx(104 * 208 / (277 * 416), rel=0.1)
+    assert ids[0].tolist()[: len(model.spell.finding(under))] == model.spell.finding(under)
+    spelled = model.region_reader(ids)
+    assert spelled.shape == (2, 32)
+    # A mark is the very token that the same finding of an image is.
+    place = model.spell([[under]])[:, :1]
+    assert torch.equal(spelled[:1], embed_findings(model.get_input_embeddings(), place)[0][0])
+
+
+def test_a_session_reads_regions(whole: Any, tmp_path: Path) -> None:
+    model, processor = whole
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    for name in ("a", "b"):
+        picture = np.random.default_rng(ord(name)).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    session = segue.load(str(tmp_path / "model")).session([tmp_path / "a.png", tmp_path / "b.png"])
+    mark = Region(image_index=0, box=(5, 5, 25, 20))
+    answer = session.ask("Find [this] in the other image.", regions=[mark], max_new_tokens=12)
+    assert len(answer.regions) == 1
+    answer = session.ask("And the quokkas?", max_new_tokens=4)
+    assert answer.notes[-1] == "words that this model does not know: quokkas"
 
 
 def test_files_bring_it_back(whole: Any, seen: Any, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.models.mini.question_words import narrower_words, read_question
+from segue.models.mini.question_words import UNHEARD, narrower_words, read_question, unheard_words
 
 WORDS = frozenset(
     ("where", "is", "the", "dog", "dogs", "sofa", "trousers", "image", "picture", "which", "shows", "show")
@@ -44,3 +44,24 @@ def test_reading_twice_changes_nothing_more(text: str) -> None:
 
 def test_narrower_words_come_from_the_table() -> None:
     assert narrower_words()["beagle"] == "dog"
+
+
+@pytest.mark.parametrize(
+    ("typed", "read", "unheard"),
+    [
+        ("Where is the pumpkin?", " where is the whatsit?", ["pumpkin"]),
+        ("the fluffy beagle and the quokkas", " the whatsit dog and the whatsit", ["fluffy", "quokkas"]),
+        ("the dog's sofa", " the dog's sofa", []),
+        ("Show this <region> (IMAGE1) pls", " show whatsit<region> image 1 whatsit", ["this", "pls"]),
+        ("<region>", " <region> ", []),
+    ],
+)
+def test_words_that_nobody_taught(typed: str, read: str, unheard: list[str]) -> None:
+    words = WORDS | {UNHEARD}
+    assert read_question(typed, words) == read
+    assert unheard_words(typed, words) == unheard
+
+
+def test_a_model_without_the_word_for_them_reads_letters_as_before() -> None:
+    assert read_question("the pumpkin", WORDS) == " the pumpkin"
+    assert unheard_words("the pumpkin", WORDS) == []

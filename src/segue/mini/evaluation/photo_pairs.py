@@ -54,13 +54,20 @@ def mask_of(photograph: Photograph, name: str) -> Mask | None:
 
 
 def draw_pairs(
-    photographs: Sequence[Photograph], table: NameTable, count: int, *, absent: bool, seed: int = 0
+    photographs: Sequence[Photograph],
+    table: NameTable,
+    count: int,
+    *,
+    absent: bool,
+    seed: int = 0,
+    as_shown: bool = False,
 ) -> list[Pair]:
-    """Pairs over all names that the photographs show, each name as often as the others.
+    """Pairs over all names that the photographs show.
 
     Args:
         count: how many.
         absent: neither photograph shows the name; else exactly one does.
+        as_shown: each name as often as the photographs show it, in place of all names equally often.
     """
     rng = np.random.default_rng([seed, int(absent)])
     having: dict[str, list[Photograph]] = defaultdict(list)
@@ -69,6 +76,8 @@ def draw_pairs(
             having[name].append(photograph)
     known = {id(p): known_names(p, table) for p in photographs}
     names, pairs = sorted(having), list[Pair]()
+    if as_shown:
+        names = [name for name in names for _ in having[name]]
     while len(pairs) < count:
         name = names[int(rng.integers(len(names)))]
         lacking = [p for p in photographs if name in known[id(p)] and name not in p.shown()]
@@ -135,11 +144,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--source", choices=("everyday", "clothing", "objects"), default="everyday")
     parser.add_argument("--split", default="val")
     parser.add_argument("--pairs", type=int, default=100, help="how many of each sort")
+    parser.add_argument("--as-shown", action="store_true", help="names as often as they are shown")
     options = parser.parse_args(arguments)
     table, model = name_table(), load(options.model)
     photographs = read_photographs(options.data, options.source, options.split, table)
     for absent in (False, True):
-        pairs = draw_pairs(photographs, table, options.pairs, absent=absent)
+        pairs = draw_pairs(photographs, table, options.pairs, absent=absent, as_shown=options.as_shown)
         figures = measure(model, pairs)
         print("absent" if absent else "present", json.dumps(figures, indent=1))
 

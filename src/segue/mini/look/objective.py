@@ -20,7 +20,8 @@ from segue.mini.look.features import StoredFeatures, features_of
 from segue.mini.look.photographs import Photograph
 from segue.mini.look.targets import CELLS, Target, cell_targets, drawn_regions, mask_targets
 from segue.models.mini.eyes import Branch, Eyes
-from segue.models.mini.heat import heat_pair, rivals
+from segue.models.mini.find import Maps, things
+from segue.models.mini.heat import heat_pair, is_part, rivals
 from segue.models.mini.names import NameTable
 from segue.models.mini.picture import SIDE
 from segue.models.mini.point_prompt import point_prompt
@@ -34,6 +35,9 @@ HELD_BACK = 12
 
 FEW = 100
 """With fewer examples than this, what the trunk knows of a name is worth more than what was learned."""
+
+MISPLACED = 0.7
+"""A found place further than this multiple of the thing's side from its middle is not believed."""
 
 DISTRACTOR = 3.0
 """How much more a pixel of another thing counts than one of the background."""
@@ -60,6 +64,8 @@ class LookObjective:
         held_back: every so many-th photograph is not drawn either, and calibrates presence; 0 draws all.
         seed: batch i depends on (seed, i) alone.
         readout: names of the readout that learns, in its order; those of the table's first one by default.
+        found_places: share of the masks that are asked for where the readout itself finds the thing, as the
+            whole model will ask, if that is near; the rest at the right place, moved a little.
 
     Source: paper silent; ours.
     """
@@ -78,8 +84,10 @@ class LookObjective:
         held_back: int = HELD_BACK,
         seed: int = 0,
         readout: Sequence[str] | None = None,
+        found_places: float = 0.0,
     ) -> None:
         self.shelves, self.table, self.seed = list(shelves), table, seed
+        self.found_places = found_places
         self.pictures, self.masks, self.folded_share = pictures, masks, folded_share
         self.held_back = held_back
         self.left_out = frozenset(left_out) | {p for name in left_out for p in table.parts_of(name)}
@@ -134,8 +142,15 @@ class LookObjective:
             stacked = torch.from_numpy(np.stack([cell[key] for cell in cells]))
             batch[key] = flipped(stacked, mirrored) if stacked.ndim > 2 else stacked
         batch["places"] = mirrored_places(batch["inside"], mirrored)
-        rng.shuffle(targets)
-        return batch | self._mask_batch(targets[: self.masks], mirrored, rng)
+        return batch | self._mask_batch(self._chosen(targets, rng), mirrored, rng)
+
+    def _chosen(
+        self, targets: list[tuple[int, Target]], rng: np.random.Generator
+    ) -> list[tuple[int, Target]]:
+        """At most as many masks as a step draws, rare names first as a rule."""
+        wanted = [rng.random() ** (self.examples[t.name] + 1) ** 0.25 for _, t in targets]
+        order = np.argsort(wanted)[::-1][: self.masks]
+        return [targets[int(k)] for k in order]
 
     def may_mirror(self, photograph: Photograph) -> bool:
         """Whether a photograph means the same when it is mirrored."""
@@ -160,6 +175,7 @@ class LookObjective:
         centres[:, 1] = np.where(mirrored[rows].numpy(), 1 - centres[:, 1], centres[:, 1])
         areas = np.asarray([t.area for _, t in targets])
         # As findings will tell it: places to a twelfth of the picture, sizes to a factor of two.
+        middles = centres
         centres = centres + rng.uniform(-0.05, 0.05, centres.shape)
         centres += 0.12 * np.sqrt(areas)[:, None] * rng.standard_normal(centres.shape)
         areas = areas * np.exp(0.4 * rng.standard_normal(areas.shape))
@@ -179,6 +195,8 @@ class LookObjective:
             "mask_names": [target.name for _, target in targets],
             "sources": sources,
             "noise": torch.from_numpy(rng.random(len(targets))).float(),
+            "centres_yx": torch.from_numpy(np.asarray(middles)).float(),
+            "find": torch.from_numpy(rng.random(len(targets)) < self.found_places),
         }
 
     def loss(self, model: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
@@ -198,7 +216,7 @@ class LookObjective:
         """BCE in which distractors count more, Dice, and the error of the expected IoU."""
         rows = batch["mask_rows"]
         heat = self.heats(readings, batch)
-        points = batch["points"]
+        points = self.points(readings, batch)
         sparse = point_prompt(points[:, :2], points[:, 2], eyes.prompt_width)
         sparse = sparse * batch["points_known"][:, None]
         embeddings = eyes.decoder.image_embeddings(readings.cells, batch["colours"] / 127.5 - 1)
@@ -223,6 +241,36 @@ class LookObjective:
             "quality": F.mse_loss(quality, iou),
             "iou": iou.mean(),
         }
+
+    @torch.no_grad()
+    def points(self, readings: Readings, batch: dict[str, Any]) -> Tensor:
+        """`[K, 3]` height, side and area of the masks' points: as drawn, or as the readout finds them."""
+        points = batch["points"].clone()
+        trained, middles = readings.names.sigmoid(), readings.centres.sigmoid()
+        for k in torch.nonzero(batch["find"])[:, 0].tolist():
+            row, name = int(batch["mask_rows"][k]), batch["mask_names"][k]
+            if name not in self.trained:
+                continue
+            heat = trained[row, self.trained.index(name)][None]
+            maps = Maps(
+                heat / heat.amax().clamp(min=1e-4),
+                heat.new_ones(1),
+                middles[row],
+                readings.log_areas[row],
+                batch["places"][row],
+            )
+            wanted = batch["centres_yx"][k]
+            spots = [
+                (*centre, area) for _, centre, area in things(maps, 0, int(is_part(self.table.names[name])))
+            ]
+            if spots:
+                near = torch.tensor(spots)
+                distance = (near[:, :2] - wanted).square().sum(1)
+                best = int(distance.argmin())
+                # Further off the readout means something else, and the mask would be wrong for that point.
+                if distance[best] < MISPLACED**2 * max(float(near[best, 2]), 0.01):
+                    points[k] = near[best]
+        return points
 
     def heats(self, readings: Readings, batch: dict[str, Any]) -> Tensor:
         """`[K, 2, g, g]` of the masks' names, from the source that each drew."""

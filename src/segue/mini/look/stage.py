@@ -21,7 +21,7 @@ from segue.models.mini.seeing import SeeingConfig, SeeingModel
 from segue.models.mini.trunk import load_trunk
 from segue.training.engine.checkpoints import whole_model
 from segue.training.engine.engines import join_processes
-from segue.training.engine.loop import check_prefixes, make_trainer, run_to_end, write_facts
+from segue.training.engine.loop import check_prefixes, load_parts, make_trainer, run_to_end, write_facts
 from segue.training.engine.resume import resume_point
 from segue.training.engine.trainer import set_trainable
 from segue.training.recipe import Recipe, options_of, refuse_unknown, written_recipe
@@ -57,8 +57,9 @@ class LookStage:
             )
 
     def paths(self, recipe: Recipe) -> dict[str, str]:
-        """The annotation files."""
-        return {f"data.own.{k}.path": own.path for k, own in enumerate(recipe.data.own)}
+        """The annotation files, and models that parts are taken from."""
+        files = {f"data.own.{k}.path": own.path for k, own in enumerate(recipe.data.own)}
+        return files | {f"model.init.{k}.folder": init.folder for k, init in enumerate(recipe.model.init)}
 
     def plan(self, recipe: Recipe) -> Plan:
         """The model without numbers, and how many photographs would be looked at first."""
@@ -77,6 +78,8 @@ class LookStage:
             write_atomic(out / "recipe.yaml", written_recipe(recipe))
         torch.manual_seed(recipe.model.seed)
         model = SeeingModel(SeeingConfig())
+        for init in recipe.model.init:
+            load_parts(model, init)
         options = dict(recipe.options)
         table = name_table()
         with processes.first_alone():

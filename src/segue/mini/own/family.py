@@ -16,6 +16,7 @@ from segue.mini.own.objective import OwnLook, OwnObjective
 from segue.mini.own.photographs import annotated_sources, photographs_of, write_left_out
 from segue.mini.talk.conversation import frequent_names
 from segue.mini.talk.objective import TalkObjective
+from segue.mini.talk.questions import MARKED_SHARE
 from segue.models.auto import ModelBundle
 from segue.models.mini.embedded import EmbeddedModel
 from segue.models.mini.trunk import load_trunk
@@ -80,6 +81,7 @@ def own_objective(recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Pa
         seed=seed,
         frequent=(*own.names, *frequent_names()),
         lists=OwnLists(everything, own.names),
+        marked=recipe.data.regions or MARKED_SHARE,
     )
     return OwnObjective(look, talk, journal, model.seeing.eyes)
 

@@ -29,6 +29,7 @@ class Exchange:
         scope: the images that it asks about.
         said: what it calls the thing.
         needs_images: whether the answer depends on what the images show.
+        regions: what the question points at, in order: image and the finding under the mark.
     """
 
     question: str
@@ -38,6 +39,7 @@ class Exchange:
     scope: tuple[int, ...] = ()
     said: str = ""
     needs_images: bool = True
+    regions: tuple[tuple[int, Finding], ...] = ()
 
     @property
     def found(self) -> list[tuple[int, Finding]]:

@@ -16,7 +16,7 @@ from segue.mini.talk.vocabulary import word_tokenizer
 from segue.mini.tokenizer import MAX_IMAGES
 from segue.models.mini.findings import MOST_FINDINGS, finding_vocabulary
 from segue.models.mini.presets_mini import MINI_COLOURS
-from segue.models.mini.question_words import read_question
+from segue.models.mini.question_words import UNHEARD, read_question
 from segue.models.mini.spelled_findings import NOTHING
 from segue.models.mini.talking import TALKING_TEMPLATE, TalkingConfig, TalkingModel, TalkingProcessor
 
@@ -50,14 +50,15 @@ def talking_tokenizer(kinds: Kinds, conversations: int = 6000, seed: int = 5) ->
         for role, content in conversation.turns:
             said = read_question(content, frozenset(), {}) if role == "user" else f" {content}"
             text += (" USER:" if role == "user" else " ASSISTANT:") + said
-        for tag in (protocol.IMAGE_TOKEN, protocol.SEG_TOKEN, protocol.PHRASE_START, protocol.PHRASE_END):
+        tags = (protocol.SEG_TOKEN, protocol.PHRASE_START, protocol.PHRASE_END, protocol.REGION_TOKEN)
+        for tag in (protocol.IMAGE_TOKEN, *tags):
             text = text.replace(tag, "")
         for k in range(MAX_IMAGES):
             text = text.replace(protocol.identifier(k), "")
         texts.append(text)
     digits = [str(n) for n in range(1, MAX_IMAGES + 1)]
     return word_tokenizer(
-        texts, (*kinds.words(), *finding_vocabulary(), *MINI_COLOURS, NOTHING, *digits), least=3
+        texts, (*kinds.words(), *finding_vocabulary(), *MINI_COLOURS, NOTHING, UNHEARD, *digits), least=3
     )
 
 
@@ -80,6 +81,8 @@ def talking_config(tokenizer: Any, vocab_size: int, *, free_tokens: int = 2, **s
         seg_token_id=ids[0],
         phrase_token_id=ids[1],
         image_token_id=ids[2],
+        region_tokens=True,
+        region_token_id=-1 if tokenizer is None else tokenizer.convert_tokens_to_ids(protocol.REGION_TOKEN),
         identifier_token_ids=ids[3:],
     )
 

@@ -97,19 +97,56 @@ class ContentQuestions(Asker):
             return None
         return self._ask("sizes", answer, wanted, self.all, said)
 
+    def ask_compare(self) -> Exchange | None:
+        """Compare things of a name: how many each image shows, or how large its one is."""
+        if len(self.all) == 1:
+            return None
+        wanted, said = self.wanted(self.all, plain=True)
+        present, answer = self.say.having(wanted), Answer()
+        found = [(k, self.say.matching(wanted, k)) for k in present]
+        if len(present) < 2 or any(len(fs) > 1 for _, fs in found):
+            self.say.exists(answer, wanted, self.all, counted=True)
+        else:
+            self.sizes(answer, [(k, fs[0]) for k, fs in found])
+        return self._ask("sizes", answer, wanted, self.all, said, "compare")
+
+    def ask_worn(self) -> Exchange | None:
+        """What a person wears."""
+        k, worn = self.pick(self.all), self.kinds.broader.get("clothing", frozenset())
+        found = [f for f in self.say.claimed[k] if f.name in worn]
+        if not any(f.name == "person" for f in self.say.claimed[k]) and not found:
+            return None
+        answer = Answer()
+        if found:
+            answer.say(f"In image {k + 1} I see ")
+            self.say.list_groups(answer, found, k)
+            answer.say(".")
+        else:
+            answer.say(f"I see no clothes in image {k + 1}.")
+        named = k if len(self.all) > 1 else self.k([k])
+        return Exchange(self.word.question("list_worn", k=named), answer, "list", None, (k,))
+
     def sizes(self, answer: Answer, found: Sequence[tuple[int, Finding]], *, smaller: bool = False) -> None:
         """Write which of some things is the largest, or that there is none."""
         order = sorted(found, key=lambda kf: kf[1].size if smaller else -kf[1].size)
-        best = order[0]
+        (k, best), rest = order[0], sorted(order[1:], key=lambda kf: kf[0])
         one_image = len({k for k, _ in found}) == 1
-        verb = "are" if self.kinds.thing(best[1].name).takes_are(1) else "is"
-        if order[0][1].size == order[1][1].size:
+        are = self.kinds.thing(best.name).takes_are(1)
+        if best.size == order[1][1].size:
             answer.say("They are about equally large.")
             return
         answer.say("The ")
-        self.say.phrase(answer, self.say.groups([best[1]])[0], best[0])
-        where = f" {place_of(best[1])} of image" if one_image else " in image"
-        answer.say(f"{where} {best[0] + 1} {verb} {'smaller' if smaller else 'larger'}.")
+        self.say.phrase(answer, self.say.groups([best])[0], k)
+        if one_image or smaller:
+            where = f" {place_of(best)} of image" if one_image else " in image"
+            verb = "are" if are else "is"
+            answer.say(f"{where} {k + 1} {verb} {'smaller' if smaller else 'larger'}.")
+            return
+        answer.say(f" in image {k + 1} {'take' if are else 'takes'} up more of its picture than ")
+        for position, (other, finding) in enumerate(rest):
+            answer.say("" if not position else " and " if position == len(rest) - 1 else ", ")
+            self.say.the(answer, self.say.groups([finding])[0], other)
+        answer.say(".")
 
     def ask_largest(self) -> Exchange | None:
         k = self.pick(self.all)

@@ -10,7 +10,7 @@ import numpy as np
 from segue.mini.talk.asker import Exchange
 from segue.mini.talk.kinds import Kinds
 from segue.mini.talk.lists import OWNERS, ListMaker
-from segue.mini.talk.questions import WEIGHTS, Questions
+from segue.mini.talk.questions import MARKED, MARKED_SHARE, WEIGHTS, Questions
 from segue.mini.talk.statements import MOST_NAMES, SURE, Answer, Wanted
 from segue.mini.talk.wording import wordings
 from segue.models.mini.findings import Finding
@@ -39,6 +39,11 @@ class Conversation:
         ]
 
     @property
+    def regions(self) -> list[tuple[int, Finding]]:
+        """What each `<region>` of the questions means, in text order: image and finding under the mark."""
+        return [marked for e in self.exchanges for marked in e.regions]
+
+    @property
     def wanted(self) -> list[tuple[int, Finding]]:
         """What each `[SEG]` means, in text order: image and finding."""
         return [found for e in self.exchanges for found in e.found]
@@ -54,6 +59,7 @@ def compose(
     turns: int | None = None,
     simple: bool = False,
     owners: float = OWNERS,
+    marked: float = MARKED_SHARE,
 ) -> Conversation:
     """Draw lists and ask about them.
 
@@ -66,6 +72,7 @@ def compose(
         turns: 1 to 3 by default.
         simple: two plain questions about one or two images.
         owners: see `ListMaker`.
+        marked: share of questions that point at a region; simple ones never do.
 
     Source: paper silent; ours.
     """
@@ -73,7 +80,7 @@ def compose(
         count = 1 + int(rng.choice(len(IMAGE_SHARES), p=IMAGE_SHARES))
         images = ListMaker(kinds, rng, frequent, owners).images(min(count, 2) if simple else count)
     questions = Questions(images, kinds, rng, held_out=held_out, free=not simple)
-    asked = FollowUps(questions, SIMPLE_WEIGHTS if simple else WEIGHTS)
+    asked = FollowUps(questions, SIMPLE_WEIGHTS) if simple else FollowUps(questions, marked=marked)
     number = turns or (2 if simple else 1 + int(rng.choice(len(TURN_SHARES), p=TURN_SHARES)))
     exchanges: list[Exchange] = []
     while len(exchanges) < number:
@@ -89,13 +96,16 @@ class FollowUps:
 
     Args:
         ask: the questions about the images.
-        weights: how often each kind is asked.
+        weights: how often each kind is asked in words.
+        marked: share of questions that point.
     """
 
-    def __init__(self, ask: Questions, weights: Mapping[str, float] = WEIGHTS) -> None:
+    def __init__(self, ask: Questions, weights: Mapping[str, float] = WEIGHTS, marked: float = 0.0) -> None:
         self.ask = ask
-        self.names = list(weights)
-        self.shares = np.array(list(weights.values())) / sum(weights.values())
+        self.names = [*weights, *MARKED]
+        words, points = (np.array(list(table.values())) for table in (weights, MARKED))
+        shares = [(1 - marked) * words / words.sum(), marked * points / points.sum()]
+        self.shares = np.concatenate(shares)
 
     def question(self) -> Exchange:
         """A question that stands alone."""
@@ -112,7 +122,7 @@ class FollowUps:
         for n in self.ask.rng.permutation(len(options)).tolist():
             made = options[n](before)
             if made is not None:
-                return made
+                return replace(made, regions=())
         return None
 
     def _image(self, before: Exchange) -> Exchange | None:

@@ -95,15 +95,25 @@ class Talker:
         self.spell = FindingSpeller(processor.tokenizer)
 
     def __call__(
-        self, images: Sequence[Sequence[Finding]], turns: list[tuple[str, str]]
+        self,
+        images: Sequence[Sequence[Finding]],
+        turns: list[tuple[str, str]],
+        regions: Sequence[Finding] = (),
     ) -> tuple[str, Tensor]:
-        """The answer to the last turn, and the prompts of its `[SEG]`."""
+        """The answer to the last turn, and the prompts of its `[SEG]`.
+
+        Args:
+            images: findings of each.
+            turns: questions and answers, a question last.
+            regions: what lies under the marks of the questions, in order.
+        """
         encoded = self.processor.encode_turns(turns, len(images), add_generation_prompt=True)
         made = self.model.generate_grounded(
             torch.tensor([encoded["input_ids"]]),
             [len(images)],
             max_new_tokens=MOST_TOKENS,
             finding_ids=self.spell(images),
+            region_features=self.spell.rows(regions, self.model.region_width),
         )
         return self.processor.decode_markup(made.token_ids), made.seg_prompts
 
@@ -173,9 +183,15 @@ def evaluate(
                 if len((other := conversation_of(kinds, SEED + 7919 * step + number)).images) == count
             )
         turns: list[tuple[str, str]] = []
+        marked: list[Finding] = []
         for exchange in conversation.exchanges:
             turns.append(("user", exchange.question))
-            tally = judge(*talker(shown, turns), exchange, conversation.images)
+            marked += [finding for _, finding in exchange.regions]
+            things = [
+                [*found, *(f for home, f in exchange.regions if home == k)]
+                for k, found in enumerate(conversation.images)
+            ]
+            tally = judge(*talker(shown, turns, marked), exchange, things)
             tallies[exchange.kind].add(tally)
             if exchange.needs_images:
                 tallies["all"].add(tally)

@@ -38,26 +38,12 @@ OWNERS = 0.15
 """Share of conversations about things that have parts: a horse's head beside a cow's is rare without it,
 and "the cow's head" was found in both images."""
 
-NOVEL = 0.08
-"""Share of conversations with a made-up name: a name is read off the list, not known by heart."""
+NOVEL = 0.05
+"""Share of conversations with a made-up name, two known words together: names are read off the list, not
+known by heart."""
 
-SYLLABLES = (
-    "bo",
-    "ka",
-    "lin",
-    "ter",
-    "mus",
-    "gro",
-    "fel",
-    "ida",
-    "non",
-    "pir",
-    "zu",
-    "wab",
-    "ent",
-    "sho",
-    "ly",
-)
+OUTFITS = 0.1
+"""Share of conversations about dressed persons."""
 
 
 class ListMaker:
@@ -80,6 +66,8 @@ class ListMaker:
         self.kinds, self.rng, self.owners_share = kinds, rng, owners
         self.objects = [name for name in kinds.names if not kinds.thing(name).owner]
         self.owners = list(kinds.parts)
+        worn = kinds.broader.get("clothing", frozenset())
+        self.clothes = [name for name in self.objects if name in worn and "person" in kinds.kinds]
         self.frequent = [name for name in frequent if name in kinds.kinds]
         self.coloured = rng.random() < COLOURED
         self.novel = self._novel() if rng.random() < NOVEL else None
@@ -88,6 +76,9 @@ class ListMaker:
         """As they are spelled: at most `MOST_FINDINGS` each, from left to right."""
         owners = bool(self.owners) and self.rng.random() < self.owners_share
         pool = [self._owner() if owners else self.name() for _ in range(int(self.rng.integers(2, 7)))]
+        if self.clothes and self.rng.random() < OUTFITS:
+            worn = self.rng.permutation(len(self.clothes))[: int(self.rng.integers(2, 6))].tolist()
+            pool = ["person", "person", *(self.clothes[k] for k in worn)]
         if self.novel:
             pool[0] = self.novel
         return [listed(self._image(pool)) for _ in range(count)]
@@ -124,22 +115,22 @@ class ListMaker:
         word, size = int(rng.choice(4, p=shares)), int(rng.integers(len(SIZE_WORDS)))
         cell = rng.integers(CELLS, size=2)
         colour = MINI_COLOURS[int(rng.integers(len(MINI_COLOURS)))] if self.coloured else None
-        found = [_finding(name, word, cell, size, colour)]
+        found = [drawn_finding(name, word, cell, size, colour)]
         for part in self.kinds.parts.get(name, ()):
             if rng.random() < PART_SHARE:
                 near = np.clip(cell + rng.integers(-2, 3, size=2), 0, CELLS - 1)
                 part_word = int(rng.integers(max(word - 1, 0), word + 1))
-                found.append(_finding(part, part_word, near, max(size - int(rng.integers(1, 4)), 0), None))
+                found.append(
+                    drawn_finding(part, part_word, near, max(size - int(rng.integers(1, 4)), 0), None)
+                )
         return found
 
     def _novel(self) -> str:
-        """A made-up name: syllables, or two known words together."""
-        if self.rng.random() < 0.6:
-            return "".join(SYLLABLES[int(k)] for k in self.rng.integers(len(SYLLABLES), size=3))
-        words = [self.name().split()[-1] for _ in range(2)]
-        return " ".join(words)
+        """A made-up name."""
+        return " ".join(self.name().split()[-1] for _ in range(2))
 
 
-def _finding(name: str, word: int, cell: np.ndarray, size: int, colour: str | None) -> Finding:
+def drawn_finding(name: str, word: int, cell: np.ndarray, size: int, colour: str | None) -> Finding:
+    """A finding by the places of its words: of `PRESENCES`, of a cell (x, y), of `SIZE_WORDS`."""
     x, y = ((cell + 0.5) / CELLS).tolist()
     return Finding(name, PRESENCES[word], (y, x), size_area(size), colour)

@@ -15,6 +15,7 @@ from segue.mini.talk.conversation import Conversation, compose, frequent_names
 from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.mini.talk.lists import OWNERS
 from segue.mini.talk.pointing import AttentionInputs, PointedStates, pointing_loss
+from segue.mini.talk.questions import MARKED_SHARE
 from segue.models.losses import IGNORE_INDEX, target_weight
 from segue.models.mini.findings import MOST_FINDINGS, Finding, listed
 from segue.models.mini.point_prompt import point_prompt
@@ -43,6 +44,7 @@ class TalkObjective:
         owners: share of conversations about things that have parts.
         frequent: names that are drawn more often; those that photographs show most by default.
         lists: draws the lists of a conversation; None (also where it says so) draws them over all names.
+        marked: share of questions that point at a region; none of a model that takes no regions.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
 
     Source: ours.
@@ -68,6 +70,7 @@ class TalkObjective:
         owners: float = OWNERS,
         frequent: tuple[str, ...] | None = None,
         lists: Callable[[np.random.Generator], list[list[Finding]] | None] | None = None,
+        marked: float = MARKED_SHARE,
     ) -> None:
         self.processor, self.kinds = processor, kinds or known_kinds()
         self.batch_size, self.points, self.free_noise, self.seed = batch_size, points, free_noise, seed
@@ -77,6 +80,8 @@ class TalkObjective:
         self.width = model.config.sam_config.mask_decoder_config.hidden_size
         self.free = (model.config.num_free_tokens, model.config.text_config.hidden_size)
         self.tags = (model.config.image_token_id, model.config.seg_token_id)
+        self.region_token, self.region_width = model.config.region_token_id, model.region_width
+        self.marked = marked if self.region_token >= 0 else 0.0
         self.token_weights = name_weights(processor, self.kinds, name_weight)
         self.frequent = frequent_names() if frequent is None else frequent
         self.spell, self.lists = FindingSpeller(processor.tokenizer), lists
@@ -94,6 +99,8 @@ class TalkObjective:
         items = share.of(self.bucket[1][place])
         batch = dict(self.processor.collate([i["encoded"] for i in items]))
         batch["points"] = torch.cat([i["points"] for i in items])
+        if self.region_token >= 0:
+            batch["region_features"] = torch.cat([i["regions"] for i in items])
         if self.seen:
             batch["pointed"] = PointedStates()
             for row, item in enumerate(items):
@@ -115,7 +122,13 @@ class TalkObjective:
             simple = bool(rng.random() < share)
             images = self.lists(rng) if self.lists else None
             drawn = compose(
-                self.kinds, rng, frequent=self.frequent, simple=simple, images=images, owners=self.owners
+                self.kinds,
+                rng,
+                frequent=self.frequent,
+                simple=simple,
+                images=images,
+                owners=self.owners,
+                marked=self.marked,
             )
             items.append(self.encoded(drawn, int(rng.integers(3))))
         items.sort(key=lambda item: len(item["encoded"]["input_ids"]))
@@ -135,15 +148,24 @@ class TalkObjective:
             )
         )
         order = [listed(image) for image in conversation.images]
-        wanted = [k * (places + self.free[0]) + _place(f, order[k]) for k, f in conversation.wanted]
+        ids = encoded["input_ids"]
+        visual, pointed = (
+            [c for c, i in enumerate(ids) if i == tag] for tag in (self.tags[0], self.region_token)
+        )
+        wanted = []
+        for k, finding in conversation.wanted:
+            marked = [n for n, (_, other) in enumerate(conversation.regions) if other is finding]
+            place = k * (places + self.free[0])
+            wanted.append(pointed[marked[0]] if marked else visual[place + _place(finding, order[k])])
         return {
-            "pointed": pointed_columns(encoded["input_ids"], encoded["labels"], wanted, *self.tags),
+            "pointed": pointed_columns(ids, encoded["labels"], wanted, self.tags[1]),
             "encoded": encoded
             | {
                 "num_images": len(conversation.images),
                 "finding_ids": self.spell(conversation.images, places),
             },
             "points": points_of([finding for _, finding in conversation.wanted], self.width),
+            "regions": self.spell.rows([f for _, f in conversation.regions], self.region_width),
         }
 
     def counts(self, batch: dict[str, Any]) -> dict[str, float]:
@@ -189,9 +211,9 @@ class TalkObjective:
 
 
 def pointed_columns(
-    ids: Sequence[int], labels: Sequence[int], wanted: Sequence[int], image: int, seg: int
+    ids: Sequence[int], labels: Sequence[int], wanted: Sequence[int], seg: int
 ) -> list[tuple[range, int]]:
-    """Which states should look at which visual token: those from one `[SEG]` on to the next.
+    """Which states should look at which visual token or marked region: those from one `[SEG]` on to the next.
 
     Literal, for visual tokens in columns 2 and 3 of which the second is named:
 
@@ -201,10 +223,9 @@ def pointed_columns(
 
     Args:
         ids, labels: of one conversation.
-        wanted: for each labelled `[SEG]` the place of its finding among the visual tokens.
-        image, seg: ids of the tags.
+        wanted: for each labelled `[SEG]` the column in which its finding stands.
+        seg: id of the tag.
     """
-    visual = [column for column, token in enumerate(ids) if token == image]
     found: list[tuple[range, int]] = []
     targets, begin = iter(wanted), None
     for column, label in enumerate(labels):
@@ -213,7 +234,7 @@ def pointed_columns(
             continue
         begin = column - 1 if begin is None else begin
         if ids[column] == seg:
-            found.append((range(begin, column), visual[next(targets)]))
+            found.append((range(begin, column), next(targets)))
             begin = column
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from segue.mini.talk.contents import ContentQuestions
 from segue.mini.talk.instances import InstanceQuestions
+from segue.mini.talk.marked import MarkedQuestions
 from segue.mini.talk.things import ThingQuestions
 
 WEIGHTS: dict[str, float] = {
@@ -18,10 +19,17 @@ WEIGHTS: dict[str, float] = {
         "place": 1,
         "beside": 1.5,
     },
-    **{"parts": 1.5, "purpose": 2.5, "broad": 1.5, "world": 1.2},
+    **{"parts": 1.5, "purpose": 2.5, "broad": 1.5, "world": 1.2, "unheard": 1.0},
+    **{"find_each": 2, "count_all": 1, "compare": 1.5, "wears": 1, "worn": 0.4},
 }
-"""How often each kind is asked."""
+"""How often each kind is asked, in words."""
+
+MARKED: dict[str, float] = {"marked_find": 3, "marked_what": 1.2, "marked_part": 0.5, "marked_alike": 0.5}
+"""The same of kinds that point at a region."""
+
+MARKED_SHARE = 0.08
+"""Share of questions that point."""
 
 
-class Questions(ThingQuestions, ContentQuestions, InstanceQuestions):
+class Questions(ThingQuestions, ContentQuestions, InstanceQuestions, MarkedQuestions):
     """Asks about one set of images."""

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from segue.files import write_atomic
 from segue.mini.talk.build import SIZES, build_talking, talking_config, talking_tokenizer
+from segue.mini.talk.carry import load_talking
 from segue.mini.talk.kinds import known_kinds
 from segue.mini.talk.objective import TalkObjective
 from segue.models.mini.talking import TalkingModel
@@ -18,7 +19,6 @@ from segue.training.engine.engines import join_processes
 from segue.training.engine.loop import (
     check_prefixes,
     finish_run,
-    load_parts,
     make_trainer,
     run_to_end,
     write_facts,
@@ -65,7 +65,7 @@ class TalkStage:
         sizes: dict[str, Any] = recipe.model.overrides
         model, processor = build_talking(tokenizer, seed=recipe.model.seed, **sizes)
         for init in recipe.model.init:
-            load_parts(model, init)
+            load_talking(model, tokenizer, init)
         objective = TalkObjective(model, processor, seed=recipe.data.seed, **recipe.options)
         check_prefixes(recipe, model)
         trainable = set_trainable(model, tuple(recipe.trainable) or objective.trainable)

@@ -83,3 +83,9 @@ def _let_mean(
     if new:
         table[new] = ALIKE * table[list(meant)].mean(0) + OWN * fresh[new]
     return set(new)
+
+
+def as_loud(fresh: Tensor, trained: Tensor) -> Tensor:
+    """Embeddings `[V, D]` as loud as trained ones on average, so that new words are heard among them."""
+    wanted, found = trained.float().norm(dim=1).mean(), fresh.norm(dim=1).mean()
+    return fresh * (wanted / found.clamp(min=1e-6)).to(fresh)

@@ -284,7 +284,12 @@ class Statements:
             if k not in known:
                 self.unknown(answer, [k])
                 continue
-            answer.say(f"Image {k + 1} shows ")
+            if not any(f.presence >= SURE for f in self.claimed[k]):
+                # Pages and patterns look a little like something; what is known well is sure.
+                self.unknown(answer, [k])
+                answer.say(" I may see ")
+            else:
+                answer.say(f"Image {k + 1} shows ")
             self.list_groups(answer, self.objects(k) or self.claimed[k], k)
             answer.say(".")
 

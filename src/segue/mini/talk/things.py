@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from segue.data.language import english
 from segue.data.own.things import Thing
@@ -40,6 +41,50 @@ class ThingQuestions(Asker):
 
     def ask_count(self) -> Exchange:
         return self.ask_find("count")
+
+    def ask_find_each(self) -> Exchange | None:
+        """The same thing in all images."""
+        if len(self.all) == 1:
+            return None
+        wanted, said = self.wanted(self.all)
+        return self._ask(
+            "find", self.answer_kind("find", wanted, self.all), wanted, self.all, said, "find_each"
+        )
+
+    def ask_count_all(self) -> Exchange | None:
+        """How many there are in all images together."""
+        if len(self.all) == 1:
+            return None
+        wanted, said = self.wanted(self.all)
+        answer = self.answer_kind("count", wanted, self.all)
+        return self._ask("count", answer, wanted, self.all, said, "count_all")
+
+    def ask_wears(self) -> Exchange | None:
+        """Who wears something, or whether somebody does."""
+        worn = sorted(self.kinds.broader.get("clothing", frozenset()))
+        seen = [f.name for image in self.say.claimed for f in image if f.name in worn]
+        if not worn:
+            return None
+        name = self.pick(seen if seen and self.chance(0.7) else worn)
+        wanted = Wanted(self.kinds.members(name), self.kinds.thing(name))
+        one = len(self.all) == 1 or self.chance(0.35)
+        scope = (self.pick(self.all),) if one else self.all
+        kind = "exists" if one else "which"
+        answer = self.answer_kind(kind, wanted, scope)
+        return self._ask(kind, answer, wanted, scope, self._said(name), "wears_one" if one else "wears")
+
+    def ask_unheard(self) -> Exchange:
+        """Something in a word that nobody knows, or a sentence of such words."""
+        if self.chance(0.25):
+            words = [self.word.made_up() for _ in range(int(self.rng.integers(3, 7)))]
+            return replace(self.ask_world(), question=f"{' '.join(words).capitalize()}?")
+        scope, said = self.scope(), self.word.made_up()
+        kinds = ("find", "where", "which", "exists", "count", "find_each", "instance", "count_all")
+        name = self.pick(kinds if len(self.all) > 1 else kinds[:2])
+        fields = {"which": self.pick(("left", "right", "larger"))}
+        question = self.word.question(name, k=self.k(scope), thing=Thing(said), said=said, fields=fields)
+        answer = Answer("I do not know that word.")
+        return Exchange(question, answer, "unheard", None, self.all, said, needs_images=False)
 
     def ask_which(self) -> Exchange | None:
         if len(self.all) == 1:

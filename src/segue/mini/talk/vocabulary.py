@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from segue.mini.tokenizer import SPECIAL_TOKENS
+from segue.protocol import REGION_TOKEN
 
 WORD, PIECE, BYTE = -5.0, -12.0, -30.0
 """Log-probabilities that make a known word cheaper than its pieces, and pieces cheaper than their bytes."""
@@ -30,7 +31,8 @@ def word_tokenizer(texts: Iterable[str], words: Iterable[str], least: int = 2) -
         least: see `texts`.
 
     Returns:
-        A fast tokenizer with pad 0, bos 1, eos 2, and the special tokens of `segue.mini.tokenizer`.
+        A fast tokenizer with pad 0, bos 1, eos 2, and the special tokens of `segue.mini.tokenizer` and
+        `<region>`.
 
     Source: paper silent; ours.
     """
@@ -43,7 +45,8 @@ def word_tokenizer(texts: Iterable[str], words: Iterable[str], least: int = 2) -
         word[k : k + n] for word in known for n in (2, 3) for k in range(max(len(word) - n + 1, 0))
     )
     pieces = [part for part, _ in sorted(parts.items(), key=lambda item: (-item[1], item[0]))[:PIECES]]
-    entries = dict.fromkeys(SPECIAL_TOKENS, BYTE * 9)
+    special = (*SPECIAL_TOKENS, REGION_TOKEN)
+    entries = dict.fromkeys(special, BYTE * 9)
     entries |= dict.fromkeys(alphabet, BYTE) | dict.fromkeys(pieces, PIECE)
     entries |= dict.fromkeys(sorted(known), WORD)
     tokenizer = Tokenizer(models.Unigram(list(entries.items()), unk_id=0, byte_fallback=False))
@@ -52,7 +55,7 @@ def word_tokenizer(texts: Iterable[str], words: Iterable[str], least: int = 2) -
     tokenizer.add_special_tokens(
         [
             AddedToken(t, lstrip=t not in ("<pad>", "<s>", "</s>"), normalized=False, special=True)
-            for t in SPECIAL_TOKENS
+            for t in special
         ]
     )
     return PreTrainedTokenizerFast(

@@ -15,9 +15,31 @@ from segue.data.language import english
 from segue.data.own.things import Thing
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-POLITE, LOWER, BARE, FRONTED, ADJECTIVE, HURRIED = 0.1, 0.12, 0.15, 0.15, 0.06, 0.12
+POLITE, LOWER, BARE, FRONTED, ADJECTIVE, HURRIED = 0.1, 0.12, 0.15, 0.15, 0.08, 0.12
 """Shares of questions with a polite word, in lower case, without their last mark, with the image named first,
 with an idle adjective, with small words left out."""
+
+ODD = 0.35
+"""Share of idle adjectives that are words which nobody knows."""
+
+SYLLABLES = [
+    "bo",
+    "ka",
+    "lin",
+    "ter",
+    "mus",
+    "gro",
+    "fel",
+    "ida",
+    "non",
+    "pir",
+    "zu",
+    "wab",
+    "ent",
+    "sho",
+    "ly",
+]
+"""Of made-up words: whatever they are, the model reads `UNHEARD`."""
 
 SMALL = frozenset(
     (
@@ -60,6 +82,10 @@ class Wording:
         """True for this share of calls."""
         return bool(self.rng.random() < share)
 
+    def made_up(self) -> str:
+        """A word that nobody knows."""
+        return "".join(self.pick(SYLLABLES) for _ in range(3))
+
     def image(self, k: int) -> str:
         """What image k is called: "image 2", "the second photo"."""
         table = wordings()
@@ -89,12 +115,13 @@ class Wording:
             other: a second thing.
         """
         table = wordings()["held_out" if self.held_out and kind in wordings()["held_out"] else "train"]
-        wording = self.pick(table[kind])
+        wording = self.pick([w for w in table[kind] if k is not None or "{k}" not in w])
         place = "" if k is None else f" in {self.image(k)}"
         front = bool(place) and self.free and self.chance(FRONTED) and "{in_k}" in wording
         text = wording.format(
             in_k="" if front else place,
             k="" if k is None else self.image(k),
+            all=self.pick(wordings()["all_images"]),
             **(self._named(thing, said, count) if thing is not None else {}),
             **({"y": other, "the_y": f"the {other}", "a_y": f"{english.article(other)} {other}"}),
             **(fields or {}),
@@ -107,7 +134,8 @@ class Wording:
 
     def _named(self, thing: Thing, said: str, count: int) -> dict[str, str]:
         if self.free and not thing.owner and self.chance(ADJECTIVE):
-            said = f"{self.pick(wordings()['adjectives'])} {said}"
+            odd = self.chance(ODD)
+            said = f"{self.made_up() if odd else self.pick(wordings()['adjectives'])} {said}"
         plural = english.is_plural(said)
         many = plural or count > 1
         x = said if count == 1 or plural else english.plural(said)

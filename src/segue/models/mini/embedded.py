@@ -19,11 +19,9 @@ from segue.models.dense_features import SEGMENTER_STREAM, DenseMap
 from segue.models.mini.findings import Finding
 from segue.models.mini.names import NameTable, name_table, with_branches
 from segue.models.mini.point_prompt import nearest_thing, point_prompt
-from segue.models.mini.readout import CELL_WIDTH
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.spelled_findings import FindingSpeller
 from segue.models.mini.talking import TalkingConfig, TalkingModel
-from segue.models.mini.trunk import WIDTHS
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures
 
 CELLS_WEIGHT = 0.7
@@ -89,10 +87,11 @@ class EmbeddedModel(TalkingModel):
         features = self.segmenter.encode(streams["pixel_values_sam"])
         return {"finding_ids": self.spell(self.segmenter.find(features)).to(self.device)}, features
 
-    @property
-    def region_width(self) -> int:
-        """Channels of all readouts' cells and of the trunk's stride 32."""
-        return CELL_WIDTH * len(self.config.table().branches) + CELL_WIDTH + WIDTHS[32]
+    @torch.no_grad()
+    def pool_regions(self, visual: dict[str, Tensor], drawable: SegmenterFeatures, grids: Tensor) -> Tensor:
+        """What lies under regions of one image, each as a spelled finding: ids `[R, W]` as floats."""
+        found = [self.segmenter.under(drawable, grid) for grid in grids]
+        return self.spell.rows(found, self.region_width).to(grids.device)
 
     def dense_maps(self, visual: dict[str, Tensor], drawable: SegmenterFeatures) -> list[DenseMap]:
         """The readout's cells, which know everyday kinds and parts, and the trunk's for all others."""

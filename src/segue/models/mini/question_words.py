@@ -1,7 +1,8 @@
 """Questions in the words that the small language model knows: lower case, slips of the keyboard mended.
 
 Literal: `"Wher is the  BEAGLE in (IMAGE2)?"` becomes `" where is the dog in image 2?"`. A small model
-reads words that it knows far better than letters; what cannot be mended stays as it was typed.
+reads words that it knows far better than letters; what cannot be mended is read as `UNHEARD`, so that the
+model says that it does not know the word, where letters made it take another name.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ from collections.abc import Mapping, Set
 from functools import cache
 
 from segue.models.mini.names import name_table
+from segue.protocol import REGION_TOKEN
 
 LEAST_LETTERS = 4
 """Shorter words are not mended: too many others are one letter away."""
+
+UNHEARD = "whatsit"
+"""Read in place of words that the model does not know."""
 
 LONGEST_NAME = 5
 """Words of the longest name that is looked up."""
 
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _IMAGE = re.compile(r"\(?\b(image|img|picture|pic|photo)\s*#?\s*([1-9])\b\)?")
+_PLAIN = re.compile(r"[a-z]+")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -34,10 +40,30 @@ def read_question(text: str, words: Set[str], narrower: Mapping[str, str] | None
 
     Source: paper silent; ours.
     """
+    pieces = (read_piece(piece, words, narrower) for piece in text.split(REGION_TOKEN))
+    return REGION_TOKEN.join(piece if piece.strip() else " " for piece in pieces)
+
+
+def read_piece(text: str, words: Set[str], narrower: Mapping[str, str] | None = None) -> str:
+    """A part of a question without `<region>`; see `read_question`."""
     known = narrower_words() if narrower is None else narrower
     text = _IMAGE.sub(lambda m: f"{m[1]} {m[2]}", " ".join(text.lower().split()))
     text = _WORD.sub(lambda m: mended(m[0], words, known), text)
-    return " " + _renamed(text, words, known)
+    return " " + _heard(_renamed(text, words, known), words)
+
+
+def unheard_words(text: str, words: Set[str], narrower: Mapping[str, str] | None = None) -> list[str]:
+    """Words of a question that the model does not know, as they were typed and in that order."""
+    known = narrower_words() if narrower is None else narrower
+    typed = dict.fromkeys(_WORD.findall(text.replace(REGION_TOKEN, " ").lower()))
+    return [word for word in typed if UNHEARD in read_piece(word, words, known).split()]
+
+
+def _heard(text: str, words: Set[str]) -> str:
+    """The text with `UNHEARD` for each word that is no token; without a vocabulary as it is."""
+    if UNHEARD not in words:
+        return text
+    return _PLAIN.sub(lambda m: m[0] if m[0] in words or len(m[0]) < 2 else UNHEARD, text)
 
 
 def mended(word: str, words: Set[str], more: Mapping[str, str]) -> str:

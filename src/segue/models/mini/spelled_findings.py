@@ -67,6 +67,11 @@ class FindingSpeller:
         ids = [i for word in said for i in self.word(word)]
         return ids + [PADDING] * (SAID - len(ids)) + self.word(name)
 
+    def rows(self, findings: Sequence[Finding], width: int) -> Tensor:
+        """Findings as numbers of regions, `[R, width]` floats; longer names are cut."""
+        filled = [(self.finding(finding) + [PADDING] * width)[:width] for finding in findings]
+        return torch.tensor(filled, dtype=torch.float32).reshape(-1, width)
+
     def word(self, word: str) -> list[int]:
         """Ids of a word, or of a name of several, within a sentence."""
         if word not in self._ids:

@@ -16,8 +16,8 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.models.sam import SamConfig
 
 from segue.models.configuration_grounded import GroundedConfig
-from segue.models.mini.question_words import narrower_words, read_question
-from segue.models.mini.spelled_findings import embed_findings, stack_finding_ids
+from segue.models.mini.question_words import narrower_words, read_question, unheard_words
+from segue.models.mini.spelled_findings import SAID, embed_findings, stack_finding_ids
 from segue.models.modeling_grounded import GroundedModel
 from segue.models.processing_grounded import GroundedProcessor
 from segue.models.visual_tokens import VisualTokens
@@ -38,6 +38,30 @@ class TalkingConfig(GroundedConfig):
     num_free_tokens: int = 4
     """Visual tokens an image beside the findings: places for those that a Q-Former will say."""
 
+    region_words: int = 8
+    """Tokens of the longest name that a marked region can have."""
+
+
+class SpelledRegionReader(nn.Module):
+    """A marked region as a word: the finding that lies under it, spelled as the findings of images are.
+
+    Nothing is learned here, so what a `<region>` shows is looked up in other images as any name is.
+
+    Args:
+        model: whose embeddings are read, also after they were exchanged.
+
+    Source: paper silent; ours.
+    """
+
+    def __init__(self, model: GroundedModel) -> None:
+        super().__init__()
+        self._model = (model,)  # in a tuple, so that it does not become a part of its own part
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids `[R, W]` of a `FindingSpeller`, as floats, to tokens `[R, D]`."""
+        embedding = cast(nn.Embedding, self._model[0].get_input_embeddings())
+        return embed_findings(embedding, ids.long()[None])[0][0]
+
 
 class TalkingModel(GroundedModel):
     """The shared forward pass over spelled findings in place of encoded pictures.
@@ -49,7 +73,18 @@ class TalkingModel(GroundedModel):
 
     def __init__(self, config: TalkingConfig) -> None:
         super().__init__(config)
+        self.switch_region_tokens(config.region_token_id, config.region_tokens)
         self.post_init()
+
+    def switch_region_tokens(self, region_token_id: int, region_tokens: bool = True) -> None:
+        """As in other families; the reader is `SpelledRegionReader`, which has no weights."""
+        self.config.region_tokens, self.config.region_token_id = region_tokens, region_token_id
+        self.region_reader = SpelledRegionReader(self) if region_tokens else None  # type: ignore[assignment]
+
+    @property
+    def region_width(self) -> int:
+        """Ids of a spelled finding, as many as the longest name needs."""
+        return SAID + self.config.region_words
 
     def encode_images(  # type: ignore[override]
         self, num_images: list[int], finding_ids: Tensor, free_tokens: Tensor | None = None, **_: Any
@@ -130,6 +165,11 @@ class TalkingProcessor(GroundedProcessor):
             return super().encode_turns(read, num_images, add_generation_prompt)
         finally:
             self.num_query_tokens = usual
+
+    def question_notes(self, question: str) -> list[str]:
+        """What a reader of the answer should know: words of the question that the model does not."""
+        unheard = unheard_words(question, self.known_words)
+        return [f"words that this model does not know: {', '.join(unheard)}"] if unheard else []
 
     def collate(self, items: list[dict[str, Any]]) -> BatchFeature:
         """As in other families, with the findings of all images in order."""

@@ -153,13 +153,13 @@ def prepare(
     brought = family.objective(recipe, bundle, sources, out) if family and family.objective else None
     trains = choose_trainable(bundle.model, recipe, bundle.processor.tokenizer)
     asked = [name for name in MEMORY if recipe.model.overrides.get(name)]
-    if brought is not None and (recipe.data.regions or asked):
+    if brought is not None and asked:
         raise InputError(
-            "This model cannot learn regions from own data.",
+            "This model cannot learn mask memory from own data.",
             expected="a model that learns from conversations",
             found=f"{bundle.name}, which learns names",
-            where="data.regions" if recipe.data.regions else f"model.overrides.{asked[0]}",
-            fix="leave it out; `segue match` finds marked things with this model as it is",
+            where=f"model.overrides.{asked[0]}",
+            fix="leave it out, or train a model of another family",
         )
     if brought is not None:
         return brought, trains
