@@ -12,6 +12,7 @@ import torch
 
 import segue
 import segue.mini.stages
+from segue.inference import Region
 from segue.mini.own.objective import OwnObjective
 from segue.models.mini.embedded import EmbeddedModel
 from segue.training.finetune.defaults import DEFAULT_RECIPE
@@ -40,6 +41,7 @@ def test_a_run_ends_with_a_model_that_can_be_asked(
     run: Callable[..., Path], start: Path, annotations: Path
 ) -> None:
     sheets = {"finetune__sheet_every": 4, "finetune__sheet_questions": 1, "finetune__sheet_tokens": 8}
+    sheets |= {"data__regions": 0.5}
     final = run("run", engine__bf16=True, **sheets)
     bundle = segue.load(final, device="cpu")
     model = bundle.model
@@ -54,6 +56,9 @@ def test_a_run_ends_with_a_model_that_can_be_asked(
     assert set(model.seeing.eyes.table.taught(0)) == taught
     answer = bundle.session([annotations.parent / "1.png"]).ask("Where is the zorble?", max_new_tokens=12)
     assert answer.image_hws[0] == (40, 60)
+    mark = Region(image_index=0, box=(4, 4, 30, 30))
+    marked = bundle.session([annotations.parent / "1.png"]).ask("[this]?", regions=[mark], max_new_tokens=4)
+    assert len(marked.regions) == 1
     left_out = json.loads((final.parent / "left_out.json").read_text())
     assert left_out["known_before"] == ["dog"]
     assert list((final.parent / "sheets").glob("*.png"))

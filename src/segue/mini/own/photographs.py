@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segue.data.own.pointing import PointingSource
 from segue.data.own.sources import AnnotationSource
 from segue.data.own.things import Inventory
 from segue.errors import ImageError, InputError
@@ -37,7 +38,9 @@ def annotated_sources(mixture: Mixture) -> tuple[list[AnnotationSource], list[fl
     Raises:
         InputError: there is none.
     """
-    pairs = list(zip(mixture.sources, mixture.shares, strict=True))
+    # Marks are drawn from what is found, so questions that point need no source of their own.
+    sources = [s.source if isinstance(s, PointingSource) else s for s in mixture.sources]
+    pairs = list(zip(sources, mixture.shares, strict=True))
     kept = [(source, share) for source, share in pairs if isinstance(source, AnnotationSource)]
     others = [str(source.root) for source, _ in pairs if not isinstance(source, AnnotationSource)]
     if not kept:
