@@ -26,6 +26,7 @@ from segue.data.formats.coco import read_coco
 from segue.errors import InputError
 from segue.inference.regions import Region
 from segue.masks import Mask
+from segue.scenes.source import SceneFolder
 
 if TYPE_CHECKING:
     from segue.inference.answer import SessionAnswer
@@ -251,14 +252,20 @@ def main() -> None:
     from segue.loading import load
 
     parser = argparse.ArgumentParser(description="Mark a thing in one photograph, find it in others.")
-    parser.add_argument("annotations", type=Path, help="COCO or PACO-style instances file")
+    parser.add_argument(
+        "annotations", type=Path, help="COCO or PACO-style instances file, or a folder of `segue data scenes`"
+    )
     parser.add_argument("--images", type=Path, help="folder that file names are relative to")
     parser.add_argument("--model", default="segue-mini", help="name or folder")
     parser.add_argument("--triples", type=int, default=300)
+    parser.add_argument("--split", default="val", help="of a folder of scenes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ask", action="store_true", help="in words, for weights that take regions")
     options = parser.parse_args()
-    images = list(read_coco(options.annotations, options.images))
+    if options.annotations.is_dir():
+        images = list(SceneFolder(options.annotations, options.split, attributes=True))
+    else:
+        images = list(read_coco(options.annotations, options.images))
     triples = draw_triples(images, options.triples, seed=options.seed)
     ways = {True: ask_in_words, False: ask_by_match}
     print(json.dumps(measure(load(options.model), triples, ways[options.ask]), indent=1))
