@@ -29,8 +29,8 @@ QUIETEST = 0.3
 
 FAINTEST_MIDDLE = 0.2
 """Probability of a middle below which only the best thing of a name is believed. With this and its neighbours
-0.87 of the names in photographs held back from training are told with the right number of things; with 0.1 and
-things 0.45 of a side apart it was 0.77, and single things were told as two."""
+0.87 of the names in photographs held back from training are told with the right number of things; with 0.1
+and things 0.45 of a side apart it was 0.77, and single things were told as two."""
 
 NEAREST = 0.6
 """Two things of a name lie at least this multiple of the larger one's side apart."""
