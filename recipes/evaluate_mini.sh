@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures segue-mini as its model card reports it: pairs of photographs, neighbours, one of two things, controls,
 # unknown pictures and times (photographs.json); the seeing half by kind (kinds.json); dialogues, with their own pictures
-# and with others (dialogues/, exchanged/); what persons wear (wearing.json); twelve photographs (photographs.md).
+# and with others (dialogues/, exchanged/); what persons wear (wearing.json); things marked in one and found in others (marked.json); twelve photographs (photographs.md).
 # Photographs with human masks lie in DATA/everyday, clothing and objects (COCO, `val.json`). Half an hour on two cores;
 # what OUT holds already of dialogues is kept. Usage: recipes/evaluate_mini.sh [MODEL] [OUT]
 set -euo pipefail
@@ -18,4 +18,5 @@ dialogues --out "$out/exchanged" --shuffle-images
 wearing() { "$python" -m segue.mini.evaluation.which_photo --model "$model" --coco "$data/clothing/val.json" --images "$data/clothing" "$@"; }
 wearing --count 40 | tee "$out/wearing.json"
 wearing --count 20 --question "Which image shows {x}?" | tee "$out/shown.json"
+"$python" -m segue.evaluation.matching "$data/everyday/val.json" --images "$data/everyday" --model "$model" --triples 100 --ask | tee "$out/marked.json"
 "$python" -m segue.mini.evaluation.ordinary_photographs "$model" --data "$data" --out "$out/photographs.md"

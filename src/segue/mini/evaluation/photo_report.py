@@ -60,6 +60,7 @@ class PhotoReport:
         """What can be measured, by name."""
         return {
             "pairs": self.pairs,
+            "pairs_as_shown": lambda: self.pairs(as_shown=True),
             "neighbours": lambda: measure_choices(
                 self.model, neighbours(self.photographs, self.table, self.count)
             ),
@@ -74,12 +75,13 @@ class PhotoReport:
             ),
         }
 
-    def pairs(self) -> Measured:
-        """Of two photographs one shows it, or neither does."""
-        present, absent = (
-            measure(self.model, draw_pairs(self.photographs, self.table, self.count, absent=absent))
+    def pairs(self, *, as_shown: bool = False) -> Measured:
+        """Of two photographs one shows it, or neither does; names equally often, or as often as shown."""
+        drawn = (
+            draw_pairs(self.photographs, self.table, self.count, absent=absent, as_shown=as_shown)
             for absent in (False, True)
         )
+        present, absent = (measure(self.model, pairs) for pairs in drawn)
         return {"present": present, "absent": absent}
 
     def trunk_only(self) -> Measured:

@@ -22,6 +22,9 @@ from segue.models.mini.findings import CELLS, SIZE_WORDS, Finding
 MISREAD = 0.12
 """Share of marks under which something is seen that the list of their image lacks."""
 
+SHARED = 0.6
+"""Share of marks that are drawn again until another image shows the same, a few times at most."""
+
 UNREAD = 0.06
 """Share of marks under which nothing is known."""
 
@@ -47,6 +50,17 @@ class MarkedQuestions(Asker):
         centre = np.clip(np.array(finding.centre_yx) + self.rng.uniform(-0.1, 0.1, 2), 0, 1)
         seen = replace(finding, centre_yx=(float(centre[0]), float(centre[1])), colour=None)
         return k, replace(seen, presence=PRESENCES[self._word()])
+
+    def _found_again(self) -> tuple[int, Finding] | None:
+        """A mark of something that another image shows too, as a rule: else a model learns to deny it."""
+        marked, wanted = self._marked(), self.chance(SHARED)
+        for _ in range(6 if wanted else 0):
+            if marked is not None and self.say.having(
+                Wanted(frozenset({marked[1].name})), [k for k in self.all if k != marked[0]]
+            ):
+                break
+            marked = self._marked()
+        return marked
 
     def _word(self) -> int:
         """How sure a mark is read; rarely doubtful."""
@@ -82,13 +96,14 @@ class MarkedQuestions(Asker):
 
     def ask_marked_find(self) -> Exchange | None:
         """Find the marked thing in the other images, or in one of them."""
-        marked = self._marked() if len(self.all) > 1 else None
+        marked = self._found_again() if len(self.all) > 1 else None
         if marked is None:
             return None
         home, finding = marked
         others = [k for k in self.all if k != home]
+        having = [k for k in others if any(f.name == finding.name for f in self.say.claimed[k])]
         one = self.chance(0.4)
-        scope = [self.pick(others)] if one else others
+        scope = [self.pick(having if having and self.chance(SHARED) else others)] if one else others
         answer = Answer()
         wanted = self._read(finding, answer)
         if wanted is not None:
