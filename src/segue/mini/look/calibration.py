@@ -28,7 +28,7 @@ ASKED = 1.7
 On photographs held back names are found / wrongly found 0.907 / 0.0064 of the time; with 2.0 it is 0.915 /
 0.0082, and of things that two photographs lack more are claimed."""
 
-RARER = -4.0
+RARER = -3.7
 """Log odds by which a name that only the trunk knows is taken to be rarer than those of `everyday`, which it
 is weighed on: nearly five hundred of them would else fill the findings."""
 
