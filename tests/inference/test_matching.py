@@ -89,7 +89,7 @@ def test_the_embedded_model_follows_the_mark(embedded: LoadedModel) -> None:
         assert there.score > absent.score + 0.2
         red, blue = (iou(there.mask, block(*ELSEWHERE[kind])) for kind in (RED, BLUE))
         leaning[colour] = red - blue
-    assert leaning[RED] > leaning[BLUE] + 0.2
+    assert leaning[RED] > leaning[BLUE] + 0.15
 
 
 def test_files_of_the_command_line(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.models.dense_features import SEGMENTER_STREAM, DenseMap
+from segue.models.mini.find import FAINTEST
 from segue.models.mini.findings import Finding
 from segue.models.mini.names import NameTable, name_table, with_branches
 from segue.models.mini.point_prompt import nearest_thing, point_prompt
@@ -104,14 +105,20 @@ class EmbeddedModel(TalkingModel):
     def draw_masks(
         self, features: SegmenterFeatures, seg_prompts: Tensor, image_index: Tensor, phrases: list[Tensor]
     ) -> Tensor:
-        """Mask logits `[K, h, w]`: the heat of each phrase's name, at the place that its `[SEG]` says."""
+        """Mask logits `[K, h, w]`: the heat of each phrase's name, at the place that its `[SEG]` says.
+
+        What a picture does not show at all has an empty mask, whatever the language model says of it.
+        """
         found = self.segmenter.find(features)
         names = [
             self.name_of(p.tolist(), found[k]) for p, k in zip(phrases, image_index.tolist(), strict=True)
         ]
         dense = self.segmenter.heat_prompts(features, names, image_index)
         sparse = self.placed(seg_prompts, names, [found[k] for k in image_index.tolist()])
-        return self.segmenter.decode(features, MaskPrompts(sparse, image_index, dense), names)
+        logits = self.segmenter.decode(features, MaskPrompts(sparse, image_index, dense), names)
+        columns = [list(self.segmenter.eyes.table.names).index(name) for name in names]
+        unseen = features["presence"][image_index, columns] < FAINTEST
+        return logits.masked_fill(unseen[:, None, None], torch.finfo(logits.dtype).min)
 
     def placed(self, prompts: Tensor, names: Sequence[str], found: Sequence[Sequence[Finding]]) -> Tensor:
         """Prompts `[K, C]`, each moved onto the nearest finding of its name.
