@@ -29,6 +29,7 @@ from segue.inference.matching import MatchAnswer
 from segue.inference.regions import Region
 from segue.inference.session import GroundingSession
 from segue.inference.streaming import Event, MaskReady, TextDelta, events_of
+from segue.masks import Mask
 
 _SAMPLING = ("temperature", "top_p", "seed")
 
@@ -161,9 +162,16 @@ class AgentSession(GroundingSession):
         self._turn.add_image(self.images[-1], self.names[-1])
         return number
 
-    def add_turn(self, question: str, markup: str, regions: Sequence[Any] = ()) -> SessionAnswer:
+    def add_turn(
+        self,
+        question: str,
+        markup: str,
+        regions: Sequence[Any] = (),
+        seg_masks: Sequence[Mask] | None = None,
+    ) -> SessionAnswer:
         """Add a turn whose answer is given; its regions are told in words, see `ask`."""
-        return super().add_turn(told(question, regions, self.images) if regions else question, markup)
+        said = told(question, regions, self.images) if regions else question
+        return super().add_turn(said, markup, seg_masks=seg_masks)
 
     @property
     def batches(self) -> bool:
