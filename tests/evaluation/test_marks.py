@@ -122,6 +122,7 @@ def test_forced_models_read_the_regions(pointing: LoadedModel, tmp_path: Path) -
 
     forward.device = torch.device("cpu")  # type: ignore[attr-defined]
     forward.region_reader = pointing.model.region_reader  # type: ignore[attr-defined]
+    forward.config = pointing.model.config  # type: ignore[attr-defined]
     bundle = SimpleNamespace(model=forward, processor=pointing.processor)
     line = force_conversation(bundle, record(), paths)  # type: ignore[arg-type]
     assert [len(turn["groundings"]) for turn in line["turns"]] == [1, 1]
