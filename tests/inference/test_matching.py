@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segue.cli import main
 from segue.errors import InputError
 from segue.inference import Region
 from segue.inference.answer_file import AnswerFile
+from segue.inference.matching import LIT, mask_of, see
 from segue.masks import iou
+from segue.models.match_heat import Likeness, prompt_of
 from tiny_model import FAMILIES, picture
 
 if TYPE_CHECKING:
@@ -63,6 +66,25 @@ def test_the_threshold_decides(tiny_model: LoadedModel) -> None:
     assert answer.to_match_json()["matches"][0]["segmentation"] is None
     # The note never shows more than there is, which could look like enough.
     assert found.score - 0.01 <= float(answer.notes[0].split("score ")[1].split(",")[0]) <= found.score
+
+
+def test_a_decoder_that_learned_no_prompts_leaves_the_heat_as_the_mask(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, region = [picture(), picture(shade=220)], Region(image_index=0, box=(4, 4, 20, 20))
+    monkeypatch.setattr(type(tiny_model.model), "takes_visual_prompts", False)
+
+    def never(*_: object) -> None:
+        raise AssertionError("the decoder was asked")
+
+    for name in ("draw_heat", "draw_box", "draw_point"):
+        monkeypatch.setattr(type(tiny_model.model.segmenter), name, never)
+    (found,) = tiny_model.match(images, region, threshold=0.0).matches
+    seen = [see(tiny_model, tiny_model.image_encoder, image) for image in images]
+    mark, _ = mask_of(tiny_model, region.checked([s.hw for s in seen], "region"), seen[0])
+    heat = prompt_of(Likeness.of(seen[0].maps, torch.from_numpy(mark)).heat(seen[1].maps))
+    full = torch.nn.functional.interpolate(heat[None, None], seen[1].hw, mode="bilinear")[0, 0]
+    assert np.array_equal(found.mask, (full > LIT).numpy())
 
 
 def test_a_region_outside_is_refused(tiny_model: LoadedModel) -> None:

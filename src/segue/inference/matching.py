@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 QUESTION = "Find this in the other images."
 PHRASE = "marked thing"
-LIT = 0.5
+LIT = 0.4
 """Heat from which a place is inside, for segmenters that cannot be told heat."""
 
 
@@ -194,7 +194,7 @@ def draw_heat(model: ModelBundle, seen: Seen, heat: Tensor) -> tuple[Mask, float
     """The mask of what is hot, `[h, w]` over the picture, and its mean probability."""
     segmenter, stream = model.model.segmenter, model.processor.streams[SEGMENTER_STREAM]
     prompt = prompt_of(heat)
-    if not isinstance(segmenter, HeatSegmenter):
+    if not (isinstance(segmenter, HeatSegmenter) and model.model.takes_visual_prompts):
         full = torch.nn.functional.interpolate(prompt[None, None], seen.hw, mode="bilinear")[0, 0]
         return (full > LIT).cpu().numpy(), float(full.clamp(0, 1).amax())
     placed = onto_square(prompt, stream, seen.hw, segmenter.heat_grid)[None]
@@ -214,7 +214,7 @@ def mask_of(model: ModelBundle, region: Region, seen: Seen) -> tuple[Mask, float
         return region.mask, 1.0
     inside = _framed(region, seen.hw)
     segmenter = model.model.segmenter
-    if isinstance(segmenter, ClickSegmenter):
+    if isinstance(segmenter, ClickSegmenter) and model.model.takes_visual_prompts:
         stream = model.processor.streams[SEGMENTER_STREAM]
         values = torch.tensor(region.box or region.point, dtype=torch.float32).reshape(-1, 2)
         scale = [a / b for a, b in zip(stream.resized_hw(seen.hw)[::-1], seen.hw[::-1], strict=True)]

@@ -59,7 +59,7 @@ def zoom(
     # An agent draws elsewhere, from boxes.
     segmenter = getattr(bundle.model, "segmenter", None)
     window = window_around(mask)
-    if window is None or not isinstance(segmenter, HeatSegmenter):
+    if window is None or not isinstance(segmenter, HeatSegmenter) or not bundle.model.takes_visual_prompts:
         return None
     left, top, right, bottom = window
     crop = picture.crop(window)

@@ -214,6 +214,9 @@ class GroundedModel(PreTrainedModel):
         features = self.segmenter.encode(shown.pop("pixel_values_sam"))
         return self.encode_features(**shown), features
 
+    takes_visual_prompts = True
+    """Whether the segmenter learned to draw from points, boxes and maps as SAM did, not just from `[SEG]`."""
+
     match_threshold = 0.5
     """Score from which a marked thing counts as found in another picture, see `segue.models.match_heat`."""
 

@@ -28,6 +28,8 @@ class MiniModel(PrimaModel):
 
     config_class = MiniConfig
     encoder_parts = (*PrimaModel.encoder_parts, "label_reader")
+    takes_visual_prompts = False
+    match_threshold = 0.6
     fusion_class = MiniFusion
     reader_class = MiniQueries
     slot_heads: ObjectSlotHeads | None
