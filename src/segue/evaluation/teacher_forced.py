@@ -86,7 +86,8 @@ def forced_masks(
     pictures = [load_image(path) for path in images]
     hws = [(image.height, image.width) for image in pictures]
     resized = [processor.sam_stream.resized_hw(hw) for hw in hws]
-    item: dict[str, Any] = dict(processor.encode_turns(written.turns, len(pictures)))
+    marks = processor.read_marks(sum(map(len, written.regions)) if points else 0)
+    item: dict[str, Any] = dict(processor.encode_turns(written.turns, len(pictures), **marks))
     item |= {"num_images": len(pictures), "seg_image_index": [t.mark.image_index for t in targets]}
     item |= processor.encode_pixels(pictures)
     if points:

@@ -326,8 +326,9 @@ class GroundingSession:
         if self.bundle.model.region_reader is not None:
             turns, pointed = with_regions(turns, self._answers, regions, self.bundle.model.config.mask_memory)
         encoded = [self._encode_visual(k) for k in range(len(self.images))]
-        item: dict[str, Any] = self.bundle.processor.encode_turns(
-            turns, len(self.images), add_generation_prompt=True
+        processor = self.bundle.processor
+        item: dict[str, Any] = processor.encode_turns(
+            turns, len(self.images), add_generation_prompt=True, **processor.read_marks(len(pointed))
         )
         for name in encoded[0]:
             item[name] = torch.cat([image[name] for image in encoded])

@@ -260,6 +260,10 @@ class GroundedProcessor(ProcessorMixin):
         item["num_images"] = len(images)
         return self.collate([item])
 
+    def read_marks(self, count: int) -> dict[str, Any]:
+        """Arguments of `encode_turns` by which so many `<region>` are regions; those of others always are."""
+        return {}
+
     def question_notes(self, question: str) -> list[str]:
         """What a reader of the answer to a question should know beforehand, in sentences; here nothing."""
         return []

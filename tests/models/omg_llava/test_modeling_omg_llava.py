@@ -202,7 +202,11 @@ def test_saved_and_loaded_it_is_the_same(
     torch.manual_seed(1)
     torch.testing.assert_close(again(**batch).loss, expected, rtol=1e-6, atol=0)
     half = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
-    kinds = {part: next(half.get_submodule(part).parameters()).dtype for part, _ in half.named_children()}
+    kinds = {
+        part: next(child.parameters()).dtype
+        for part, child in half.named_children()
+        if any(True for _ in child.parameters())
+    }
     assert {part for part, kind in kinds.items() if kind == torch.float32} == {"perception", "mask_decoder"}
     assert half(**batch).mask_logits.dtype == torch.float32
     # A training engine may bring all of it to half precision.

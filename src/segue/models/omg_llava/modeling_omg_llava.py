@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerMaskedAttentionDecoder
 
@@ -29,6 +30,26 @@ from segue.models.seg_prompts import PromptState
 from segue.models.segmenter import MaskPrompts, SegmenterFeatures
 from segue.models.splice import TextInputs, check_image_masks
 from segue.models.visual_tokens import VisualTokens
+
+
+class PromptReader(nn.Module):
+    """Queries of marked things to tokens, by the projection of found objects; it has no weights.
+
+    Args:
+        model: whose projection is used.
+
+    Source: OMG-LLaVA's code (visual prompts).
+    """
+
+    def __init__(self, model: OmgLlavaModel) -> None:
+        super().__init__()
+        self._model = (model,)  # in a tuple, so that it does not become a part of its own part
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """`[R, 2C]` to `[R, D]`."""
+        projection = self._model[0].image_projection
+        tokens: Tensor = projection.objects(queries.to(projection.separator.weight.dtype))
+        return tokens
 
 
 class OmgLlavaModel(GroundedModel):
@@ -54,6 +75,8 @@ class OmgLlavaModel(GroundedModel):
     def __init__(self, config: OmgLlavaConfig) -> None:
         super().__init__(config)
         self.image_projection = ObjectProjection(config.perception_config, config.text_config.hidden_size)
+        # Regions are read as the published weights read what a user marked.
+        self.region_reader = PromptReader(self)  # type: ignore[assignment]
         # Last: it initialises the parts that exist by then.
         self.post_init()
 
@@ -147,9 +170,29 @@ class OmgLlavaModel(GroundedModel):
         )
         return tokens
 
+    def switch_region_tokens(self, region_token_id: int, region_tokens: bool = True) -> None:
+        """Nothing: regions are a part of the weights, and `<region>` is one of their tokens."""
+
+    @property
+    def region_width(self) -> int:
+        """Numbers of a query with its position."""
+        return 2 * int(self.perception.transformer_module.queries_embedder.weight.shape[1])
+
+    @torch.no_grad()
+    def pool_regions(self, visual: dict[str, Tensor], drawable: SegmenterFeatures, grids: Tensor) -> Tensor:
+        """Queries `[R, 2C]` of regions of one image, as of masks that a user marked: `prompt_queries`."""
+        size = self.config.perception_config.backbone_config.image_size
+        masks = F.interpolate(grids[:, None].float(), size=(size, size), mode="bilinear")[:, 0]
+        # What is thinner than the grid's cells is where it covers most.
+        masks = (masks > 0.5 * masks.amax((1, 2), keepdim=True)).float()
+        prompts = VisualPrompts(torch.zeros(len(masks), dtype=torch.long), masks=masks)
+        return prompt_queries(self.perception, drawable, prompts)
+
     def look_up(self, input_ids: Tensor, region_features: Tensor | None = None) -> Tensor:
-        """Words to embeddings; `<mark>` lies beyond the vocabulary too."""
+        """Words to embeddings; `<mark>` lies beyond the vocabulary too; `<region>` may wait for `embed`."""
         unmarked = input_ids.masked_fill(input_ids == self.config.mark_token_id, 0)
+        if region_features is None:
+            unmarked = unmarked.masked_fill(unmarked == self.config.region_token_id, 0)
         return super().look_up(unmarked, region_features)
 
     def embed(

@@ -74,6 +74,10 @@ class OmgLlavaProcessor(GroundedProcessor):
         finally:
             self.num_query_tokens = most
 
+    def read_marks(self, count: int) -> dict[str, Any]:
+        """The first `count` marks are regions: whatever a user typed, the session has made words."""
+        return {"num_marks": count}
+
     def hidden_tokens(self, hws: Sequence[tuple[int | None, int | None]]) -> int:
         """Tokens of all images but the placeholders, at most: how many objects are found is not known yet."""
         return len(hws) * (self.num_query_tokens - 1)

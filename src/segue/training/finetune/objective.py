@@ -168,12 +168,14 @@ class RecordsObjective:
         cut = 0
         hidden = self.processor.hidden_tokens([(image.height, image.width) for image in conversation.images])
         while True:
-            item: dict[str, Any] = self.processor.encode_turns(turns, len(conversation.images))
+            asked = sum(role == "user" for role, _ in turns)
+            spoken = [region for own in regions[:asked] for region in own] if self.points else []
+            marks = self.processor.read_marks(len(spoken))
+            item: dict[str, Any] = self.processor.encode_turns(turns, len(conversation.images), **marks)
             length = len(item["input_ids"]) + hidden
             if length <= self.max_tokens:
                 if self.points:
-                    asked = sum(role == "user" for role, _ in turns)
-                    item["regions"] = [region for spoken in regions[:asked] for region in spoken]
+                    item["regions"] = spoken
                 return item, [target for answered in targets[: _answers(turns)] for target in answered], cut
             questions = [k for k, (role, _) in enumerate(turns) if role == "user"]
             if len(questions) < 2:
