@@ -103,15 +103,8 @@ def _stream_options(body: dict[str, Any]) -> tuple[bool, bool]:
 
 
 async def _whole(service: Service, job: Job, completion: Completion) -> dict[str, Any]:
-    stops, text = Stops(job.sampling.stops), ""
-    from segue.inference.streaming import Done
-
-    async with contextlib.aclosing(events_of_job(job, service.engine)) as events:
-        async for event in events:
-            if isinstance(event, Done):
-                answer = event.answer
+    stops, answer = Stops(job.sampling.stops), await service.whole_answer(job)
     text = stops.push(answer.text) + stops.rest()
-    service.metrics.answer(answer, len(job.pictures))
     groundings = numbered(answer)
     if stops.hit:
         groundings = {k: g for k, g in groundings.items() if g.span[1] <= stops.length}

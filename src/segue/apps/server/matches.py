@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segue.apps.server.engine import Job, events_of_job
+from segue.apps.server.engine import Job
 from segue.apps.server.errors import json_response, refusal
 from segue.apps.server.forms import Form, json_of, read_form, wrong
 from segue.apps.server.regions import FORMS, Mark, RegionRef, checked_region, read_value
@@ -44,15 +44,8 @@ async def find_matches(service: Service, request: Request) -> Response:
         job = Job(pictures, [], "", Sampling(MAX_NEW_TOKENS), streamed=False, mark=mark)
 
         async def work() -> Response:
-            from segue.inference.streaming import Done
-
-            async with time_limit(service.settings.timeout), aclosing(
-                events_of_job(job, service.engine)
-            ) as events:  # fmt: skip
-                async for event in events:
-                    if isinstance(event, Done):
-                        answer = cast("MatchAnswer", event.answer)
-            service.metrics.answer(answer, len(pictures))
+            async with time_limit(service.settings.timeout):
+                answer = cast("MatchAnswer", await service.whole_answer(job))
             head = {"created": int(time.time()), "text": answer.text}
             return json_response(head | answer.to_match_json())
 

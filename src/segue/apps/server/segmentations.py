@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import time
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from starlette.responses import Response
 
 from segue import masks
 from segue.apps.server.completion import usage_of
-from segue.apps.server.engine import events_of_job
 from segue.apps.server.errors import json_response
 from segue.apps.server.forms import Form, json_of, read_form, wrong
 from segue.apps.server.messages import Dialogue
@@ -64,15 +63,8 @@ async def segment(service: Service, request: Request) -> Response:
         job = service.job(dialogue, pictures, Sampling(MAX_NEW_TOKENS), streamed=False, pointed=pointed)
 
         async def work() -> Response:
-            from segue.inference.streaming import Done
-
-            async with time_limit(service.settings.timeout), aclosing(
-                events_of_job(job, service.engine)
-            ) as events:  # fmt: skip
-                async for event in events:
-                    if isinstance(event, Done):
-                        answer = event.answer
-            service.metrics.answer(answer, len(pictures))
+            async with time_limit(service.settings.timeout):
+                answer = await service.whole_answer(job)
             return json_response(_content(answer, wanted.mask_format))
 
         return await unless_left(request, work) or Response(status_code=_LEFT)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from starlette.requests import Request
 
 from segue.apps.server.bodies import Bodies
-from segue.apps.server.engine import AnyEngine, Engine, Job
+from segue.apps.server.engine import AnyEngine, Engine, Job, events_of_job
 from segue.apps.server.errors import refusal
 from segue.apps.server.messages import Dialogue, PictureRef
 from segue.apps.server.metrics import Metrics
@@ -22,6 +22,7 @@ from segue.apps.server.sampling import Sampling
 from segue.apps.server.settings import Settings
 
 if TYPE_CHECKING:
+    from segue.inference.answer import SessionAnswer
     from segue.inference.loaded_model import LoadedModel
 
 Result = TypeVar("Result")
@@ -114,6 +115,21 @@ class Service:
     ) -> Job:
         """A question for the engine."""
         return Job(pictures, dialogue.turns, dialogue.question, sampling, streamed, pointed)
+
+    async def whole_answer(self, job: Job) -> SessionAnswer:
+        """The answer to a job, awaited and counted.
+
+        Raises:
+            ApiError: What went wrong.
+        """
+        from segue.inference.streaming import Done
+
+        async with contextlib.aclosing(events_of_job(job, self.engine)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    answer: SessionAnswer = event.answer
+        self.metrics.answer(answer, len(job.pictures))
+        return answer
 
 
 async def unless_left(request: Request, work: Callable[[], Awaitable[Result]]) -> Result | None:

@@ -116,7 +116,7 @@ class EmbeddedModel(TalkingModel):
         dense = self.segmenter.heat_prompts(features, names, image_index)
         sparse = self.placed(seg_prompts, names, [found[k] for k in image_index.tolist()])
         logits = self.segmenter.decode(features, MaskPrompts(sparse, image_index, dense), names)
-        columns = [list(self.segmenter.eyes.table.names).index(name) for name in names]
+        columns = [self.segmenter.eyes.prompts.rows[name] for name in names]
         unseen = features["presence"][image_index, columns] < FAINTEST
         return logits.masked_fill(unseen[:, None, None], torch.finfo(logits.dtype).min)
 
