@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 from pathlib import Path
@@ -70,7 +71,9 @@ def test_without_a_terminal_nothing_grows(
 
 def test_a_line_says_what_is_loading_and_goes(screens: tuple[io.StringIO, io.StringIO]) -> None:
     with growing.loading("my\x1bmodel"):
+        assert not gc.isenabled()
         assert "loading my\ufffdmodel ..." in screens[1].getvalue()
+    assert gc.isenabled()
     assert screens[1].getvalue().endswith("\r"), "the line is overwritten with blanks"
     assert screens[0].getvalue() == ""
 

@@ -27,9 +27,14 @@ def loading(name: str) -> Iterator[None]:
     line = printable(f"loading {name} ...")[: console.width - 1] if console.is_terminal else ""
     if line:
         console.print(line, style="dim", end="\r", markup=False)
+    # Half a million objects are made, nearly all of them to stay: looking for garbage among them takes time.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
+        if collects:
+            gc.enable()
         if line:
             console.print(" " * len(line), end="\r", markup=False)
     # What was loaded stays as long as the command: to look through it, and to take it apart, costs a second.

@@ -11,7 +11,6 @@ Source: ours.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from segue.masks import Mask
 
@@ -46,6 +45,8 @@ def without_specks(mask: Mask) -> Mask:
     parts, areas = _parts(mask)
     if len(areas) < 2:
         return mask
+    from scipy import ndimage
+
     boxes = ndimage.find_objects(parts)
     main = boxes[int(areas.argmax())]
     far = NEAR * max(mask.shape)
@@ -76,6 +77,8 @@ def label_point(mask: Mask) -> tuple[float, float]:
 
 def _parts(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     """Number of each pixel's part, 0 outside, and the pixels of the parts 1, 2, ..."""
+    from scipy import ndimage  # only where a picture is drawn: it takes a fifth of a second
+
     parts, count = ndimage.label(mask, structure=_CORNERS_TOUCH)
     return parts, np.bincount(parts.ravel(), minlength=count + 1)[1:]
 

@@ -38,6 +38,7 @@ def assemble(
     config = EmbeddedConfig(
         **fields
         | {
+            "left_out": list(seeing.config.left_out),
             "word_ids": spelled_words(spell, kinds),
             "phrase_names": phrase_names(spell, kinds),
             "phrase_end_token_id": processor.tokenizer.convert_tokens_to_ids(protocol.PHRASE_END),

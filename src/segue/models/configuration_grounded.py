@@ -13,6 +13,9 @@ from transformers.models.sam import SamConfig
 
 from segue.errors import ModelError
 
+MODULES_WITH_QUERIES = ("fusion", "square")
+"""Visual modules in which a Q-Former reads the images."""
+
 
 class GroundedConfig(PreTrainedConfig):
     """Fields that every grounded family shares: a causal LM, SAM, special tokens and the loss.
@@ -227,7 +230,7 @@ class PrimaConfig(GroundedConfig):
     @property
     def has_queries(self) -> bool:
         """Whether a Q-Former reads the images; otherwise patches themselves become tokens."""
-        return self.visual_module in ("fusion", "square")
+        return self.visual_module in MODULES_WITH_QUERIES
 
     @property
     def keeps_text(self) -> bool:

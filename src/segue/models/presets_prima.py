@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segue.models.configuration_grounded import PrimaConfig
+from segue.models.configuration_grounded import MODULES_WITH_QUERIES, PrimaConfig
 from segue.models.presets_parts import (
     LLAMA_7B,
     SAM_HUGE,
@@ -52,11 +52,11 @@ are read as the whole way from features to tokens (ours).
 
 def components_of(overrides: dict[str, Any]) -> dict[str, str]:
     """Public checkpoints that a variant starts from: those of the parts that it has."""
-    config = prima_7b_config(**overrides)
     found = dict(PRIMA_COMPONENTS)
-    if not config.has_queries:
+    # As `GroundedConfig.has_queries` says of a whole configuration, which is slow to make at every import.
+    if overrides.get("visual_module", "fusion") not in MODULES_WITH_QUERIES:
         found = {"vision_model": found.pop("vision_model, reader"), **found}
-    if not config.aux_vision:
+    if not overrides.get("aux_vision", True):
         del found["aux_vision_model"]
     return found
 

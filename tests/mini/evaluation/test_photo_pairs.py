@@ -46,6 +46,11 @@ def test_exactly_one_shows_it_or_none() -> None:
         assert not any(pair.name in p.shown() for p in pair.photographs)
 
 
+def test_some_names_alone_can_be_asked_for() -> None:
+    pairs = draw_pairs(PHOTOGRAPHS, name_table(), 20, absent=False, among=("sofa", "dog"))
+    assert {pair.name for pair in pairs} == {"sofa", "dog"}
+
+
 def test_too_small_things_are_not_asked_for() -> None:
     assert mask_of(photograph(0, "dog", side=2), "dog") is None
     assert mask_of(photograph(0, "dog"), "cat") is None

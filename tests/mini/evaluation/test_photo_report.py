@@ -30,6 +30,16 @@ def test_a_silent_model_refuses_everything(tmp_path: Path) -> None:
     assert report.parts["neighbours"]()["ratio"] == 0.0
 
 
+def test_names_that_were_never_trained_have_a_row_of_their_own(tmp_path: Path) -> None:
+    assert "left_out" not in PhotoReport(cast(LoadedModel, SILENT), PHOTOGRAPHS, tmp_path, 8).parts
+    config = SimpleNamespace(left_out=["dog"])
+    silent = SimpleNamespace(**vars(SILENT), model=SimpleNamespace(config=config))
+    found = PhotoReport(cast(LoadedModel, silent), PHOTOGRAPHS, tmp_path, 8).parts["left_out"]()
+    assert found["names"] == ["dog"]
+    assert found["present"]["pairs"] == 4
+    assert [name for name in found["present"] if " " in name] == ["right_image dog"]
+
+
 def test_parts_that_are_measured_already_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(self: Any) -> dict[str, Any]:
         return {name: lambda name=name: {"of": name} for name in ("pairs", "controls")}

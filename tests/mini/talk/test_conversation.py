@@ -177,3 +177,15 @@ def test_heads_of_different_animals_come_together() -> None:
 
     assert together(0.0) <= 3
     assert together(1.0) >= 12
+
+
+def test_the_parts_of_what_is_not_there_are_refused() -> None:
+    """A dog's head is there, and somebody asks for the parts of the cat."""
+    image = listed([finding("dog"), finding("dog head", x=0.2)])
+    kinds = Kinds({**KINDS.kinds, "cat head": Kind("cat head", Thing("head", "cat"))})
+    asked = [Questions([image], kinds, np.random.default_rng(k)).ask_parts() for k in range(40)]
+    said = {e.said: e.answer.markup for e in asked if e}
+    assert said == {
+        "dog": "In image 1 you can see the <p> dog's head </p> [SEG] (IMAGE1).",
+        "cat": "There is no cat in image 1.",
+    }

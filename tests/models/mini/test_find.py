@@ -111,3 +111,19 @@ def test_heat_follows_the_source_with_evidence():
     heat = joined_heat(trained, folded, evidence, TABLE)
     assert float(heat[0, 0, 0]) == 1.0
     assert 0.1 < float(heat[0, 3, 3]) < 0.3
+
+
+def test_a_coat_lies_on_a_torso():
+    worn = {"broader": ["clothing"], "trained": True}
+    names = [{"name": "coat", **worn}, {"name": "dress", **worn}]
+    names += [{"name": "person torso", "whole": "person", "part": "torso", "trained": True}]
+    table = table_of({"names": names, "purposes": {}})
+    here, presences = blob(0.5, 0.3), {}
+    for other, row in (("dress", 1), ("person torso", 2)):
+        heat, presence = torch.zeros(3, GRID, GRID), torch.tensor([0.6, 0.0, 0.0])
+        heat[[0, row]], presence[row] = here, 0.95
+        places = cell_places(torch.tensor([(200, 200)]), GRID, 200)[0]
+        maps = Maps(heat, presence, torch.stack([here, here]), torch.full((2, GRID, GRID), -3.0), places)
+        presences[other] = {f.name: f.presence for f in find(maps, table)}["coat"]
+    assert presences["person torso"] == pytest.approx(0.6)
+    assert presences["dress"] < 0.3, "a coat and a dress at one place are rivals"

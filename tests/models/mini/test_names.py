@@ -3,7 +3,7 @@
 import pytest
 
 from segue.errors import InputError
-from segue.models.mini.names import NUM_KINDS, name_table, table_of, with_branches
+from segue.models.mini.names import NUM_KINDS, left_to_trunk, name_table, table_of, with_branches
 
 TABLE = name_table()
 
@@ -60,3 +60,12 @@ def test_own_data_bring_names_in_branches():
     assert table.under == {"car wheel": "car"}
     assert table.find("zorble") == "zorble"
     assert list(table.names)[: len(TABLE.names)] == list(TABLE.names)
+
+
+def test_names_can_be_left_to_the_trunk():
+    left = left_to_trunk(TABLE, ["sheep", "bus"])
+    gone = {"sheep", "sheep head", "bus"}
+    assert left.shipped() == tuple(name for name in TABLE.shipped() if name not in gone)
+    assert left.folded() == TABLE.folded()
+    with pytest.raises(InputError, match="person"):
+        left_to_trunk(TABLE, ["person"])

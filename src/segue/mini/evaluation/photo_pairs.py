@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def draw_pairs(
     absent: bool,
     seed: int = 0,
     as_shown: bool = False,
+    among: Collection[str] | None = None,
 ) -> list[Pair]:
     """Pairs over all names that the photographs show.
 
@@ -68,11 +69,12 @@ def draw_pairs(
         count: how many.
         absent: neither photograph shows the name; else exactly one does.
         as_shown: each name as often as the photographs show it, in place of all names equally often.
+        among: the names that are asked for; all that the photographs show by default.
     """
     rng = np.random.default_rng([seed, int(absent)])
     having: dict[str, list[Photograph]] = defaultdict(list)
     for photograph in photographs:
-        for name in sorted(photograph.shown()):
+        for name in sorted(photograph.shown() if among is None else photograph.shown() & set(among)):
             having[name].append(photograph)
     known = {id(p): known_names(p, table) for p in photographs}
     names, pairs = sorted(having), list[Pair]()

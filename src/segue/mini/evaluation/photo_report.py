@@ -66,6 +66,7 @@ class PhotoReport:
             ),
             "one_of_two": lambda: measure_choices(self.model, one_of_two(self.photographs, self.count)),
             "trunk_only": self.trunk_only,
+            **({"left_out": self.left_out} if self.never_trained else {}),
             "controls": self.controls,
             "unknown": self.unknown,
             "timings": lambda: measure_timings(
@@ -83,6 +84,22 @@ class PhotoReport:
         )
         present, absent = (measure(self.model, pairs) for pairs in drawn)
         return {"present": present, "absent": absent}
+
+    @property
+    def never_trained(self) -> tuple[str, ...]:
+        """Names that were kept from all training of a model that was made to measure this."""
+        config = getattr(getattr(self.model, "model", None), "config", None)
+        return tuple(getattr(config, "left_out", ()))
+
+    def left_out(self) -> Measured:
+        """Pairs over the names of `never_trained`, each equally often: only the trunk knows them."""
+        found = {}
+        for absent in (False, True):
+            pairs = draw_pairs(
+                self.photographs, self.table, self.count // 2, absent=absent, among=self.never_trained
+            )
+            found["absent" if absent else "present"] = measure(self.model, pairs)
+        return {"names": list(self.never_trained), **found}
 
     def trunk_only(self) -> Measured:
         """The same over kinds of `objects` that no readout learned: only the trunk knows them."""

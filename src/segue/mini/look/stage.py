@@ -64,7 +64,7 @@ class LookStage:
     def plan(self, recipe: Recipe) -> Plan:
         """The model without numbers, and how many photographs would be looked at first."""
         with torch.device("meta"):
-            model = SeeingModel(SeeingConfig())
+            model = SeeingModel(config_of(recipe))
         trains = set_trainable(model, tuple(recipe.trainable) or LookObjective.trainable)
         remark = f"features: about 0.7 MB a photograph in {recipe.options.get('features', FEATURES)}"
         return Plan(recipe, model, trains, [remark])
@@ -77,11 +77,11 @@ class LookStage:
         if processes.first:
             write_atomic(out / "recipe.yaml", written_recipe(recipe))
         torch.manual_seed(recipe.model.seed)
-        model = SeeingModel(SeeingConfig())
+        model = SeeingModel(config_of(recipe))
         for init in recipe.model.init:
             load_parts(model, init)
         options = dict(recipe.options)
-        table = name_table()
+        table = model.seeing.eyes.table
         with processes.first_alone():
             shelves = open_shelves(recipe, table, Path(options.pop("features", FEATURES)))
         objective = LookObjective(shelves, table, seed=recipe.data.seed, **options)
@@ -96,6 +96,11 @@ class LookStage:
         with whole_model(out / "final") as unfinished:
             model.save_pretrained(unfinished)
         return out / "final"
+
+
+def config_of(recipe: Recipe) -> SeeingConfig:
+    """The configuration of the model that a recipe trains."""
+    return SeeingConfig(left_out=list(recipe.options.get("left_out", ())))
 
 
 FEATURES = "runs/mini/features"

@@ -8,6 +8,9 @@ from segue.mini.talk.asker import Asker, Exchange, is_many
 from segue.mini.talk.statements import Answer, Wanted, place_of
 from segue.models.mini.findings import HEIGHT_WORDS, SIDE_WORDS, Finding
 
+ABSENT_OWNERS = 0.35
+"""Share of questions for parts whose owner is not there."""
+
 
 class ContentQuestions(Asker):
     """One method a kind of question; None where the lists carry none."""
@@ -185,10 +188,14 @@ class ContentQuestions(Asker):
 
     def ask_parts(self) -> Exchange | None:
         scope = (self.pick(self.all),)
-        owners = [f.name for f in self.say.claimed[scope[0]] if f.name in self.kinds.parts]
-        if not owners:
+        claimed = [f.name for f in self.say.claimed[scope[0]]]
+        owners = [name for name in claimed if name in self.kinds.parts]
+        # "The parts of the cat" where a cow is: whoever reads parts alone tells the cow's head.
+        others = [name for name in self.kinds.parts if name not in claimed]
+        asked = others if self.chance(ABSENT_OWNERS) else owners
+        if not asked:
             return None
-        name = self.pick(owners)
+        name = self.pick(asked)
         wanted = Wanted(frozenset({name}), self.kinds.thing(name))
         return self._ask("parts", self.parts(wanted, scope[0]), wanted, scope, name)
 
@@ -196,7 +203,9 @@ class ContentQuestions(Asker):
         """Write "In image 1 you can see the dog's head."."""
         answer, name = Answer(), wanted.thing.phrase() if wanted.thing else ""
         found = [f for f in self.say.claimed[k] if f.name in self.kinds.parts.get(name, ())]
-        if not found:
+        if not found and not self.say.matching(wanted, k):
+            self.say.absent(answer, wanted, (k,))
+        elif not found:
             answer.say(f"I see no parts of the {name} in image {k + 1}.")
         else:
             answer.say(f"In image {k + 1} you can see ")

@@ -12,10 +12,10 @@ from segue.mini.talk.kinds import Kinds
 from segue.mini.talk.lists import OWNERS, ListMaker
 from segue.mini.talk.questions import MARKED, MARKED_SHARE, WEIGHTS, Questions
 from segue.mini.talk.statements import MOST_NAMES, SURE, Answer, Wanted
+from segue.mini.talk.told_lists import IMAGE_SHARES
 from segue.mini.talk.wording import wordings
 from segue.models.mini.findings import Finding
 
-IMAGE_SHARES = (0.2, 0.45, 0.25, 0.1)
 TURN_SHARES = (0.2, 0.3, 0.5)
 FOLLOW_UP_SHARE = 0.6
 SIMPLE_WEIGHTS = {"find": 2, "where": 2, "which": 3, "exists": 1, "list": 2, "instance": 2}

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from segue.mini.talk.conversation import Conversation, compose, frequent_names
 from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.mini.talk.objective import points_of
 from segue.mini.talk.statements import HEDGED
+from segue.mini.talk.told_lists import ToldLists
 from segue.models.mini.findings import Finding
 from segue.models.mini.point_prompt import nearest_thing
 from segue.models.mini.spelled_findings import FindingSpeller
@@ -160,7 +162,13 @@ def judge(markup: str, prompts: Tensor, exchange: Exchange, images: Sequence[Seq
 
 
 def evaluate(
-    talker: Talker, kinds: Kinds, conversations: int, *, held_out: bool = False, exchanged: bool = False
+    talker: Talker,
+    kinds: Kinds,
+    conversations: int,
+    *,
+    held_out: bool = False,
+    exchanged: bool = False,
+    lists: ToldLists | None = None,
 ) -> dict[str, Tally]:
     """Tallies by kind of question, and `all` of those that need the images.
 
@@ -170,10 +178,11 @@ def evaluate(
         conversations: how many.
         held_out: with wordings that training never uses, where there are some.
         exchanged: show the findings of other conversations: what is right then was not read.
+        lists: about findings in photographs, in place of drawn-up ones.
     """
     tallies: dict[str, Tally] = defaultdict(Tally)
     for number in range(conversations):
-        conversation = conversation_of(kinds, SEED + number, held_out=held_out)
+        conversation = conversation_of(kinds, SEED + number, held_out=held_out, lists=lists)
         shown = conversation.images
         if exchanged:
             count = len(shown)
@@ -199,9 +208,13 @@ def evaluate(
     return dict(tallies)
 
 
-def conversation_of(kinds: Kinds, seed: int, *, held_out: bool = False) -> Conversation:
+def conversation_of(
+    kinds: Kinds, seed: int, *, held_out: bool = False, lists: ToldLists | None = None
+) -> Conversation:
     """A conversation of evaluation."""
-    return compose(kinds, np.random.default_rng(seed), frequent=frequent_names(), held_out=held_out)
+    rng = np.random.default_rng(seed)
+    images = lists(rng) if lists else None
+    return compose(kinds, rng, frequent=frequent_names(), held_out=held_out, images=images)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -209,17 +222,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Judge a talking model by free generation.")
     parser.add_argument("model", type=Path, help="folder of the model")
     parser.add_argument("--conversations", type=int, default=200, help="how many of each sort")
+    parser.add_argument("--told", type=Path, help="findings in photographs, of segue.mini.look.tell")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
     talker = Talker(
         TalkingModel.from_pretrained(options.model).eval(), TalkingProcessor.from_pretrained(options.model)
     )
     report = {}
-    for name, how in (
-        ("usual", {}),
-        ("unseen wordings", {"held_out": True}),
-        ("exchanged", {"exchanged": True}),
-    ):
+    sorts: dict[str, dict[str, Any]] = {
+        "usual": {},
+        "unseen wordings": {"held_out": True},
+        "exchanged": {"exchanged": True},
+    }
+    if options.told:
+        sorts["photographs"] = {"lists": ToldLists(options.told, known_kinds())}
+    for name, how in sorts.items():
         tallies = evaluate(talker, known_kinds(), options.conversations, **how)
         report[name] = {kind: tallies[kind].figures() for kind in sorted(tallies)}
         print(name, json.dumps(report[name], indent=1))

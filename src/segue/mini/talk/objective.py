@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from segue.mini.talk.kinds import Kinds, known_kinds
 from segue.mini.talk.lists import OWNERS
 from segue.mini.talk.pointing import AttentionInputs, PointedStates, pointing_loss
 from segue.mini.talk.questions import MARKED_SHARE
+from segue.mini.talk.told_lists import ToldLists
 from segue.models.losses import IGNORE_INDEX, target_weight
 from segue.models.mini.findings import MOST_FINDINGS, Finding, listed
 from segue.models.mini.point_prompt import point_prompt
@@ -45,6 +47,8 @@ class TalkObjective:
         frequent: names that are drawn more often; those that photographs show most by default.
         lists: draws the lists of a conversation; None (also where it says so) draws them over all names.
         marked: share of questions that point at a region; none of a model that takes no regions.
+        told: file of findings in photographs (`segue.mini.look.tell`), and told_share: of the conversations
+            that are not simple, how many are about them.
         pointing_heads: `(layer, head)` of the language model's heads that are shown where to look.
 
     Source: ours.
@@ -71,6 +75,8 @@ class TalkObjective:
         frequent: tuple[str, ...] | None = None,
         lists: Callable[[np.random.Generator], list[list[Finding]] | None] | None = None,
         marked: float = MARKED_SHARE,
+        told: str | None = None,
+        told_share: float = 0.0,
     ) -> None:
         self.processor, self.kinds = processor, kinds or known_kinds()
         self.batch_size, self.points, self.free_noise, self.seed = batch_size, points, free_noise, seed
@@ -85,6 +91,7 @@ class TalkObjective:
         self.token_weights = name_weights(processor, self.kinds, name_weight)
         self.frequent = frequent_names() if frequent is None else frequent
         self.spell, self.lists = FindingSpeller(processor.tokenizer), lists
+        self.told, self.told_share = ToldLists(Path(told), self.kinds) if told else None, told_share
         self.bucket: tuple[int, list[list[dict[str, Any]]]] = (-1, [])
 
     def batch(self, step: int) -> dict[str, Any]:
@@ -121,6 +128,8 @@ class TalkObjective:
         for _ in range(BUCKET * self.batch_size):
             simple = bool(rng.random() < share)
             images = self.lists(rng) if self.lists else None
+            if self.told is not None and not simple and rng.random() < self.told_share:
+                images = self.told(rng)
             drawn = compose(
                 self.kinds,
                 rng,

@@ -19,8 +19,8 @@ WEIGHTS: dict[str, float] = {
         "place": 1,
         "beside": 1.5,
     },
-    **{"parts": 1.5, "purpose": 2.5, "broad": 1.5, "world": 1.2, "unheard": 1.0},
-    **{"find_each": 2, "count_all": 1, "compare": 1.5, "wears": 1, "worn": 0.4},
+    **{"parts": 2.5, "purpose": 2.5, "broad": 1.5, "world": 1.2, "unheard": 1.0},
+    **{"find_each": 2, "count_all": 2, "compare": 2, "wears": 1, "worn": 0.4},
 }
 """How often each kind is asked, in words."""
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from segue.models.dense_features import SEGMENTER_STREAM, DenseMap
 from segue.models.mini.find import FAINTEST
 from segue.models.mini.findings import Finding
-from segue.models.mini.names import NameTable, name_table, with_branches
+from segue.models.mini.names import NameTable, left_to_trunk, name_table, with_branches
 from segue.models.mini.point_prompt import nearest_thing, point_prompt
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.spelled_findings import FindingSpeller
@@ -46,9 +46,12 @@ class EmbeddedConfig(TalkingConfig):
     own_names: Any = None
     """For each run on own data the names that it taught, see `names.with_branches`."""
 
+    left_out: tuple[str, ...] | list[str] = ()
+    """Names that were kept from all training of the seeing half, see `names.left_to_trunk`."""
+
     def table(self) -> NameTable:
         """The names that the model knows."""
-        return with_branches(name_table(), self.own_names or ())
+        return with_branches(left_to_trunk(name_table(), self.left_out), self.own_names or ())
 
 
 class EmbeddedModel(TalkingModel):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segue.models.mini.findings import MOST_FINDINGS, Finding
-from segue.models.mini.heat import are_kin, is_part
+from segue.models.mini.heat import are_kin, is_part, is_worn
 from segue.models.mini.names import NameTable
 from segue.models.mini.readout import GROUPS
 
@@ -156,5 +156,7 @@ def _crowd(a: Finding, b: Finding, table: NameTable) -> bool:
         return False
     if one.whole is not None and one.whole == two.whole:
         return False
+    if is_worn(one) != is_worn(two) and is_part(one) and is_part(two):
+        return False  # a coat lies on a torso
     squared = sum((u - v) ** 2 for u, v in zip(a.centre_yx, b.centre_yx, strict=True))
     return squared < CROWDED**2 * max(min(a.area, b.area), 0.01)

@@ -41,7 +41,12 @@ def is_part(name: Name) -> bool:
 
     Such names lie upon their wholes, so they compete with each other and not with things.
     """
-    return name.whole is not None or (name.trained and ("clothing" in name.broader or name.name == "bag"))
+    return name.whole is not None or is_worn(name)
+
+
+def is_worn(name: Name) -> bool:
+    """Whether it is what a person wears or carries, and a readout knows it."""
+    return name.whole is None and name.trained and ("clothing" in name.broader or name.name == "bag")
 
 
 def are_kin(a: Name, b: Name) -> bool:

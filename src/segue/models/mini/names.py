@@ -141,6 +141,27 @@ def table_of(content: dict[str, list[dict[str, object]] | dict[str, list[str]]])
     return table
 
 
+def left_to_trunk(table: NameTable, names: Sequence[str]) -> NameTable:
+    """A table in which no readout knows some names, and their parts; only the trunk does.
+
+    Raises:
+        InputError: a name that the table lacks, or that the trunk does not know.
+    """
+    for name in names:
+        if name not in table.folded():
+            raise InputError(
+                "the trunk does not know this name",
+                expected="a name of taxonomies/imagenet_names.json with kinds of ImageNet",
+                found=repr(name),
+                where="left_out",
+                fix="leave another one out",
+            )
+    apart = {*names, *(part for name in names for part in table.parts_of(name))}
+    return replace(
+        table, names={n: replace(r, trained=r.trained and n not in apart) for n, r in table.names.items()}
+    )
+
+
 def with_branches(table: NameTable, branches: Sequence[Sequence[Mapping[str, str]]]) -> NameTable:
     """A table that also holds what own data brought.
 

@@ -212,15 +212,13 @@ MINI_PRESETS = {
         "segue-mini",
         "the embedded default: ordinary photographs, answers within a second on a CPU",
         embedded_config,
-        {"pixel_values_sam": STREAM},
+        lambda _: {"pixel_values_sam": STREAM},
     ),
     "segue-scenes": Preset(
         "segue-scenes",
         "drawn scenes and what dressed persons wear, trained from scratch, runs on a CPU",
         segue_scenes_config,
-        mini_streams_for(segue_scenes_config()),
+        mini_streams_for,
     ),
-    "tiny": Preset(
-        "tiny", "random weights for tests and dry runs", tiny_config, mini_streams_for(tiny_config())
-    ),
+    "tiny": Preset("tiny", "random weights for tests and dry runs", tiny_config, mini_streams_for),
 }

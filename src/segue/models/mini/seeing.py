@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from segue.errors import ModelError
 from segue.models.mini.findings import Finding
-from segue.models.mini.names import name_table
+from segue.models.mini.names import left_to_trunk, name_table
 from segue.models.mini.picture import square_picture
 from segue.models.mini.segmenter_mini import MiniSegmenter
 from segue.models.mini.trunk import normalise_pixels
@@ -28,6 +28,9 @@ class SeeingConfig(PreTrainedConfig):
 
     names: tuple[str, ...] | list[str] = ()
     """The table's names when the weights were made, in order; they must be those of today's table."""
+
+    left_out: tuple[str, ...] | list[str] = ()
+    """Names that were kept from all training, see `names.left_to_trunk`."""
 
 
 class SeeingModel(PreTrainedModel):
@@ -44,7 +47,7 @@ class SeeingModel(PreTrainedModel):
 
     def __init__(self, config: SeeingConfig) -> None:
         super().__init__(config)
-        table = name_table()
+        table = left_to_trunk(name_table(), config.left_out)
         config.names = list(config.names) or list(table.names)
         if list(config.names) != list(table.names):
             raise ModelError(
