@@ -127,3 +127,9 @@ def test_a_coat_lies_on_a_torso():
         presences[other] = {f.name: f.presence for f in find(maps, table)}["coat"]
     assert presences["person torso"] == pytest.approx(0.6)
     assert presences["dress"] < 0.3, "a coat and a dress at one place are rivals"
+
+
+def test_the_trunk_has_let_its_names_compete_already():
+    here = blob(0.5, 0.3)
+    found = find(maps_of({"cat": here, "bird": here}, here, {"cat": 0.9, "bird": 0.7}), TABLE)
+    assert {f.name: f.presence for f in found}["bird"] == pytest.approx(0.7 * (1 - 0.2 * 0.9))

@@ -23,6 +23,11 @@ UNHEARD = "whatsit"
 LONGEST_NAME = 5
 """Words of the longest name that is looked up."""
 
+AS_TYPED = frozenset({"people", "somebody", "someone", "display"})
+"""Synonyms that are read as they are typed: the plural of a name, and what is rarely meant as one."""
+
+_PLURALS = {"person": "people"}
+
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _IMAGE = re.compile(r"\(?\b(image|img|picture|pic|photo)\s*#?\s*([1-9])\b\)?")
 _PLAIN = re.compile(r"[a-z]+")
@@ -35,8 +40,8 @@ def read_question(text: str, words: Set[str], narrower: Mapping[str, str] | None
     Args:
         text: as it was typed.
         words: those that the model knows, in lower case.
-        narrower: words for some of a name ("beagle": "dog") in whose place the name is read; those of the
-            table of names by default.
+        narrower: other words for a name, or for some of it ("couch": "sofa", "beagle": "dog"), in whose place
+            the name is read; those of the table of names by default.
 
     Source: paper silent; ours.
     """
@@ -86,8 +91,19 @@ def mended(word: str, words: Set[str], more: Mapping[str, str]) -> str:
 
 @cache
 def narrower_words() -> Mapping[str, str]:
-    """Words of the table of names that mean some of a name, each with the name."""
-    return {word: n.name for n in name_table().names.values() for word in n.narrower}
+    """Words of the table of names that mean a name or some of it, each with the name.
+
+    Names stand for themselves: whoever asks for the pool table does not ask for a pool dining table.
+    """
+    names = name_table().names.values()
+    found = {word: n.name for n in names for word in (n.name, *n.synonyms, *n.narrower)}
+    return {word: name for word, name in found.items() if word not in AS_TYPED}
+
+
+def _several(name: str, words: Set[str]) -> str:
+    """The plural of a name where its last word has one that the model knows."""
+    plural = _PLURALS.get(name, f"{name}s")
+    return plural if plural.split()[-1] in words else name
 
 
 def _one_away(word: str) -> set[str]:
@@ -99,7 +115,7 @@ def _one_away(word: str) -> set[str]:
 
 
 def _renamed(text: str, words: Set[str], narrower: Mapping[str, str]) -> str:
-    """Names in place of narrower words: "two german shepherds" to "two dogs"."""
+    """Names in place of other words for them: "two german shepherds" to "two dogs"."""
     pieces = re.split(r"([a-z]+(?:[-'][a-z]+)*)", text)
     # Words stand at odd places, what is between them at even ones.
     k = 1
@@ -107,10 +123,17 @@ def _renamed(text: str, words: Set[str], narrower: Mapping[str, str]) -> str:
         for length in range(LONGEST_NAME, 0, -1):
             end = k + 2 * length - 1
             span = "".join(pieces[k:end])
-            many = span not in narrower and span.endswith("s") and span[:-1] in narrower
-            name = narrower.get(span[:-1] if many else span)
-            if end <= len(pieces) and name and (length > 1 or span not in words):
-                pieces[k:end] = [name + ("s" if many and f"{name}s" in words else "")]
+            single = next((s for s in (span, span[:-1], span[:-2]) if s in narrower and _is(s, span)), None)
+            name = narrower[single] if single else ""
+            if end <= len(pieces) and name and words.issuperset(_PLAIN.findall(name)):
+                if single == name:
+                    k += 2 * (length - 1)
+                else:
+                    pieces[k:end] = [name if single == span else _several(name, words)]
                 break
         k += 2
     return "".join(pieces)
+
+
+def _is(single: str, span: str) -> bool:
+    return span in (single, f"{single}s", f"{single}es")
