@@ -160,6 +160,16 @@ def test_a_run_goes_on_where_it_was_killed(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_finished_run_goes_on_with_more_steps(run: Callable[..., Path], tmp_path: Path) -> None:
+    """A fifth of the steps is warm-up at most, so that more steps bring a longer one."""
+    run(optimiser__max_steps=2)
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").optimiser.warmup_steps == 0
+    run(optimiser__max_steps=5)
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").optimiser.warmup_steps == 1
+    lines = (tmp_path / "run" / "losses.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines][-1] == 5
+
+
 def test_a_run_does_not_go_on_with_other_data(run: Callable[..., Path], data: Path, tmp_path: Path) -> None:
     run("run")
     other = tmp_path / "other.jsonl"

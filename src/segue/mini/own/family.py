@@ -92,7 +92,7 @@ def defaults(model: GroundedModel) -> Mapping[str, Mapping[str, Any]]:
     Source: ours.
     """
     options = {"batch_size": BATCH, "masks": MASKS, "conversations": CONVERSATIONS}
-    return {"options": options, "finetune": {"epochs": 20.0, "min_steps": 400}}
+    return {"options": options, "finetune": {"min_steps": 400}}
 
 
 register_family(

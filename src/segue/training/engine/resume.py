@@ -16,13 +16,14 @@ from segue.training.recipe import Recipe
 
 FREE = frozenset(
     {
-        "data.workers", "keep", "log_every", "may_change", "model.preset", "optimiser.max_steps", "report_to",
-        "save_every",
+        "data.workers", "keep", "log_every", "may_change", "model.preset", "optimiser.max_steps",
+        "optimiser.warmup_steps", "report_to", "save_every",
     }
 )  # fmt: skip
 """Fields that a resumed run may change: none of them touches what has been learned so far.
 
-`optimiser.max_steps` moves the end of the learning rate's schedule, from the next step on.
+`optimiser.max_steps` moves the end of the learning rate's schedule, `optimiser.warmup_steps` its beginning,
+from the next step on; on own data the second follows from the first.
 """
 
 
