@@ -2,6 +2,7 @@
 # What leaving out each option of making segue-mini costs: short runs from nothing, one option changed in each, measured alike.
 # Each half by itself: the look half on photographs of everyday/val, the talk half on lists of findings, drawn up and of
 # those photographs. About 100 minutes of one core after the trunk's features; what OUT holds already is kept. The table: docs/results/options.md.
+# Started twice it shares the runs: one core each.
 # Usage: recipes/ablate_mini.sh [OUT] [look|talk]   (both halves by default)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,18 +10,26 @@ out="${1:-runs/mini/options}" half="${2:-both}" data="${SEGUE_SHARED:-../shared}
 segue="${SEGUE:-.venv/bin/segue}" python="${PYTHON:-.venv/bin/python}"
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 mkdir -p "$out"
+# Whether a run is still to be made, and nobody else makes it.
+free() {
+    [ ! -e "$out/$1.json" ] || return 1
+    exec 9> "$out/$1.lock"
+    flock -n 9
+}
 look() {
-    [ -e "$out/look_$1.json" ] && return
+    free "look_$1" || return 0
     "$segue" train recipes/mini_look.yaml --out "$out/look_$1" --resume --set optimiser.max_steps=400 \
         --set "options.features=$features" --set options.found_places=0.5 "${@:2}"
     "$python" -m segue.mini.look.measure "$out/look_$1/final" --data "$data" --features "$features" --limit 200 --out "$out/look_$1.json"
 }
 tell() {
-    [ -e "$out/$1.jsonl" ] && return
+    exec 8> "$out/$1.lock"
+    flock 8
+    [ ! -e "$out/$1.jsonl" ] || return 0
     "$python" -m segue.mini.look.tell segue-mini "${@:2}" --features "$features" --out "$out/$1.jsonl"
 }
 talk() {
-    [ -e "$out/talk_$1.json" ] && return
+    free "talk_$1" || return 0
     "$segue" train recipes/mini_talk.yaml --out "$out/talk_$1" --resume --set optimiser.max_steps=400 \
         --set "model.tokenizer.folder=${TOKENIZER:-$out/tokenizer}" --set options.simple_fade=100 --set options.simple_until=150 \
         --set "options.told=$out/told.jsonl" --set options.told_share=0.4 "${@:2}"
