@@ -43,6 +43,7 @@ class FinetuneFamily:
         options: Names that `options` of a recipe may have beside the objective's own.
         objective: From a run's recipe, model, data and folder to an objective in place of the one over
             conversations; None for models that learn from those. It may bring parameters into the model.
+        grown: Gives a model without numbers the parameters that `objective` will bring for the data.
     """
 
     trainable: tuple[str, ...]
@@ -52,6 +53,7 @@ class FinetuneFamily:
     defaults: Callable[[GroundedModel], Mapping[str, Mapping[str, Any]]] = lambda model: {}
     options: frozenset[str] = frozenset()
     objective: Callable[[Recipe, ModelBundle, Sources, Path], OwnDataObjective] | None = None
+    grown: Callable[[GroundedModel, Sources], None] | None = None
 
 
 _TABLES = ("language_model.model.embed_tokens", "language_model.lm_head")

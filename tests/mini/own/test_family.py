@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,25 @@ def test_a_run_ends_with_a_model_that_can_be_asked(
     left_out = json.loads((final.parent / "left_out.json").read_text())
     assert left_out["known_before"] == ["dog"]
     assert list((final.parent / "sheets").glob("*.png"))
+
+
+def test_a_dry_run_counts_what_will_train(
+    start: Path,
+    annotations: Path,
+    run: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run("run", optimiser__max_steps=1)
+    trained = json.loads((tmp_path / "run" / "run.json").read_text())
+    capsys.readouterr()
+    changes = {"model.start": str(start), "data.own": [{"path": str(annotations)}]}
+    overrides = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
+    train(DEFAULT_RECIPE, tmp_path / "dry", overrides, dry_run=True)
+    said = re.search(r"trains ([0-9.]+)", capsys.readouterr().err)
+    assert said
+    # A few rows of the vocabulary more: the names of the data are words too.
+    assert float(said[1]) == pytest.approx(trained["trainable"] / 1e6, rel=0.02)
 
 
 class Killed(Exception):

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segue.mini.look.features import store_features
 from segue.mini.look.objective import HELD_BACK, Shelf
 from segue.mini.own.calibration import found_wholes
-from segue.mini.own.grow import grow
+from segue.mini.own.grow import grow, grow_eyes
 from segue.mini.own.lists import OwnLists
 from segue.mini.own.names import names_of
 from segue.mini.own.objective import OwnLook, OwnObjective
@@ -86,6 +88,20 @@ def own_objective(recipe: Recipe, bundle: ModelBundle, sources: Sources, out: Pa
     return OwnObjective(look, talk, journal, model.seeing.eyes)
 
 
+def grown(model: GroundedModel, sources: Sources) -> None:
+    """Give a model on the meta device the readout and the decoder that own data will bring.
+
+    The rows of the vocabulary that new names need are left out: a tokenizer would have to count them.
+
+    Raises:
+        InputError: as `own_objective`.
+    """
+    assert isinstance(model, EmbeddedModel)
+    own = names_of(annotated_sources(sources.mixture)[0], model.config.table())
+    with torch.device("meta"):
+        grow_eyes(model, own)
+
+
 def defaults(model: GroundedModel) -> Mapping[str, Mapping[str, Any]]:
     """Fields of a recipe: many small steps, as for stage look.
 
@@ -103,5 +119,6 @@ register_family(
         defaults=defaults,
         options=frozenset({"masks", "conversations", "held_back"}),
         objective=own_objective,
+        grown=grown,
     ),
 )

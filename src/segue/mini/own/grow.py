@@ -41,13 +41,18 @@ def grow(model: EmbeddedModel, processor: TalkingProcessor, own: OwnNames) -> Ki
     Returns:
         All that can be spoken of now.
     """
+    grow_eyes(model, own)
+    kinds = kinds_of(model.config.table())
+    learn_words(model, processor, kinds, own.names)
+    return kinds
+
+
+def grow_eyes(model: EmbeddedModel, own: OwnNames) -> None:
+    """The part of `grow` that brings parameters: a readout and a decoder for the names."""
     branches = [list(branch) for branch in model.config.own_names or ()]
     if not branches or {entry["name"] for entry in branches[-1]} != set(own.names):
         model.config.own_names = [*branches, [dict(entry) for entry in own.entries]]
         model.seeing = with_branch(model.seeing.eyes, model.config.table())
-    kinds = kinds_of(model.config.table())
-    learn_words(model, processor, kinds, own.names)
-    return kinds
 
 
 # ---- eyes -------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def _renamed(text: str, words: Set[str], narrower: Mapping[str, str]) -> str:
             span = "".join(pieces[k:end])
             single = next((s for s in (span, span[:-1], span[:-2]) if s in narrower and _is(s, span)), None)
             name = narrower[single] if single else ""
-            if end <= len(pieces) and name and words.issuperset(_PLAIN.findall(name)):
+            if end <= len(pieces) and name and words >= set(_PLAIN.findall(name)):
                 if single == name:
                     k += 2 * (length - 1)
                 else:

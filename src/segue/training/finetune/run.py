@@ -75,13 +75,16 @@ class FinetuneStage:
         model = model_without_weights(recipe)
         recipe = without_absent_parts(with_family_defaults(recipe, model), model)
         check_prefixes(recipe, model)
-        trains = choose_trainable(model, recipe)
         remarks: list[str] = []
         if not {name for name in missing_paths(self, recipe) if name != "model.start"}:
             # Reading them is quick beside training, and says how many steps there will be.
             sources = open_sources(recipe)
             recipe = with_steps(recipe, sources.mixture)
             remarks = sources.lines()
+            family = known_family(recipe, model.config)
+            if family is not None and family.grown is not None:
+                family.grown(model, sources)
+        trains = choose_trainable(model, recipe)
         return Plan(recipe, model, trains, remarks, conversations=int(recipe.options.get("batch_size", 8)))
 
     def run(self, recipe: Recipe, out: Path, *, resume: bool) -> Path:
