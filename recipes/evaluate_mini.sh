@@ -15,6 +15,7 @@ mkdir -p "$out"
 dialogues() { "$segue" eval --model "$model" --data "$data/everyday/val.json" --images "$data/everyday" --count 40 --no-progress "$@"; }
 dialogues --out "$out/dialogues"
 dialogues --out "$out/exchanged" --shuffle-images
+"$python" -m segue.mini.evaluation.shown_too "$out/exchanged" "$data/everyday/val.json" --count 40 | tee "$out/shown_too.json"
 wearing() { "$python" -m segue.mini.evaluation.which_photo --model "$model" --coco "$data/clothing/val.json" --images "$data/clothing" "$@"; }
 wearing --count 40 | tee "$out/wearing.json"
 wearing --count 20 --question "Which image shows {x}?" | tee "$out/shown.json"
