@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segue.evaluation.evaluation_data import read_evaluation_data
 from segue.evaluation.predictions import read_objects
@@ -41,14 +42,12 @@ class Shares:
         """Counts; F1 as it is, and as it would be without what the shown pictures show."""
         total = max(self.expected + self.given, 1)
         lacking = self.right - self.shown
-        return vars(self) | {
-            "f1": round(2 * self.right / total, 4),
-            "not_shown_f1": round(2 * lacking / total, 4),
-        }
+        shares = {"f1": 2 * self.right / total, "f1_not_shown": 2 * lacking / total}
+        return vars(self) | {name: round(share, 4) for name, share in shares.items()}
 
 
 def count(
-    predictions: Iterable[Mapping[str, object]],
+    predictions: Iterable[Mapping[str, Any]],
     samples: Sequence[Sample],
     shown: Mapping[str, frozenset[str]],
 ) -> Shares:
@@ -62,8 +61,8 @@ def count(
     names, found = _forms(known_kinds()), Shares()
     by_key = {sample.key: sample for sample in samples}
     for line in predictions:
-        pictures = [shown[Path(str(path)).name] for path in _list(line["images"])]
-        for turn in _list(line["turns"]):
+        pictures = [shown[Path(str(path)).name] for path in line["images"]]
+        for turn in line["turns"]:
             sample = by_key[str(line["id"]), int(turn["turn"])]
             if not sample.needs_images:
                 continue
@@ -74,11 +73,6 @@ def count(
             found.right += len(pairs)
             found.shown += sum(names.get(said[i][1]) in pictures[said[i][0]] for i, _ in pairs)
     return found
-
-
-def _list(value: object) -> list[dict[str, list[dict[str, object]]]]:
-    assert isinstance(value, list)
-    return value
 
 
 def _forms(kinds: Kinds) -> dict[str, str]:
