@@ -30,10 +30,10 @@ tell() {
 }
 talk() {
     free "talk_$1" || return 0
-    "$segue" train recipes/mini_talk.yaml --out "$out/talk_$1" --resume --set optimiser.max_steps=400 \
-        --set "model.tokenizer.folder=${TOKENIZER:-$out/tokenizer}" --set options.simple_fade=100 --set options.simple_until=150 \
+    "$segue" train recipes/mini_talk.yaml --out "$out/talk_$1" --resume --set optimiser.max_steps=300 \
+        --set "model.tokenizer.folder=${TOKENIZER:-$out/tokenizer}" --set options.simple_fade=100 --set options.simple_until=100 \
         --set "options.told=$out/told.jsonl" --set options.told_share=0.4 "${@:2}"
-    "$python" -m segue.mini.talk.evaluate "$out/talk_$1/final" --conversations 80 --told "$out/told_val.jsonl" --out "$out/talk_$1.json"
+    "$python" -m segue.mini.talk.evaluate "$out/talk_$1/final" --conversations 60 --told "$out/told_val.jsonl" --out "$out/talk_$1.json"
 }
 if [ "$half" != talk ]; then
     look all

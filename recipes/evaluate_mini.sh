@@ -11,7 +11,7 @@ segue="${SEGUE:-.venv/bin/segue}" python="${PYTHON:-.venv/bin/python}"
 export OMP_WAIT_POLICY=PASSIVE
 mkdir -p "$out"
 "$python" -m segue.mini.evaluation.photo_report "$model" --data "$data" --out "$out/photographs.json"
-"$python" -m segue.mini.look.measure "$model" --data "$data" --out "$out/kinds.json"
+"$python" -m segue.mini.look.measure "$model" --data "$data" ${FEATURES:+--features "$FEATURES"} --out "$out/kinds.json"
 dialogues() { "$segue" eval --model "$model" --data "$data/everyday/val.json" --images "$data/everyday" --count 40 --no-progress "$@"; }
 dialogues --out "$out/dialogues"
 dialogues --out "$out/exchanged" --shuffle-images

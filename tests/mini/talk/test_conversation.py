@@ -189,3 +189,20 @@ def test_the_parts_of_what_is_not_there_are_refused() -> None:
         "dog": "In image 1 you can see the <p> dog's head </p> [SEG] (IMAGE1).",
         "cat": "There is no cat in image 1.",
     }
+
+
+def test_all_images_are_listed_when_all_are_spoken_of() -> None:
+    made = [Questions(IMAGES, KINDS, np.random.default_rng(k), free=False).ask_list() for k in range(60)]
+    all_of_them = set(wordings()["train"]["list_all"])
+    asked = [e for e in made if e.question in all_of_them]
+    assert asked
+    assert all(e.scope == (0, 1) for e in asked)
+    one = [Questions(IMAGES[:1], KINDS, np.random.default_rng(k), free=False).ask_list() for k in range(60)]
+    assert not [e for e in one if e.question in all_of_them]
+
+
+def test_what_pictures_cannot_tell_is_not_answered() -> None:
+    asked = [Questions(IMAGES, KINDS, np.random.default_rng(k)).ask_world() for k in range(60)]
+    assert {e.answer.markup for e in asked} == {
+        "I can only answer about what I see in these images: a dog and a cat."
+    }

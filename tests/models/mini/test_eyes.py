@@ -55,6 +55,20 @@ def test_a_part_is_there_only_as_far_as_its_whole(eyes: Eyes, features: tuple[to
 
 
 @torch.no_grad()
+def test_where_a_head_is_its_owner_is(eyes: Eyes, features: tuple[torch.Tensor, ...]) -> None:
+    names = list(eyes.table.names)
+    cat, head, dog = (names.index(name) for name in ("cat", "cat head", "dog"))
+    readings = eyes.read(*features)
+    readings.names[:, eyes.table.trained().index("cat head")] = 9.0
+    folded = torch.zeros(2, len(eyes.table.folded()), 13, 13)
+    sight = eyes.judge(readings, folded, cell_places(torch.full((2, 2), 416), 52, 416))
+    alone = eyes.presence(sight.evidence).sigmoid()
+    assert (alone[:, head] > alone[:, cat]).all(), "else the test says nothing"
+    assert torch.equal(sight.presence[:, cat], alone[:, head])
+    assert torch.equal(sight.presence[:, [head, dog]], alone[:, [head, dog]])
+
+
+@torch.no_grad()
 def test_masks_are_the_mean_of_their_decoders(eyes: Eyes, features: tuple[torch.Tensor, ...]) -> None:
     readings = eyes.read(*features)
     embeddings = eyes.image_embeddings(readings.cells, torch.randn(2, 3, 104, 104))

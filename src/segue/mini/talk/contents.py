@@ -8,6 +8,9 @@ from segue.mini.talk.asker import Asker, Exchange, is_many
 from segue.mini.talk.statements import Answer, Wanted, place_of
 from segue.models.mini.findings import HEIGHT_WORDS, SIDE_WORDS, Finding
 
+ALL_OF_THEM = 0.6
+"""Share of questions for the contents of all images that speak of them: "Describe both images."."""
+
 ABSENT_OWNERS = 0.35
 """Share of questions for parts whose owner is not there."""
 
@@ -21,6 +24,8 @@ class ContentQuestions(Asker):
         self.say.shows(answer, scope)
         k = self.k(scope)
         name = "list" if k is None else self.pick(("list", "list_of"))
+        if len(self.all) > 1 and len(scope) > 1 and self.chance(ALL_OF_THEM):
+            name = "list_all"
         if len(self.all) == 1 and self.chance(0.3):
             name = "list_one"
         return Exchange(self.word.question(name, k=k), answer, "list", None, scope)

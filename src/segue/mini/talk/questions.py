@@ -8,7 +8,7 @@ from segue.mini.talk.marked import MarkedQuestions
 from segue.mini.talk.things import ThingQuestions
 
 WEIGHTS: dict[str, float] = {
-    **{"find": 5, "where": 5, "which": 8, "exists": 4, "two": 1.5, "list": 3, "count": 2, "sizes": 1.5},
+    **{"find": 5, "where": 5, "which": 8, "exists": 4, "two": 1.5, "list": 4, "count": 2, "sizes": 1.5},
     **{
         "common": 1,
         "differ": 1,
@@ -19,7 +19,7 @@ WEIGHTS: dict[str, float] = {
         "place": 1,
         "beside": 1.5,
     },
-    **{"parts": 2.5, "purpose": 2.5, "broad": 1.5, "world": 1.2, "unheard": 1.0},
+    **{"parts": 2.5, "purpose": 2.5, "broad": 2.5, "world": 1.8, "unheard": 1.3},
     **{"find_each": 2, "count_all": 2, "compare": 2, "wears": 1, "worn": 0.4},
 }
 """How often each kind is asked, in words."""

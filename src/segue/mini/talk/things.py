@@ -75,6 +75,8 @@ class ThingQuestions(Asker):
 
     def ask_unheard(self) -> Exchange:
         """Something in a word that nobody knows, or a sentence of such words."""
+        if self.chance(0.3):
+            return self._odd_property()
         if self.chance(0.25):
             words = [self.word.made_up() for _ in range(int(self.rng.integers(3, 7)))]
             return replace(self.ask_world(), question=f"{' '.join(words).capitalize()}?")
@@ -83,6 +85,14 @@ class ThingQuestions(Asker):
         name = self.pick(kinds if len(self.all) > 1 else kinds[:2])
         fields = {"which": self.pick(("left", "right", "larger"))}
         question = self.word.question(name, k=self.k(scope), thing=Thing(said), said=said, fields=fields)
+        answer = Answer("I do not know that word.")
+        return Exchange(question, answer, "unheard", None, self.all, said, needs_images=False)
+
+    def _odd_property(self) -> Exchange:
+        """Something about a thing in a word that nobody knows: "What whatsit is the cat?"."""
+        wanted, said = self.wanted(self.all, plain=True)
+        fields = {"odd": self.word.made_up()}
+        question = self.word.question("odd_property", thing=wanted.thing, said=said, fields=fields)
         answer = Answer("I do not know that word.")
         return Exchange(question, answer, "unheard", None, self.all, said, needs_images=False)
 
@@ -143,7 +153,8 @@ class ThingQuestions(Asker):
         return self._ask("which", answer, wanted, scope, said, "broad_list")
 
     def ask_world(self) -> Exchange:
-        name = self.pick(("world", "world", "greeting", "foreign"))
+        name = self.pick(("world", "world", "greeting", "foreign", "property", "property"))
+        wanted, said = self.wanted(self.all, plain=True)
         found = [f for k in self.all for f in self.say.objects(k)]
         names = list(dict.fromkeys(f.name for f in found))[:4]
         answer = Answer("I can only answer about what I see in these images")
@@ -151,4 +162,5 @@ class ThingQuestions(Asker):
             things = [self.kinds.thing(n) for n in names]
             answer.say(f": {english.listed([t.indefinite() for t in things])}")
         answer.say(".")
-        return Exchange(self.word.question(name), answer, "world", None, self.all, needs_images=False)
+        question = self.word.question(name, thing=wanted.thing if name == "property" else None, said=said)
+        return Exchange(question, answer, "world", None, self.all, needs_images=False)

@@ -21,6 +21,10 @@ from segue.models.mini.names import NameTable
 from segue.models.mini.presence import LOUDEST_FOLDED, LOUDEST_TRAINED, Presence, loudest
 from segue.models.mini.readout import CELL_WIDTH, Readings, Readout
 
+HEAD = "head"
+"""A part that is nowhere without its whole. With this 0.916 of the names that photographs held back show are
+told, in place of 0.908; wrong ones are 0.69 % of those that they lack, in place of 0.65."""
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -79,6 +83,8 @@ class Eyes(nn.Module):
         self.presence = Presence(table)
         self.decoder = HeatDecoder()
         rows = {name: row for row, name in enumerate(table.names)}
+        heads = [n for n in table.names.values() if n.trained and n.part == HEAD and n.whole in rows]
+        self.heads = [(rows[head.name], rows[str(head.whole)]) for head in heads]
         self.under = [(rows[part], rows[whole]) for part, whole in table.under.items()]
         self.branches = nn.ModuleList(Branch(len(names)) for names in table.branches)
 
@@ -114,9 +120,13 @@ class Eyes(nn.Module):
         """What both sources say of N pictures, weighed together."""
         evidence = self.presence.evidence(*cell_scores(readings.names, folded, places))
         presence = self.presence(evidence).sigmoid()
+        if self.heads:
+            # Where somebody's head is, that one is: else an answer marks the cat's head and denies the cat.
+            heads, wholes = zip(*self.heads, strict=True)
+            presence[:, wholes] = torch.maximum(presence[:, wholes], presence[:, heads])
         if self.under:
-            parts, wholes = zip(*self.under, strict=True)
-            presence[:, parts] = torch.minimum(presence[:, parts], presence[:, wholes])
+            parts, owners = zip(*self.under, strict=True)
+            presence[:, parts] = torch.minimum(presence[:, parts], presence[:, owners])
         return Sight(readings, folded, places, evidence, presence)
 
     def find(self, sight: Sight) -> list[list[Finding]]:
