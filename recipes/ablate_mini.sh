@@ -20,13 +20,18 @@ look() {
     free "look_$1" || return 0
     "$segue" train recipes/mini_look.yaml --out "$out/look_$1" --resume --set optimiser.max_steps=400 \
         --set "options.features=$features" --set options.found_places=0.5 "${@:2}"
-    "$python" -m segue.mini.look.measure "$out/look_$1/final" --data "$data" --features "$features" --limit 200 --out "$out/look_$1.json"
+    "$python" -m segue.mini.look.measure "$out/look_$1/final" --data "$data" --features "$features" --limit 200 --out "$out/look_$1.part"
+    # Things that only the trunk knows, asked for with the language half of segue-mini; the file keeps what it holds.
+    "$python" -m segue.mini.assemble --talk src/segue/weights/segue-mini --look "$out/look_$1/final" --out "$out/look_$1/whole"
+    "$python" -m segue.mini.evaluation.photo_report "$out/look_$1/whole" --data "$data" --only trunk_only --out "$out/look_$1.part"
+    mv "$out/look_$1.part" "$out/look_$1.json"
 }
 tell() {
-    exec 8> "$out/$1.lock"
-    flock 8
     [ ! -e "$out/$1.jsonl" ] || return 0
-    "$python" -m segue.mini.look.tell segue-mini "${@:2}" --features "$features" --out "$out/$1.jsonl"
+    (
+        flock 8
+        [ -e "$out/$1.jsonl" ] || "$python" -m segue.mini.look.tell segue-mini "${@:2}" --features "$features" --out "$out/$1.jsonl"
+    ) 8> "$out/$1.lock"
 }
 talk() {
     free "talk_$1" || return 0

@@ -37,6 +37,8 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
         "counted right": ("masks", "counted_right"),
         "names found": ("findings", "found"),
         "wrongly": ("findings", "wrongly_found"),
+        "trunk alone: right image": ("trunk_only", "present", "right_image"),
+        "IoU where right": ("trunk_only", "present", "mean_iou_right_image"),
     },
     "talk": {
         "drawn-up lists: F1": ("usual", "all", "f1"),
