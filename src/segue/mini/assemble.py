@@ -82,8 +82,7 @@ def phrase_names(spell: FindingSpeller, kinds: Kinds) -> dict[str, str]:
     """Ids of every form of every name, joined by blanks, to the name."""
     found: dict[str, str] = {}
     for name in kinds.names:
-        thing = kinds.thing(name)
-        for form in (name, *(thing.phrase(n, m) for n in (1, 2) for m in (1, 2))):
+        for form in (name, *kinds.forms(name)):
             found.setdefault(" ".join(map(str, spell.word(form))), name)
     return found
 

@@ -77,8 +77,7 @@ def count(
 
 def _forms(kinds: Kinds) -> dict[str, str]:
     """How each name is spoken of, in the singular and in the plural, to the name."""
-    forms = ((kinds.thing(name).phrase(n, m), name) for name in kinds.names for n in (1, 2) for m in (1, 2))
-    return dict(forms)
+    return {form: name for name in kinds.names for form in kinds.forms(name)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

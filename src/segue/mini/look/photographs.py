@@ -10,13 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from segue.data.formats.coco import read_coco
+from segue.errors import InputError
 from segue.masks import RLE, decode
 from segue.mini.photos.labels import MERGED
 from segue.models.mini.heat import is_part
@@ -61,6 +62,29 @@ class Photograph:
     def shown(self) -> frozenset[str]:
         """Names that are known to be there."""
         return frozenset(r.name for r in self.regions) | ({self.label} if self.label else set())
+
+
+def source_of(file: str | Path, where: str) -> Source:
+    """The source of an annotation file: the name of its folder.
+
+    Args:
+        file: DATA/everyday/train.json or the like.
+        where: it was named, for the message.
+
+    Raises:
+        InputError: a source whose gaps are not known.
+    """
+    name = Path(file).parent.name
+    for source in get_args(Source):
+        if name == source:
+            return cast(Source, source)
+    raise InputError(
+        "photographs of a source whose gaps are not known",
+        expected=" or ".join(f".../{source}/train.json" for source in get_args(Source)),
+        found=str(file),
+        where=where,
+        fix="name one of them; a user's own data are learned by stage finetune",
+    )
 
 
 def read_photographs(root: Path, source: Source, split: str, table: NameTable) -> list[Photograph]:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
 
 import torch
 
@@ -15,7 +14,7 @@ from segue.files import write_atomic
 from segue.mini.look.calibration import calibrate
 from segue.mini.look.features import store_features
 from segue.mini.look.objective import LookObjective, Shelf
-from segue.mini.look.photographs import Source, read_photographs
+from segue.mini.look.photographs import Source, read_photographs, source_of
 from segue.models.mini.names import NameTable, name_table
 from segue.models.mini.seeing import SeeingConfig, SeeingModel
 from segue.models.mini.trunk import load_trunk
@@ -39,14 +38,7 @@ class LookStage:
         """Refuse options that nothing reads, and data that are none of the known sources."""
         refuse_unknown(recipe.options, (options_of(LookObjective) - GIVEN) | {"features"}, "options")
         for number, own in enumerate(recipe.data.own):
-            if Path(own.path).parent.name not in get_args(Source):
-                raise InputError(
-                    "photographs of a source whose gaps are not known",
-                    expected=" or ".join(f".../{source}/train.json" for source in get_args(Source)),
-                    found=own.path,
-                    where=f"data.own.{number}.path",
-                    fix="name one of them; a user's own data are learned by stage finetune",
-                )
+            source_of(own.path, f"data.own.{number}.path")
         if not recipe.data.own:
             raise InputError(
                 "no photographs",
@@ -114,7 +106,7 @@ def open_shelves(recipe: Recipe, table: NameTable, features: Path) -> list[Shelf
     shelves = []
     for own, weight in zip(recipe.data.own, weights, strict=True):
         file = Path(own.path)
-        source: Any = file.parent.name
+        source = source_of(file, "data.own")
         photographs = read_photographs(file.parent.parent, source, own.split or file.stem, table)
         stored = store_features(trunk, [photograph.path for photograph in photographs], features)
         shelves.append(Shelf(photographs, stored, weight / sum(weights)))

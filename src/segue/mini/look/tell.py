@@ -9,16 +9,14 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
 
 from tqdm import tqdm
 
-from segue.errors import InputError
 from segue.files import write_atomic
 from segue.mini.look.evaluation import Looker
 from segue.mini.look.measure import eyes_of
 from segue.mini.look.objective import Shelf
-from segue.mini.look.photographs import Source
+from segue.mini.look.photographs import source_of
 from segue.mini.look.stage import FEATURES, shelf_of
 from segue.models.mini.eyes import Eyes
 from segue.models.mini.findings import Finding
@@ -46,15 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     eyes = eyes_of(given.model)
     lines = []
     for file in given.annotations:
-        source: Any = file.parent.name
-        if source not in get_args(Source):
-            raise InputError(
-                "photographs of a source whose gaps are not known",
-                expected=" or ".join(f".../{name}/train.json" for name in get_args(Source)),
-                found=str(file),
-                where="annotations",
-                fix="name one of them",
-            )
+        source = source_of(file, "annotations")
         shelf = shelf_of(file.parent.parent, source, file.stem, given.features)
         for path, findings in told(eyes, shelf):
             numbers = [[f.name, *(round(v, 4) for v in (f.presence, *f.centre_yx, f.area))] for f in findings]

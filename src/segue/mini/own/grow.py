@@ -124,8 +124,7 @@ def learn_words(
     """Let each word of some names, and its plural, be a token whose embedding says that it is a name."""
     tokenizer = processor.tokenizer
     before = len(tokenizer)
-    things = [kinds.thing(name) for name in names]
-    phrases = [thing.phrase(n, m) for thing in things for n in (1, 2) for m in (1, 2)]
+    phrases = [form for name in names for form in kinds.forms(name)]
     tokenizer = with_words(tokenizer, [*names, *phrases])
     processor.learn_names(tokenizer, names)
     if len(tokenizer) > before:

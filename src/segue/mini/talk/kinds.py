@@ -85,11 +85,16 @@ class Kinds:
         """How it is spoken of; of a name that is not in the table, as an object."""
         return self.kinds[name].thing if name in self.kinds else Thing(name)
 
+    def forms(self, name: str) -> tuple[str, ...]:
+        """All ways in which a name is spoken of: one or several, of one whole or of several."""
+        thing = self.thing(name)
+        return tuple(thing.phrase(n, m) for n in (1, 2) for m in (1, 2))
+
     def words(self) -> Iterable[str]:
         """Every word of the table, and plurals: what the vocabulary must hold."""
         for kind in self.kinds.values():
             yield kind.name
-            yield from (kind.thing.phrase(n, m) for n in (1, 2) for m in (1, 2))
+            yield from self.forms(kind.name)
             for word in (*kind.synonyms, *kind.broader):
                 yield from (word, english.plural(word))
         yield from self.purposes

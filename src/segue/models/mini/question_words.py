@@ -90,7 +90,7 @@ def mended(word: str, words: Set[str], more: Mapping[str, str]) -> str:
 
 
 @cache
-def narrower_words() -> Mapping[str, str]:
+def narrower_words() -> dict[str, str]:
     """Words of the table of names that mean a name or some of it, each with the name.
 
     Names stand for themselves: whoever asks for the pool table does not ask for a pool dining table.

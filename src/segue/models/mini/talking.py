@@ -6,7 +6,8 @@ the whole model, which reads the findings of real pictures in the same places.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -142,6 +143,12 @@ class TalkingProcessor(GroundedProcessor):
             self._known = frozenset(word for word in found if word.isalpha() and word.islower())
         return self._known
 
+    @property
+    def other_words(self) -> Mapping[str, str]:
+        """Words for names, each with its name, as `read_question` takes them."""
+        # Whoever taught the model wheels asks for those, and not for car wheels. A chain copies no table.
+        return ChainMap({name: name for name in self.own_names}, narrower_words())
+
     def encode_turns(
         self,
         turns: list[tuple[str, str]],
@@ -154,9 +161,7 @@ class TalkingProcessor(GroundedProcessor):
         Args:
             tokens_per_image: in place of `num_query_tokens`.
         """
-        # Whoever taught the model wheels asks for those, and not for car wheels.
-        narrower = dict(narrower_words()) | {name: name for name in self.own_names}
-        known = self.known_words
+        narrower, known = self.other_words, self.known_words
         read = [
             (role, read_question(text, known, narrower) if role == "user" else text) for role, text in turns
         ]
@@ -169,7 +174,7 @@ class TalkingProcessor(GroundedProcessor):
 
     def question_notes(self, question: str) -> list[str]:
         """What a reader of the answer should know: words of the question that the model does not."""
-        unheard = unheard_words(question, self.known_words)
+        unheard = unheard_words(question, self.known_words, self.other_words)
         return [f"words that this model does not know: {', '.join(unheard)}"] if unheard else []
 
     def collate(self, items: list[dict[str, Any]]) -> BatchFeature:
