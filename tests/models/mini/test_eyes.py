@@ -40,32 +40,28 @@ def test_readings_of_all_readouts_are_joined(eyes: Eyes, features: tuple[torch.T
     assert joined.centres.shape[1] == joined.log_areas.shape[1] == 4
 
 
+@pytest.mark.parametrize(
+    ("read", "moved", "to", "other"),
+    [
+        pytest.param("car hood", "car hood", "car", "zorble", id="a part only as far as its whole"),
+        pytest.param("cat head", "cat", "cat head", "dog", id="an owner as far as its head"),
+    ],
+)
 @torch.no_grad()
-def test_a_part_is_there_only_as_far_as_its_whole(eyes: Eyes, features: tuple[torch.Tensor, ...]) -> None:
+def test_presences_are_believed_together(
+    read: str, moved: str, to: str, other: str, eyes: Eyes, features: tuple[torch.Tensor, ...]
+) -> None:
     names = list(eyes.table.names)
-    hood, car, zorble = (names.index(name) for name in ("car hood", "car", "zorble"))
     readings = eyes.read(*features)
-    readings.names[:, eyes.table.trained().index("car hood")] = 9.0
+    readings.names[:, eyes.table.trained().index(read)] = 9.0
     folded = torch.zeros(2, len(eyes.table.folded()), 13, 13)
     sight = eyes.judge(readings, folded, cell_places(torch.full((2, 2), 416), 52, 416))
     alone = eyes.presence(sight.evidence).sigmoid()
-    assert (alone[:, hood] > alone[:, car]).all(), "else the test says nothing"
-    assert torch.equal(sight.presence[:, hood], alone[:, car])
-    assert torch.equal(sight.presence[:, [car, zorble]], alone[:, [car, zorble]])
-
-
-@torch.no_grad()
-def test_where_a_head_is_its_owner_is(eyes: Eyes, features: tuple[torch.Tensor, ...]) -> None:
-    names = list(eyes.table.names)
-    cat, head, dog = (names.index(name) for name in ("cat", "cat head", "dog"))
-    readings = eyes.read(*features)
-    readings.names[:, eyes.table.trained().index("cat head")] = 9.0
-    folded = torch.zeros(2, len(eyes.table.folded()), 13, 13)
-    sight = eyes.judge(readings, folded, cell_places(torch.full((2, 2), 416), 52, 416))
-    alone = eyes.presence(sight.evidence).sigmoid()
-    assert (alone[:, head] > alone[:, cat]).all(), "else the test says nothing"
-    assert torch.equal(sight.presence[:, cat], alone[:, head])
-    assert torch.equal(sight.presence[:, [head, dog]], alone[:, [head, dog]])
+    less = names.index(to if read == moved else moved)
+    assert (alone[:, names.index(read)] > alone[:, less]).all(), "else the test says nothing"
+    assert torch.equal(sight.presence[:, names.index(moved)], alone[:, names.index(to)])
+    kept = [names.index(to), names.index(other)]
+    assert torch.equal(sight.presence[:, kept], alone[:, kept])
 
 
 @torch.no_grad()
