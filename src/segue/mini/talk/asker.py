@@ -83,13 +83,15 @@ class Asker:
             return 0 if self.chance(0.3) else None
         return scope[0] if len(scope) == 1 else None
 
-    def wanted(self, scope: Sequence[int], *, plain: bool = False) -> tuple[Wanted, str]:
+    def wanted(
+        self, scope: Sequence[int], *, plain: bool = False, broad_share: float = BROAD_SHARE
+    ) -> tuple[Wanted, str]:
         """Something to ask for in these images, and what the question calls it."""
         finding = self._subject(scope)
         name = finding.name if finding else self._absent_name(scope)
         kind = self.kinds.kinds.get(name)
         broad = [b for b in kind.broader if b in self.kinds.broader] if kind else []
-        if broad and not plain and self.chance(BROAD_SHARE):
+        if broad and not plain and self.chance(broad_share):
             said = self.pick(broad)
             return Wanted(self.kinds.broader[said], Thing(said)), said
         colour = finding.colour if finding and self.chance(0.6) else None

@@ -10,6 +10,9 @@ from segue.data.own.things import Thing
 from segue.mini.talk.asker import Asker, Exchange
 from segue.mini.talk.statements import SURE, Answer, Wanted
 
+BROAD_OF_ALL = 0.45
+"""Share of questions for all things of a kind that name a broader one: "all the animals"."""
+
 
 class ThingQuestions(Asker):
     """One method a kind of question; None where the lists carry none."""
@@ -50,6 +53,35 @@ class ThingQuestions(Asker):
         return self._ask(
             "find", self.answer_kind("find", wanted, self.all), wanted, self.all, said, "find_each"
         )
+
+    def ask_every(self) -> Exchange:
+        """All things of a name or of a broader kind, however many there are: also one, or none."""
+        scope = self.scope()
+        wanted, said = self.wanted(scope, broad_share=BROAD_OF_ALL)
+        return self._ask("find", self.answer_kind("find", wanted, scope), wanted, scope, said, "every")
+
+    def ask_everywhere(self) -> Exchange | None:
+        """Whether all images show it."""
+        if len(self.all) == 1:
+            return None
+        wanted, said = self.wanted(self.all)
+        answer, shown = Answer(), self.say.having(wanted)
+        lead = "Yes, " if len(shown) == len(self.all) else "Not in all: " if shown else "No, "
+        self.say.exists(answer, wanted, self.all, lead=lead)
+        return self._ask("everywhere", answer, wanted, self.all, said)
+
+    def ask_colour(self) -> Exchange | None:
+        """What colour it is: told where lists tell colours, and else admitted to be unknown."""
+        scope = self.scope()
+        wanted, said = self.wanted(scope, plain=True)
+        found = [f for k in scope for f in self.say.matching(wanted, k)]
+        if wanted.colour or any(bool(f.colour) != bool(found[0].colour) for f in found):
+            return None
+        answer = Answer()
+        self.say.exists(answer, wanted, scope, rest=False)
+        if found and not found[0].colour:
+            answer.say(" I cannot tell colours.")
+        return self._ask("colour", answer, wanted, scope, said)
 
     def ask_count_all(self) -> Exchange | None:
         """How many there are in all images together."""
