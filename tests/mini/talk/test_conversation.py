@@ -206,3 +206,43 @@ def test_what_pictures_cannot_tell_is_not_answered() -> None:
     assert {e.answer.markup for e in asked} == {
         "I can only answer about what I see in these images: a dog and a cat."
     }
+
+
+def said(kind: str, images: list[list[Finding]] = IMAGES) -> dict[str, set[str]]:
+    """What some draws of a kind of question are answered, by what they ask for."""
+    found: dict[str, set[str]] = {}
+    for seed in range(120):
+        made = getattr(Questions(images, KINDS, np.random.default_rng(seed), free=False), f"ask_{kind}")()
+        if made is not None:
+            found.setdefault(made.said, set()).add(made.answer.markup)
+    return found
+
+
+def test_all_of_a_kind_may_be_one_or_none() -> None:
+    dogs, cat = "<p> dogs </p> [SEG] (IMAGE1) [SEG] (IMAGE1) in image 1", "<p> cat </p> [SEG] (IMAGE2)"
+    asked = said("every")
+    assert f"Here are the {dogs} and the {cat} in image 2." in asked["animal"]
+    assert f"Here is the {cat} in image 2." in asked["animal"] & asked["cat"]
+    assert {"There is no duck in image 1.", "There is no duck in image 2."} <= asked["duck"]
+
+
+def test_whether_all_images_show_it() -> None:
+    cat = finding("cat", x=0.2)
+    asked = said("everywhere", [[*IMAGES[0], cat], IMAGES[1]])
+    shown = "<p> cat </p> [SEG] (IMAGE{})"
+    assert asked["cat"] == {
+        f"Yes, there is a {shown.format(1)} in image 1 and a {shown.format(2)} in image 2."
+    }
+    assert asked["sofa"] == {
+        "Not in all: there is a <p> sofa </p> [SEG] (IMAGE2) in image 2. There is no sofa in image 1."
+    }
+    assert asked["duck"] == {"No, there is no duck in images 1 and 2."}
+    assert not said("everywhere", IMAGES[:1]), "one image is all of them"
+
+
+def test_colours_are_told_where_lists_tell_them() -> None:
+    cat = "There is a <p> cat </p> [SEG] (IMAGE1) in image 1. I cannot tell colours."
+    assert said("colour", [[finding("cat")]])["cat"] == {cat}
+    red = [[Finding("cat", 0.9, (0.5, 0.5), 0.1, "red")]]
+    assert said("colour", red)["cat"] == {"There is a <p> red cat </p> [SEG] (IMAGE1) in image 1."}
+    assert "There is no dog in image 1." in said("colour", red)["dog"]

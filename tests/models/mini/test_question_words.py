@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.models.mini.question_words import UNHEARD, narrower_words, read_question, unheard_words
+from segue.models.mini.question_words import (
+    UNHEARD,
+    narrower_words,
+    part_words,
+    read_question,
+    unheard_words,
+)
 
 WORDS = frozenset(
     ("where", "is", "the", "dog", "dogs", "sofa", "trousers", "image", "picture", "which", "shows", "show")
@@ -72,6 +78,14 @@ def test_words_that_nobody_taught(typed: str, read: str, unheard: list[str]) -> 
     words = WORDS | {UNHEARD}
     assert read_question(typed, words) == read
     assert unheard_words(typed, words) == unheard
+
+
+def test_words_for_parts_are_no_slips_of_the_keyboard() -> None:
+    words = {"mark", "the", "bears", "nose", UNHEARD}
+    assert read_question("Mark the bearz", words) == " mark the bears"
+    assert read_question("Mark the ears", words) == f" mark the {UNHEARD}"
+    assert {"ear", "hoof", "wheel", "nose"} <= part_words()
+    assert "lfho" not in part_words(), "what files write is no word"
 
 
 def test_a_model_without_the_word_for_them_reads_letters_as_before() -> None:

@@ -7,9 +7,11 @@ model says that it does not know the word, where letters made it take another na
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Set
 from functools import cache
+from importlib import resources
 
 from segue.models.mini.names import name_table
 from segue.protocol import REGION_TOKEN
@@ -25,6 +27,9 @@ LONGEST_NAME = 5
 
 AS_TYPED = frozenset({"people", "somebody", "someone", "display"})
 """Synonyms that are read as they are typed: the plural of a name, and what is rarely meant as one."""
+
+PART_TAXONOMIES = ("pascal_part", "paco_lvis_v1", "ade20k_part_234")
+"""Tables of `segue/taxonomies` that name parts."""
 
 _PLURALS = {"person": "people"}
 
@@ -79,6 +84,9 @@ def mended(word: str, words: Set[str], more: Mapping[str, str]) -> str:
     if len(word) < LEAST_LETTERS or word in words or word in more or word.rstrip("s") in more:
         return word
     near = sorted(w for w in _one_away(word) if w in words)
+    # No slip of the keyboard: whoever asks for ears means neither bears nor pears.
+    if near and {word, word.removesuffix("s")} & part_words():
+        return word
     for better in (
         lambda w: sorted(w) == sorted(word),
         lambda w: w[0] == word[0],
@@ -98,6 +106,17 @@ def narrower_words() -> dict[str, str]:
     names = name_table().names.values()
     found = {word: n.name for n in names for word in (n.name, *n.synonyms, *n.narrower)}
     return {word: name for word, name in found.items() if word not in AS_TYPED}
+
+
+@cache
+def part_words() -> frozenset[str]:
+    """Words that parts of things are called by, known to the model or not: "ear", "wheel"."""
+    files = (resources.files("segue") / "taxonomies" / f"{name}.json" for name in PART_TAXONOMIES)
+    objects = [thing for file in files for thing in json.loads(file.read_text(encoding="utf-8"))["objects"]]
+    parts = (part for thing in objects for part in thing["parts"])
+    # "label" is what files write: "lfho" for a left front hoof.
+    said = (value for part in parts for key, value in part.items() if key != "label")
+    return frozenset(word for text in said if isinstance(text, str) for word in _PLAIN.findall(text.lower()))
 
 
 def _several(name: str, words: Set[str]) -> str:
