@@ -84,8 +84,8 @@ def mended(word: str, words: Set[str], more: Mapping[str, str]) -> str:
     if len(word) < LEAST_LETTERS or word in words or word in more or word.rstrip("s") in more:
         return word
     near = sorted(w for w in _one_away(word) if w in words)
-    # No slip of the keyboard: whoever asks for ears means neither bears nor pears.
-    if near and {word, word.removesuffix("s")} & part_words():
+    # No slip of the keyboard: whoever asks for the grass means no glass.
+    if near and {word, word.removesuffix("s")} & real_words():
         return word
     for better in (
         lambda w: sorted(w) == sorted(word),
@@ -109,14 +109,17 @@ def narrower_words() -> dict[str, str]:
 
 
 @cache
-def part_words() -> frozenset[str]:
-    """Words that parts of things are called by, known to the model or not: "ear", "wheel"."""
-    files = (resources.files("segue") / "taxonomies" / f"{name}.json" for name in PART_TAXONOMIES)
+def real_words() -> frozenset[str]:
+    """Words that are no slips, known to the model or not: common ones, and those that parts are called by."""
+    package = resources.files("segue")
+    common = (package / "models" / "mini" / "common_words.txt").read_text(encoding="utf-8").split()
+    files = (package / "taxonomies" / f"{name}.json" for name in PART_TAXONOMIES)
     objects = [thing for file in files for thing in json.loads(file.read_text(encoding="utf-8"))["objects"]]
     parts = (part for thing in objects for part in thing["parts"])
     # "label" is what files write: "lfho" for a left front hoof.
     said = (value for part in parts for key, value in part.items() if key != "label")
-    return frozenset(word for text in said if isinstance(text, str) for word in _PLAIN.findall(text.lower()))
+    named = (word for text in said if isinstance(text, str) for word in _PLAIN.findall(text.lower()))
+    return frozenset((*common, *named))
 
 
 def _several(name: str, words: Set[str]) -> str:
