@@ -89,6 +89,12 @@ def test_real_words_are_no_slips_of_the_keyboard() -> None:
     assert "lfho" not in real_words(), "what files write is no word"
 
 
+@pytest.mark.parametrize("who", ["Which person wears", "Who is wearing", "which one wears", "WHO WEARS"])
+def test_who_wears_it_is_which_image_shows_it(who: str) -> None:
+    assert read_question(f"{who} the sofa?", WORDS) == " which image shows the sofa?"
+    assert read_question("What does the person wear?", frozenset()) == " what does the person wear?"
+
+
 def test_a_model_without_the_word_for_them_reads_letters_as_before() -> None:
     assert read_question("the pumpkin", WORDS) == " the pumpkin"
     assert unheard_words("the pumpkin", WORDS) == []

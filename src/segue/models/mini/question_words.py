@@ -33,6 +33,10 @@ PART_TAXONOMIES = ("pascal_part", "paco_lvis_v1", "ade20k_part_234")
 
 _PLURALS = {"person": "people"}
 
+WORN = re.compile(r"\b(?:which (?:person|one|man|woman)|who) (?:wears|is wearing|is dressed in)\b")
+"""Read as "which image shows": lists tell who wears what only by the image, and the model knows that
+question far better."""
+
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _IMAGE = re.compile(r"\(?\b(image|img|picture|pic|photo)\s*#?\s*([1-9])\b\)?")
 _PLAIN = re.compile(r"[a-z]+")
@@ -59,6 +63,7 @@ def read_piece(text: str, words: Set[str], narrower: Mapping[str, str] | None = 
     known = narrower_words() if narrower is None else narrower
     text = _IMAGE.sub(lambda m: f"{m[1]} {m[2]}", " ".join(text.lower().split()))
     text = _WORD.sub(lambda m: mended(m[0], words, known), text)
+    text = WORN.sub("which image shows", text)
     return " " + _heard(_renamed(text, words, known), words)
 
 
