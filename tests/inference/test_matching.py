@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 
@@ -16,7 +17,6 @@ from segue.errors import InputError
 from segue.inference import Region
 from segue.inference.answer_file import AnswerFile
 from segue.inference.matching import LIT, mask_of, see
-from segue.masks import iou
 from segue.models.match_heat import Likeness, prompt_of
 from tiny_model import FAMILIES, picture
 
@@ -104,14 +104,20 @@ ELSEWHERE = {RED: (54, 8), BLUE: (8, 52)}
 
 
 def test_the_embedded_model_follows_the_mark(embedded: LoadedModel) -> None:
-    images = [blocks(PLACES), blocks(ELSEWHERE), blocks({})]
-    leaning = {}
-    for colour in (RED, BLUE):
-        there, absent = embedded.match(images, Region(image_index=0, mask=block(*PLACES[colour]))).matches
-        assert there.score > absent.score + 0.2
-        red, blue = (iou(there.mask, block(*ELSEWHERE[kind])) for kind in (RED, BLUE))
-        leaning[colour] = red - blue
-    assert leaning[RED] > leaning[BLUE] + 0.15
+    cat, cup = (
+        Image.fromarray(pixels).resize((320, 320))
+        for pixels in (skimage.data.chelsea(), skimage.data.coffee())
+    )
+    first, second, none = (Image.new("RGB", (640, 320), GREY) for _ in range(3))
+    for collage, left, right in ((first, cat, cup), (second, cup, cat)):
+        collage.paste(left, (0, 0))
+        collage.paste(right, (320, 0))
+    for box, wanted in (((40, 40, 280, 300), slice(320, 640)), ((360, 60, 600, 260), slice(0, 320))):
+        there, absent = embedded.match([first, second, none], Region(image_index=0, box=box)).matches
+        assert there.score > absent.score + 0.5
+        inside = there.mask[:, wanted].sum()
+        assert inside > 0.1 * 320 * 320
+        assert inside > 0.9 * there.mask.sum()
 
 
 def test_files_of_the_command_line(
