@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from segue.data.language import english
 from segue.data.own.things import Thing
-from segue.mini.talk.asker import Asker, Exchange
+from segue.mini.talk.asker import BROAD_SHARE, Asker, Exchange
 from segue.mini.talk.statements import SURE, Answer, Wanted
 
 BROAD_OF_ALL = 0.45
@@ -31,10 +31,10 @@ class ThingQuestions(Asker):
             self.say.exists(answer, wanted, scope, lead=lead, rest=kind == "which")
         return answer
 
-    def ask_find(self, kind: str = "find") -> Exchange:
+    def ask_find(self, kind: str = "find", name: str = "", broad_share: float = BROAD_SHARE) -> Exchange:
         scope = self.scope()
-        wanted, said = self.wanted(scope)
-        return self._ask(kind, self.answer_kind(kind, wanted, scope), wanted, scope, said)
+        wanted, said = self.wanted(scope, broad_share=broad_share)
+        return self._ask(kind, self.answer_kind(kind, wanted, scope), wanted, scope, said, name)
 
     def ask_where(self) -> Exchange:
         return self.ask_find("where")
@@ -56,9 +56,7 @@ class ThingQuestions(Asker):
 
     def ask_every(self) -> Exchange:
         """All things of a name or of a broader kind, however many there are: also one, or none."""
-        scope = self.scope()
-        wanted, said = self.wanted(scope, broad_share=BROAD_OF_ALL)
-        return self._ask("find", self.answer_kind("find", wanted, scope), wanted, scope, said, "every")
+        return self.ask_find(name="every", broad_share=BROAD_OF_ALL)
 
     def ask_everywhere(self) -> Exchange | None:
         """Whether all images show it."""
